@@ -1,0 +1,1 @@
+"""The lab itself: specs, data, training, evaluation. Never imports streamlit."""

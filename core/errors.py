@@ -1,0 +1,70 @@
+"""What can go wrong that a user can mend, each with a message fit to be shown as it is.
+
+DigitLabError
+├── SpecError          a network or training that can't be built as asked for
+├── DataError          the data set is missing, broken or foreign
+├── DrawingError       nothing to classify on the canvas, or a picture that can't be read
+├── RunError           a run's folder
+│   ├── RunNotFound    no such run, or an id that can't be one
+│   ├── RunDamaged     half written, or not readable any more
+│   └── StorageFull    there is no room, or no right, to write it
+├── TrainingError      training ended by itself
+│   └── LossNotFinite  the loss became NaN or infinite
+└── EngineError        where the work runs
+    ├── EngineNotReady it is still starting; asking again a little later succeeds
+    └── WorkerLost     the process that did the work is gone
+
+Every message says what, expected, received, and what to do. Anything else that is raised is a defect and crashes loudly.
+"""
+
+
+class DigitLabError(Exception):
+    """The root: whatever the interface shows as a message instead of a stack trace."""
+
+
+class SpecError(DigitLabError):
+    """A network or training that can't be built as asked for."""
+
+
+class DataError(DigitLabError):
+    """The data set is missing, broken or foreign."""
+
+
+class DrawingError(DigitLabError):
+    """Nothing to classify, or a picture that can't be read."""
+
+
+class RunError(DigitLabError):
+    """A run's folder can't be used."""
+
+
+class RunNotFound(RunError):
+    """No run has this id, or it isn't an id at all."""
+
+
+class RunDamaged(RunError):
+    """The run's folder is half written or not readable any more."""
+
+
+class StorageFull(RunError):
+    """A run's folder can't be written: no room, or no permission."""
+
+
+class TrainingError(DigitLabError):
+    """Training ended by itself before its last epoch."""
+
+
+class LossNotFinite(TrainingError):
+    """The loss became NaN or infinite."""
+
+
+class EngineError(DigitLabError):
+    """Where the work runs is out of order."""
+
+
+class EngineNotReady(EngineError):
+    """The engine is still starting; asking again a little later succeeds."""
+
+
+class WorkerLost(EngineError):
+    """The process that did the work is gone."""

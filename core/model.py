@@ -1,0 +1,97 @@
+"""Spec -> compiled Keras model. The only file that constructs layers.
+
+Imports TensorFlow: only worker processes may import this module.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from core import ledger, specs
+from core.errors import RunDamaged
+
+# keras.utils.set_random_seed is process-wide: networks are built one at a time, so that each seed reaches its own.
+_BUILDING = threading.Lock()
+
+
+def build(experiment: specs.Experiment) -> keras.Model:
+    """The network of an experiment with its initial weights, compiled with its optimizer and loss.
+
+    Input: (batch, 28, 28, 1) raw pixels 0..255, any numeric dtype; output: (batch, 10) probabilities, float32.
+
+    Raises:
+        SpecError: if the stack is impossible.
+    """
+    ledger.check(experiment)
+    with _BUILDING:
+        keras.utils.set_random_seed(experiment.training.seed)
+        x = inputs = keras.Input(specs.IMAGE_SHAPE, name="pixels")
+        x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
+        for index, layer in enumerate(experiment.layers, start=1):
+            x = _layer(layer, f"{index:02d}_{layer.kind.lower()}")(x)
+        outputs = keras.layers.Dense(specs.CLASSES, activation="softmax", name="probabilities")(x)
+        model = keras.Model(inputs, outputs)
+        model.compile(_optimizer(experiment.training), _loss(experiment.training), metrics=["accuracy"])
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def warm_up() -> None:
+    """Load what the first training and the first prediction need, so that neither waits for it."""
+    inputs = keras.Input(specs.IMAGE_SHAPE)
+    outputs = keras.layers.Dense(specs.CLASSES)(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, outputs).predict_on_batch(tf.zeros((1, *specs.IMAGE_SHAPE)))
+
+
+def _layer(layer: specs.LayerSpec, name: str) -> keras.Layer:
+    """A kind is named as Keras' class and its fields as that class' arguments; a kind that isn't gets a case here."""
+    return getattr(keras.layers, layer.kind)(**layer.model_dump(exclude={"kind"}), name=name)
+
+
+def _optimizer(training: specs.Training) -> keras.optimizers.Optimizer:
+    arguments = training.optimizer.model_dump(exclude={"kind"})
+    return getattr(keras.optimizers, training.optimizer.kind)(learning_rate=training.learning_rate, **arguments)
+
+
+def _loss(training: specs.Training) -> keras.losses.Loss:
+    if training.label_smoothing:
+        return keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing)
+    return keras.losses.SparseCategoricalCrossentropy()
+
+
+def variables(model: keras.Model) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Copies of all the state a training has: the network's (weights, statistics, random generators) by name, and the
+    optimizer's in its own order."""
+    weights = {name: np.array(variable) for name, variable in _named_variables(model).items()}
+    return weights, [np.array(variable) for variable in model.optimizer.variables]
+
+
+def set_variables(
+    model: keras.Model, weights: dict[str, np.ndarray], optimizer: list[np.ndarray] | None = None
+) -> None:
+    """Give a network built from the same experiment the state that `variables` took.
+
+    Raises:
+        RunDamaged: if names or shapes are not those of this network.
+    """
+    own = _named_variables(model)
+    if {name: values.shape for name, values in weights.items()} != {name: tuple(v.shape) for name, v in own.items()}:
+        raise RunDamaged("The checkpoint is another network's: its weights have other names or shapes. Train again.")
+    for name, values in weights.items():
+        own[name].assign(values)
+    if optimizer is not None:
+        for variable, values in zip(model.optimizer.variables, optimizer, strict=True):
+            variable.assign(values)
+
+
+def _named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Names that stay the same from process to process, which Keras' own paths do not: it counts random generators."""
+    return {
+        f"{layer.name}.{index}.{variable.name}": variable
+        for layer in model.layers
+        for index, variable in enumerate(layer.variables)
+    }

@@ -1,0 +1,619 @@
+"""What the user asked for, as frozen values: one class per layer kind, one for the training, one for both.
+
+The editor's widgets, validation, links, files and generated code are all derived from these classes. A field is named as
+Keras names it; its bounds, title and help stand in `Field(...)`. A layer also knows its own arithmetic (output shape,
+parameters, multiply-adds), because that follows from its fields alone; `core.ledger` adds it up over a stack.
+
+Shapes are those of one image without the batch axis: `(height, width, channels)` or `(units,)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from core.errors import SpecError
+
+Shape = tuple[int, ...]
+
+IMAGE_SHAPE: Shape = (28, 28, 1)
+CLASSES = 10
+TRAINING_SET_SIZE = 60_000
+
+# Limits, so that neither a slip nor an edited link builds what no machine can hold.
+MAX_LAYERS = 24
+MAX_PARAMETERS = 5_000_000
+MAX_MACS = 200_000_000
+MAX_ACTIVATIONS_PER_BATCH = 64_000_000  # floats held for one batch, about 256 MB
+MAX_FILTERS = 512
+MAX_UNITS = 4096
+MAX_EPOCHS = 100
+MAX_BATCH_SIZE = 1024
+MAX_JSON_BYTES = 100_000
+
+Activation_ = Literal["linear", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+Padding = Literal["valid", "same"]
+
+
+class Spec(BaseModel):
+    """A frozen value that takes nothing but its own fields, in their own types and bounds."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+# --- fields that several kinds share -----------------------------------------------------------------------------------
+
+Strides = Annotated[
+    int, Field(ge=1, le=28, title="Strides", description="How many pixels the window moves at each step.")
+]
+PaddingField = Annotated[
+    Padding,
+    Field(
+        title="Padding",
+        description="'valid' keeps the window inside the image, which shrinks it; 'same' pads with zeros so that the size stays.",
+    ),
+]
+ActivationField = Annotated[
+    Activation_,
+    Field(title="Activation", description="The function applied to every output; without one the layer is linear."),
+]
+UseBias = Annotated[bool, Field(title="Bias", description="Add a learned constant to every output.")]
+
+
+class LayerSpec(Spec):
+    """One layer of the stack. Subclasses state what they take, what they cost and how far they see."""
+
+    kind: str
+    takes: ClassVar[Literal["image", "vector", "any"]] = "any"
+    icon: ClassVar[str] = ":material/layers:"
+    about: ClassVar[str] = ""
+
+    def misfit(self, input_shape: Shape) -> str | None:
+        """Why this layer can't follow an output of `input_shape`, in a sentence; None where it can."""
+        if self.takes == "image" and len(input_shape) != 3:
+            return f"{self.kind} needs an image (height, width, channels), but what reaches it is flat: {shape_text(input_shape)}."
+        if self.takes == "vector" and len(input_shape) != 1:
+            return f"{self.kind} needs a flat vector, but what reaches it is an image: {shape_text(input_shape)}."
+        return None
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def parameters(self, input_shape: Shape) -> int:
+        """Numbers the layer holds, trained or not, as Keras' `count_params` counts them."""
+        return 0
+
+    def macs(self, input_shape: Shape) -> int:
+        """Multiply-adds for one image. Comparisons, copies and activation functions count nothing."""
+        return 0
+
+    def window(self, input_shape: Shape) -> tuple[int, int]:
+        """(size, stride) in pixels of its input of the square each output looks at."""
+        return 1, 1
+
+    def caption(self) -> str:
+        """The arguments that tell it from others of its kind, in a few words."""
+        return ""
+
+
+class _Sliding(LayerSpec):
+    """A square window that slides over an image: convolution and pooling."""
+
+    takes: ClassVar = "image"
+
+    def _size_and_strides(self) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def misfit(self, input_shape: Shape) -> str | None:
+        size, _ = self._size_and_strides()
+        wrong = super().misfit(input_shape)
+        if wrong is None and self.padding == "valid" and size > min(input_shape[:2]):
+            height, width = input_shape[:2]
+            return f"a {size} × {size} window doesn't fit into an image of {height} × {width} pixels."
+        return wrong
+
+    def _slid(self, input_shape: Shape) -> Shape:
+        size, strides = self._size_and_strides()
+        if self.padding == "same":
+            return tuple(math.ceil(side / strides) for side in input_shape[:2])
+        return tuple((side - size) // strides + 1 for side in input_shape[:2])
+
+    def window(self, input_shape: Shape) -> tuple[int, int]:
+        return self._size_and_strides()
+
+
+class Conv2D(_Sliding):
+    """Slides small learned filters over the image, each answering to one pattern."""
+
+    kind: Literal["Conv2D"] = "Conv2D"
+    icon: ClassVar = ":material/filter_center_focus:"
+    about: ClassVar = "Slides small learned filters over the image; each answers to one pattern, wherever it stands."
+
+    filters: int = Field(
+        32, ge=1, le=MAX_FILTERS, title="Filters", description="How many patterns the layer learns to look for."
+    )
+    kernel_size: int = Field(
+        3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
+    )
+    strides: Strides = 1
+    padding: PaddingField = "valid"
+    activation: ActivationField = "relu"
+    use_bias: UseBias = True
+
+    def _size_and_strides(self) -> tuple[int, int]:
+        return self.kernel_size, self.strides
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*self._slid(input_shape), self.filters)
+
+    def parameters(self, input_shape: Shape) -> int:
+        return (self.kernel_size**2 * input_shape[2] + self.use_bias) * self.filters
+
+    def macs(self, input_shape: Shape) -> int:
+        height, width = self._slid(input_shape)
+        return height * width * self.filters * self.kernel_size**2 * input_shape[2]
+
+    def caption(self) -> str:
+        return _words(
+            f"{self.filters} filters {self.kernel_size}×{self.kernel_size}",
+            _moved(self.strides, 1),
+            self.padding,
+            self.activation,
+        )
+
+
+class _Pooling(_Sliding):
+    pool_size: int = Field(
+        2, ge=1, le=28, title="Pool size", description="Side of the square that is reduced to one value, in pixels."
+    )
+    strides: Strides | None = Field(
+        None,
+        ge=1,
+        le=28,
+        title="Strides",
+        description="How many pixels the window moves at each step; empty means the pool size.",
+    )
+    padding: PaddingField = "valid"
+
+    def _size_and_strides(self) -> tuple[int, int]:
+        return self.pool_size, self.strides or self.pool_size
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*self._slid(input_shape), input_shape[2])
+
+    def caption(self) -> str:
+        return _words(
+            f"{self.pool_size}×{self.pool_size}", _moved(self.strides or self.pool_size, self.pool_size), self.padding
+        )
+
+
+class MaxPooling2D(_Pooling):
+    """Keeps the largest value of each square."""
+
+    kind: Literal["MaxPooling2D"] = "MaxPooling2D"
+    icon: ClassVar = ":material/grid_view:"
+    about: ClassVar = "Keeps the largest value of each small square: a smaller image that minds exact places less."
+
+
+class AveragePooling2D(_Pooling):
+    """Keeps the mean of each square."""
+
+    kind: Literal["AveragePooling2D"] = "AveragePooling2D"
+    icon: ClassVar = ":material/blur_on:"
+    about: ClassVar = "Keeps the mean of each small square: a smaller, smoother image."
+
+
+class BatchNormalization(LayerSpec):
+    """Centres and scales every channel over the batch."""
+
+    kind: Literal["BatchNormalization"] = "BatchNormalization"
+    icon: ClassVar = ":material/equalizer:"
+    about: ClassVar = "Centres and scales each channel over the batch; learning gets faster and less touchy."
+
+    def parameters(self, input_shape: Shape) -> int:
+        return 4 * input_shape[-1]
+
+    def macs(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
+
+class Activation(LayerSpec):
+    """An activation function as a layer of its own."""
+
+    kind: Literal["Activation"] = "Activation"
+    icon: ClassVar = ":material/ssid_chart:"
+    about: ClassVar = "An activation function by itself, for stacks that want it after normalisation or pooling."
+
+    activation: ActivationField = "relu"
+
+    def caption(self) -> str:
+        return self.activation
+
+
+class Dropout(LayerSpec):
+    """Silences a random share of the values, in training only."""
+
+    kind: Literal["Dropout"] = "Dropout"
+    icon: ClassVar = ":material/grain:"
+    about: ClassVar = "Silences a random share of its input while training, so that no unit is relied on alone."
+
+    rate: float = Field(0.2, ge=0.0, le=0.95, title="Rate", description="Share of the values silenced at each step.")
+
+    def caption(self) -> str:
+        return f"{self.rate:g}"
+
+
+class Flatten(LayerSpec):
+    """Lays an image out as one long vector."""
+
+    kind: Literal["Flatten"] = "Flatten"
+    takes: ClassVar = "image"
+    icon: ClassVar = ":material/view_week:"
+    about: ClassVar = "Lays the image out as one long vector, which is what Dense takes."
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+
+class GlobalAveragePooling2D(LayerSpec):
+    """Reduces each channel to its mean."""
+
+    kind: Literal["GlobalAveragePooling2D"] = "GlobalAveragePooling2D"
+    takes: ClassVar = "image"
+    icon: ClassVar = ":material/compress:"
+    about: ClassVar = "Reduces each channel to its mean: a short vector, with nothing to learn."
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[2],)
+
+    def window(self, input_shape: Shape) -> tuple[int, int]:
+        return max(input_shape[:2]), 1
+
+
+class Dense(LayerSpec):
+    """Connects every input to every output."""
+
+    kind: Literal["Dense"] = "Dense"
+    takes: ClassVar = "vector"
+    icon: ClassVar = ":material/hub:"
+    about: ClassVar = "Connects every input to every unit; where a network does its weighing up."
+
+    units: int = Field(128, ge=1, le=MAX_UNITS, title="Units", description="How many outputs, often called neurons.")
+    activation: ActivationField = "relu"
+    use_bias: UseBias = True
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (self.units,)
+
+    def parameters(self, input_shape: Shape) -> int:
+        return (input_shape[0] + self.use_bias) * self.units
+
+    def macs(self, input_shape: Shape) -> int:
+        return input_shape[0] * self.units
+
+    def caption(self) -> str:
+        return _words(f"{self.units} units", self.activation)
+
+
+LAYER_KINDS: dict[str, type[LayerSpec]] = {
+    kind.model_fields["kind"].default: kind
+    for kind in (
+        Conv2D,
+        MaxPooling2D,
+        AveragePooling2D,
+        BatchNormalization,
+        Activation,
+        Dropout,
+        Flatten,
+        GlobalAveragePooling2D,
+        Dense,
+    )
+}
+
+Layer = Annotated[
+    Conv2D
+    | MaxPooling2D
+    | AveragePooling2D
+    | BatchNormalization
+    | Activation
+    | Dropout
+    | Flatten
+    | GlobalAveragePooling2D
+    | Dense,
+    Field(discriminator="kind"),
+]
+
+OUTPUT_LAYER = Dense(units=CLASSES, activation="linear")
+"""The arithmetic of the last layer: ten units. Every network ends in it, with softmax; no stack can leave it out."""
+
+
+# --- training ----------------------------------------------------------------------------------------------------------
+
+
+class Adam(Spec):
+    """Adam. Source: Kingma & Ba 2015, arXiv:1412.6980."""
+
+    kind: Literal["Adam"] = "Adam"
+    about: ClassVar = "Adapts the step of every weight by its recent gradients. A good first choice."
+
+
+class AdamW(Spec):
+    """Adam with decoupled weight decay. Source: Loshchilov & Hutter 2019, arXiv:1711.05101."""
+
+    kind: Literal["AdamW"] = "AdamW"
+    about: ClassVar = "Adam that also pulls every weight gently towards zero."
+    weight_decay: float = Field(
+        0.004, ge=0.0, le=0.5, title="Weight decay", description="How strongly weights are pulled towards zero."
+    )
+
+
+class SGD(Spec):
+    """Stochastic gradient descent."""
+
+    kind: Literal["SGD"] = "SGD"
+    about: ClassVar = "The plain method: a step down the gradient, with momentum where wanted."
+    momentum: float = Field(
+        0.9, ge=0.0, le=0.99, title="Momentum", description="How much of the last step is carried into the next."
+    )
+    nesterov: bool = Field(
+        False, title="Nesterov", description="Look ahead along the momentum before taking the gradient."
+    )
+
+
+class RMSprop(Spec):
+    """RMSprop. Source: Hinton, Neural Networks for Machine Learning, lecture 6e, 2012."""
+
+    kind: Literal["RMSprop"] = "RMSprop"
+    about: ClassVar = "Divides each step by the recent size of its gradient."
+    rho: float = Field(
+        0.9, ge=0.0, le=0.999, title="Rho", description="How long the recent size of gradients is remembered."
+    )
+    momentum: float = Field(
+        0.0, ge=0.0, le=0.99, title="Momentum", description="How much of the last step is carried into the next."
+    )
+
+
+Optimizer = Annotated[Adam | AdamW | SGD | RMSprop, Field(discriminator="kind")]
+
+
+class Constant(Spec):
+    """The learning rate as it is."""
+
+    kind: Literal["constant"] = "constant"
+    about: ClassVar = "The same learning rate from the first batch to the last."
+
+    def factors(self, progress: np.ndarray) -> np.ndarray:
+        return np.ones_like(progress)
+
+
+class Cosine(Spec):
+    """Half a cosine from the learning rate to zero. Source: Loshchilov & Hutter 2017, arXiv:1608.03983."""
+
+    kind: Literal["cosine"] = "cosine"
+    about: ClassVar = "Falls along half a cosine wave to zero."
+
+    def factors(self, progress: np.ndarray) -> np.ndarray:
+        return (1 + np.cos(np.pi * progress)) / 2
+
+
+class OneCycle(Spec):
+    """Up to the learning rate and down again. Source: Smith & Topin 2018, arXiv:1708.07120, with cosine halves."""
+
+    kind: Literal["one-cycle"] = "one-cycle"
+    about: ClassVar = "Warms up to the learning rate, then falls to nearly nothing: fast for short trainings."
+    warmup: float = Field(
+        0.3, gt=0.0, lt=1.0, title="Warm-up", description="Share of the training in which the rate rises."
+    )
+
+    def factors(self, progress: np.ndarray) -> np.ndarray:
+        rising = 0.04 + 0.96 * (1 - np.cos(np.pi * np.minimum(progress, self.warmup) / self.warmup)) / 2
+        falling = 1e-4 + (1 - 1e-4) * (1 + np.cos(np.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+        return np.where(progress < self.warmup, rising, falling)
+
+
+class Exponential(Spec):
+    """A constant share of the learning rate lost per unit of progress."""
+
+    kind: Literal["exponential"] = "exponential"
+    about: ClassVar = "Falls by the same proportion all the time."
+    final: float = Field(
+        0.01, gt=0.0, le=1.0, title="Final share", description="What share of the learning rate is left at the end."
+    )
+
+    def factors(self, progress: np.ndarray) -> np.ndarray:
+        return self.final**progress
+
+
+Schedule = Annotated[Constant | Cosine | OneCycle | Exponential, Field(discriminator="kind")]
+
+
+class Augmentation(Spec):
+    """How far each training image is moved at random before every step. All zero: not at all."""
+
+    shift: float = Field(
+        0.0,
+        ge=0.0,
+        le=8.0,
+        title="Shift",
+        description="Up to this many pixels in any direction.",
+        json_schema_extra={"step": 0.5},
+    )
+    rotation: float = Field(
+        0.0,
+        ge=0.0,
+        le=45.0,
+        title="Rotation",
+        description="Up to this many degrees either way.",
+        json_schema_extra={"step": 1.0},
+    )
+    zoom: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        title="Zoom",
+        description="Up to this share larger or smaller.",
+        json_schema_extra={"step": 0.05},
+    )
+    shear: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        title="Shear",
+        description="Slant by up to this many pixels sideways per pixel of height.",
+        json_schema_extra={"step": 0.05},
+    )
+
+    @property
+    def is_active(self) -> bool:
+        return any(value > 0 for value in self.model_dump().values())
+
+
+class Training(Spec):
+    """How the network is trained. The output layer's loss is categorical cross-entropy, always."""
+
+    epochs: int = Field(
+        10, ge=1, le=MAX_EPOCHS, title="Epochs", description="How many times every training image is seen."
+    )
+    batch_size: int = Field(
+        32,
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        title="Batch size",
+        description="How many images are looked at before the weights change.",
+    )
+    optimizer: Optimizer = Field(
+        default=Adam(), title="Optimizer", description="How gradients become changes of the weights."
+    )
+    learning_rate: float = Field(
+        0.001,
+        gt=0.0,
+        le=10.0,
+        title="Learning rate",
+        description="The size of each step, at its highest.",
+        json_schema_extra={"step": 0.0005, "format": "%.4g"},
+    )
+    schedule: Schedule = Field(
+        default=Constant(), title="Schedule", description="How the learning rate changes over the training."
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        title="Label smoothing",
+        description="Share of certainty taken from the right answer and spread over all ten.",
+        json_schema_extra={"step": 0.05},
+    )
+    train_size: int = Field(
+        TRAINING_SET_SIZE,
+        ge=20,
+        le=TRAINING_SET_SIZE,
+        title="Images used",
+        description="How many of the 60,000 training images are used at all.",
+        json_schema_extra={"step": 1000},
+    )
+    validation_split: float = Field(
+        0.1,
+        ge=0.0,
+        le=0.5,
+        title="Held out for validation",
+        description="Share of the images used that are kept aside to check on, never trained on.",
+        json_schema_extra={"step": 0.05},
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_EPOCHS,
+        title="Early stopping",
+        description="Stop after this many epochs without a better validation loss; empty means never.",
+    )
+    augmentation: Augmentation = Field(
+        default=Augmentation(),
+        title="Augmentation",
+        description="Random changes to the training images that keep the digit the same.",
+    )
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, title="Seed", description="The same seed on the same machine gives the same numbers."
+    )
+
+    @model_validator(mode="after")
+    def _patience_needs_validation(self) -> Self:
+        if self.patience is not None and round(self.train_size * self.validation_split) == 0:
+            raise ValueError(
+                f"early stopping watches the validation loss, but validation_split is {self.validation_split:g}"
+                f"{f' of {self.train_size} images' if self.validation_split else ''}: hold some images out, or switch it off"
+            )
+        return self
+
+    def learning_rates(self, steps: int) -> np.ndarray:
+        """The learning rate of each of `steps` batches.
+
+        Returns: (steps,) float32, positive or zero.
+        """
+        progress = np.arange(steps) / max(steps - 1, 1)
+        return (self.learning_rate * self.schedule.factors(progress)).astype(np.float32)
+
+
+class Experiment(Spec):
+    """A network and its training: everything a run follows from, with the data."""
+
+    version: Literal[1] = 1
+    layers: tuple[Layer, ...] = Field(max_length=MAX_LAYERS)
+    training: Training = Training()
+
+
+_EXPERIMENT = TypeAdapter(Experiment)
+
+
+def parse_experiment(text: str | bytes) -> Experiment:
+    """An experiment from its JSON, wherever that came from.
+
+    Raises:
+        SpecError: naming the first field that is wrong, what was expected and what was received.
+    """
+    if len(text) > MAX_JSON_BYTES:
+        raise SpecError(
+            f"This experiment is {len(text):,} bytes of JSON; expected at most {MAX_JSON_BYTES:,}. Was it cut from something else?"
+        )
+    return _in_our_words(lambda: _EXPERIMENT.validate_json(text))
+
+
+def replaced(spec: Spec, **changes: object) -> Spec:
+    """`spec` with some fields changed, validated again.
+
+    Raises:
+        SpecError: as `parse_experiment`.
+    """
+    return _in_our_words(lambda: type(spec).model_validate({**dict(spec), **changes}))
+
+
+def shape_text(shape: Shape) -> str:
+    """`(26, 26, 28)` as `26 × 26 × 28`."""
+    return " × ".join(map(str, shape))
+
+
+def _in_our_words(validate: Callable[[], Spec]) -> Spec:
+    try:
+        return validate()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the experiment"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SpecError(
+            f"{_beginning(field, 80)}: {_beginning(reason, 300)}; received {_beginning(repr(first['input']), 80)}."
+        ) from None
+
+
+def _beginning(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _words(*parts: str) -> str:
+    return ", ".join(part for part in parts if part not in ("", "valid", "linear"))
+
+
+def _moved(strides: int, usual: int) -> str:
+    return "" if strides == usual else f"strides {strides}"

@@ -1,0 +1,35 @@
+"""Start: where you are in the loop, what to do next, and a canvas as soon as there is a network to draw for."""
+
+import numpy as np
+import streamlit as st
+
+from core import engine, pictures, presets
+from ui import canvas, digits, journey, navigation, state
+
+run = state.run_in_use()
+progress = engine.shared().progress(run) if run else None
+
+st.title("Build a network. Watch it learn. Draw for it.")
+st.markdown(
+    "A laboratory for the small networks that read handwriting: you choose its layers, it learns from 60,000 digits before your "
+    "eyes, and then it has to read yours."
+)
+
+journey.steps(progress)
+
+if progress is not None and progress.history:
+    st.subheader("Draw a digit", anchor=False)
+    canvas.draw_and_read(run, progress.history[-1].epoch)
+else:
+    dataset = digits.dataset()
+    chosen = np.random.default_rng(7).choice(len(dataset.x_train), 4 * 24, replace=False)
+    st.image(
+        pictures.png(pictures.sheet(dataset.x_train[chosen], columns=24), scale=2),
+        width="stretch",
+        alt="Ninety-six handwritten digits from the data set.",
+    )
+    st.markdown(f"**{presets.FAST_99.name}** learns these in some seconds. {presets.FAST_99.about}")
+    if st.button("Train my first network", type="primary", icon=":material/play_arrow:"):
+        state.use_preset(presets.FAST_99.name)
+        journey.start_training(state.draft())
+        st.switch_page(navigation.TRAIN)

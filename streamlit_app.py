@@ -1,0 +1,29 @@
+"""The way in: `streamlit run streamlit_app.py`.
+
+`app` is what Streamlit serves. Its script is `ui/app.py` and not this file, because Streamlit runs any script that has a
+`pages/` folder beside it the old way: a deep link as a fresh server's first request would then show a page without its
+frame. Beside `ui/app.py` there is no such folder.
+"""
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+from starlette.middleware import Middleware
+
+from core import engine
+from ui.app import main
+from ui.headers import SecurityHeaders
+
+
+@asynccontextmanager
+async def lifespan(app):
+    """Let the workers go when the server is told to end."""
+    yield
+    engine.close_shared()
+
+
+app = st.App(Path(__file__).parent / "ui" / "app.py", lifespan=lifespan, middleware=[Middleware(SecurityHeaders)])
+
+if __name__ == "__main__":  # run as a plain script: by tests, or by a host that doesn't know st.App
+    main()

@@ -1,0 +1,46 @@
+"""What all tests share: quiet logs, no network, runs in a folder of their own, few images and a small experiment.
+
+TensorFlow is imported by those tests alone that need it.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("DIGITLAB_OFFLINE", "1")
+
+from pathlib import Path
+
+import pytest
+
+from core import data
+from core.specs import Conv2D, Experiment, Flatten, MaxPooling2D, Training
+
+
+@pytest.fixture(autouse=True)
+def runs_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where this test's runs are kept; not made before the first of them."""
+    root = tmp_path / "runs"
+    monkeypatch.setenv("DIGITLAB_RUNS", str(root))
+    return root
+
+
+@pytest.fixture(scope="session")
+def dataset() -> data.Dataset:
+    """At most 2,000 training and 500 test images: of MNIST where it is at hand, else of its stand-in."""
+    whole = data.load()
+    return data.Dataset(
+        whole.x_train[:2000].copy(),
+        whole.y_train[:2000].copy(),
+        whole.x_test[:500].copy(),
+        whole.y_test[:500].copy(),
+        whole.source,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Experiment:
+    """Two epochs of 13 batches (400 images, the last batch of 16), with 100 images held out, in a fraction of a second."""
+    return Experiment(
+        layers=(Conv2D(filters=4), MaxPooling2D(pool_size=4), Flatten()),
+        training=Training(epochs=2, batch_size=32, learning_rate=0.01, train_size=500, validation_split=0.2),
+    )

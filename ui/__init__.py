@@ -1,0 +1,1 @@
+"""What pages share: state, widgets, messages. The only shared code that may import streamlit."""

@@ -1,0 +1,49 @@
+"""The frame of every page: page config, login where configured, navigation, the network in use, the status strip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from ui import messages, navigation, runs_menu, state, status
+
+ROOT = Path(__file__).parent.parent
+LOGO = ROOT / "ui" / "static" / "logo.svg"
+
+
+def main() -> None:
+    st.set_page_config(page_title="Digit Lab", page_icon=str(ROOT / "ui" / "static" / "icon.svg"), layout="wide")
+    st.logo(str(LOGO), size="large")
+    if _needs_login():
+        _login()
+        return
+    page = navigation.navigation()
+    state.follow_url()
+    state.enter_page(page.url_path)
+    with st.sidebar:
+        runs_menu.choose_run()
+        status.strip()
+    with messages.shown():
+        messages.waiting()
+        page.run()
+
+
+def _needs_login() -> bool:
+    """Whether the host configured a login ([auth] in its secrets) that this visitor has not passed."""
+    is_configured = any(path.exists() for path in _secret_files()) and "auth" in st.secrets
+    return is_configured and not getattr(st.user, "is_logged_in", False)
+
+
+def _secret_files() -> list[Path]:
+    return [ROOT / ".streamlit" / "secrets.toml", Path.home() / ".streamlit" / "secrets.toml"]
+
+
+def _login() -> None:
+    st.title("Digit Lab")
+    st.write("This lab asks who you are before it starts.")
+    st.button("Log in", type="primary", icon=":material/login:", on_click=st.login)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The data set, fetched beside the script: a page that needs it shows how far it is and comes back by itself."""
+
+from __future__ import annotations
+
+import threading
+
+import streamlit as st
+
+from core import data
+from core.errors import DataError
+
+PATIENCE_SECONDS = 2.0  # a file on this machine is there within it
+
+
+class _Loading:
+    def __init__(self) -> None:
+        self.share, self.dataset, self.error = 0.0, None, None
+        self._thread = threading.Thread(target=self._load, name="data-load", daemon=True)
+        self._thread.start()
+
+    def _load(self) -> None:
+        try:
+            self.dataset = data.load(on_progress=lambda share: setattr(self, "share", share))
+        except DataError as error:
+            self.error = error
+
+    def is_done(self, timeout: float) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+@st.cache_resource(show_spinner=False)
+def _loading() -> _Loading:
+    return _Loading()
+
+
+def dataset() -> data.Dataset:
+    """MNIST or its stand-in. While it is being fetched the page stops here, and goes on when it has come.
+
+    Raises:
+        DataError: if there is no usable data set; the next call tries again.
+    """
+    loading = _loading()
+    if not loading.is_done(PATIENCE_SECONDS):
+        _wait_for(loading)
+        st.stop()
+    if loading.error is not None:
+        _loading.clear()
+        raise loading.error
+    if loading.dataset.is_stand_in:
+        st.warning(
+            "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "
+            "but figures are not MNIST's. Go online and start again, or set DIGITLAB_MNIST to an mnist.npz.",
+            icon=":material/cloud_off:",
+        )
+    return loading.dataset
+
+
+@st.fragment(run_every=0.5)
+def _wait_for(loading: _Loading) -> None:
+    if loading.is_done(0):
+        st.rerun()
+    st.progress(loading.share, "Fetching MNIST, 11 MB, once for this machine …")

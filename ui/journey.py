@@ -1,0 +1,40 @@
+"""The loop from data to drawing: which step one is at, and the step that begins a run."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import engine, ledger, runs
+from core.progress import Progress
+from ui import navigation, state
+
+
+def start_training(draft: state.Draft) -> None:
+    """Make a run of a draft, queue it, and take it into use.
+
+    Raises:
+        SpecError: if it can't be built.
+        StorageFull: if its folder can't be written.
+    """
+    ledger.check(draft.experiment)
+    run = runs.create(draft.experiment, draft.preset)
+    engine.shared().train(run)
+    state.use_run(run.id)
+
+
+def steps(progress: Progress | None) -> None:
+    """The four steps as cards, those done ticked, the next one marked."""
+    has_begun = progress is not None
+    has_learned = has_begun and bool(progress.history)
+    cards = [
+        (navigation.BUILD, "Build", "account_tree", "Stack layers; see at once what each one costs.", has_begun),
+        (navigation.TRAIN, "Train", "model_training", "Watch the loss fall, pause, go on.", has_learned),
+        (navigation.EVALUATE, "Evaluate", "fact_check", "Find the digits it mistakes, and for what.", has_learned),
+        (navigation.DRAW, "Draw", "draw", "Your hand, its answer.", False),
+    ]
+    next_step = next(place for place, card in enumerate(cards) if not card[-1])
+    for place, (column, (page, title, icon, said, is_done)) in enumerate(zip(st.columns(4), cards, strict=True)):
+        with column, st.container(border=True, height="stretch"):
+            mark = ":green[:material/check_circle:]" if is_done else ":material/arrow_circle_right:"
+            st.page_link(page, label=f"**{place + 1}  {title}**", icon=f":material/{icon}:")
+            st.caption(f"{mark if is_done or place == next_step else ''} {said}")
