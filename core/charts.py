@@ -10,13 +10,13 @@ import io
 
 import numpy as np
 import plotly.graph_objects as go
-from matplotlib.figure import Figure as PrintedFigure
 
 from core import pictures
 from core.progress import Progress
 from core.specs import CLASSES, IMAGE_SHAPE
 
 CURVE_HEIGHT = 300
+LOSS_OF_A_GUESS = float(np.log(CLASSES))
 DIGITS = [str(k) for k in range(CLASSES)]
 
 
@@ -25,6 +25,8 @@ def loss_curve(progress: Progress) -> go.Figure:
     x, y = progress.curve(progress.loss)
     figure = _curve(progress, x, y, [row.val_loss for row in progress.history], "%{y:.4f}")
     figure.update_yaxes(rangemode="tozero", title="Loss")
+    if not len(y):
+        figure.update_yaxes(range=[0, LOSS_OF_A_GUESS])
     return figure
 
 
@@ -33,8 +35,8 @@ def accuracy_curve(progress: Progress) -> go.Figure:
     x, y = progress.curve(progress.accuracy)
     figure = _curve(progress, x, y, [row.val_accuracy for row in progress.history], "%{y:.2%}")
     figure.update_yaxes(title="Accuracy", tickformat=".0%")
-    if len(y):
-        figure.update_yaxes(range=[max(0.0, min(0.9, float(np.quantile(y, 0.1)) - 0.02)), 1.005])
+    lowest = max(0.0, min(0.9, float(np.quantile(y, 0.1)) - 0.02)) if len(y) else 0.0
+    figure.update_yaxes(range=[lowest, 1.005])
     return figure
 
 
@@ -102,7 +104,7 @@ def digit_sheet(images: np.ndarray, names: list[str], columns: int) -> go.Figure
         x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", yanchor="top", layer="below", sizing="stretch",
     )
     figure.update_xaxes(visible=False, range=[-1, width + 1], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[height + 1, -1], fixedrange=True, scaleanchor="x", constrain="domain")
+    figure.update_yaxes(visible=False, range=[height + 1, -1], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top")
     figure.update_layout(
         height=60 + 48 * -(-len(images) // columns), margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode=False, clickmode="event+select"
     )
@@ -124,13 +126,13 @@ def digit_values(image: np.ndarray) -> go.Figure:
             showscale=False,
             text=np.where(image > 0, image.astype(str), ""),
             texttemplate="%{text}",
-            textfont={"size": 8},
+            textfont={"size": 7},
             hovertemplate="row %{y}, column %{x}: %{z}<extra></extra>",
         )
     )
-    figure.update_layout(height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode=False)
+    figure.update_layout(height=470, margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode=False)
     figure.update_xaxes(visible=False, fixedrange=True, constrain="domain")
-    figure.update_yaxes(visible=False, fixedrange=True, autorange="reversed", scaleanchor="x", constrain="domain")
+    figure.update_yaxes(visible=False, fixedrange=True, autorange="reversed", scaleanchor="x", constrain="domain", constraintoward="top")
     return figure
 
 
@@ -148,6 +150,8 @@ def class_balance(counts: np.ndarray, chosen: int | None = None) -> go.Figure:
 
 def printed_confusion_matrix(matrix: np.ndarray, title: str) -> bytes:
     """The confusion matrix as a PDF for a report, from (10, 10) counts, rows true."""
+    from matplotlib.figure import Figure as PrintedFigure  # half a second, for those who print
+
     figure = PrintedFigure(figsize=(6, 6), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted", ylabel="true", title=title, xticks=range(10), yticks=range(10))
     shares = np.sqrt(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))

@@ -85,7 +85,8 @@ def read(layers: tuple[LayerSpec, ...]) -> Ledger:
         if isinstance(layer, Dense):
             field = specs.IMAGE_SHAPE[0]
         output_shape = layer.output_shape(shape)
-        rows.append(Row(layer, shape, output_shape, layer.parameters(shape), layer.macs(shape), field))
+        seen = min(field, specs.IMAGE_SHAPE[0])  # windows that overlap the edge see no more than the whole digit
+        rows.append(Row(layer, shape, output_shape, layer.parameters(shape), layer.macs(shape), seen))
         shape = output_shape
     ledger = Ledger(tuple(rows), None)
     return Ledger(ledger.rows, _beyond_limits(ledger))
@@ -121,6 +122,8 @@ def _repair(layers: tuple[LayerSpec, ...], index: int, shape: Shape) -> Repair |
     before, after = layers[:index], layers[index:]
     layer = (*layers, specs.OUTPUT_LAYER)[index]
     if layer.takes == "vector":
+        if len(layers) == specs.MAX_LAYERS:
+            return None
         return Repair(
             f"Add a Flatten before it ({shape_text((math.prod(shape),))} values)", (*before, Flatten(), *after)
         )
@@ -141,18 +144,23 @@ def _repair(layers: tuple[LayerSpec, ...], index: int, shape: Shape) -> Repair |
 
 
 def _beyond_limits(ledger: Ledger) -> Problem | None:
-    heaviest = max(range(len(ledger.rows)), key=lambda i: (ledger.rows[i].parameters, ledger.rows[i].macs))
     if ledger.parameters > specs.MAX_PARAMETERS:
+        heaviest = max(range(len(ledger.rows)), key=lambda i: ledger.rows[i].parameters)
         return Problem(
             heaviest,
             f"This network would have {ledger.parameters:,} parameters; at most {specs.MAX_PARAMETERS:,} are allowed. "
-            f"Most of them stand in layer {heaviest + 1}, {ledger.rows[heaviest].layer.kind}.",
+            f"Most of them stand in {_place(ledger, heaviest)}.",
         )
     if ledger.macs > specs.MAX_MACS:
         heaviest = max(range(len(ledger.rows)), key=lambda i: ledger.rows[i].macs)
         return Problem(
             heaviest,
             f"This network would take {ledger.macs / 1e6:,.0f} million multiply-adds per image; at most {specs.MAX_MACS / 1e6:,.0f} million are allowed. "
-            f"Most of them stand in layer {heaviest + 1}, {ledger.rows[heaviest].layer.kind}.",
+            f"Most of them stand in {_place(ledger, heaviest)}.",
         )
     return None
+
+
+def _place(ledger: Ledger, index: int) -> str:
+    is_output = index == len(ledger.rows) - 1
+    return "the output layer" if is_output else f"layer {index + 1}, {ledger.rows[index].layer.kind}"

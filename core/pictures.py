@@ -1,6 +1,6 @@
 """Values -> pictures that are no charts: sheets of digits, the network's diagram, probability bars.
 
-Pictures are PNG bytes or SVG/HTML text. Text in them takes the page's own colour, so they read in both themes, and each
+Pictures are PNG bytes or HTML text. Text in them takes the page's own colour, so they read in both themes, and each
 says in words what it shows.
 """
 
@@ -14,10 +14,11 @@ import math
 import numpy as np
 from PIL import Image
 
-from core.ledger import Ledger, Row
+from core.ledger import Ledger
 from core.specs import IMAGE_SHAPE, LayerSpec, Shape, shape_text
 
-ULTRAMARINE, OCHRE, TEAL, STONE = "#5566F5", "#CB7C02", "#1A8F86", "#7C766B"
+ULTRAMARINE, OCHRE, TEAL, STONE, RED = "#5566F5", "#CB7C02", "#1A8F86", "#7C766B", "#D3382F"
+DIAGRAM_HEIGHT, LABELS_HEIGHT = 116, 40  # CSS pixels
 
 
 def png(pixels: np.ndarray, scale: int = 1) -> bytes:
@@ -98,8 +99,8 @@ def probability_bars(probabilities: np.ndarray | None) -> str:
     return f'<div role="img" aria-label="{said}" data-digit="{"" if best is None else best}">{rows}</div>'
 
 
-def network_diagram(ledger: Ledger, sample: np.ndarray | None = None) -> str:
-    """The network from left to right, as SVG in a box that scrolls where it is too narrow.
+def network_diagram(ledger: Ledger, sample: np.ndarray) -> str:
+    """The network from left to right, as HTML in a box that scrolls where it is too narrow.
 
     Images are drawn as stacks of squares whose side follows their height and whose depth their channels; vectors as bars
     whose height follows the logarithm of their length.
@@ -107,84 +108,65 @@ def network_diagram(ledger: Ledger, sample: np.ndarray | None = None) -> str:
     Args:
         sample: a digit, (28, 28) uint8, shown as the input.
     """
-    blocks = [("Input", IMAGE_SHAPE, STONE), *((row.layer.kind, row.output_shape, _colour(row)) for row in ledger.rows)]
+    blocks = [("Input", IMAGE_SHAPE, STONE), *((row.layer.kind, row.output_shape, _colour(row.layer)) for row in ledger.rows)]
     if ledger.problem is None:
         blocks[-1] = ("Output", ledger.rows[-1].output_shape, ULTRAMARINE)
-    step, height, middle = 104, 176, 72
-    width = step * len(blocks) + (step if ledger.problem else 0)
-    parts = []
-    for i, (name, shape, colour) in enumerate(blocks):
-        x = i * step + step / 2
-        if i:
-            parts.append(_arrow(x - step + 40, x - 40, middle))
-        parts.append(_block(x, middle, shape, colour, sample if i == 0 else None))
-        parts.append(_label(x, 148, name, 12, 600) + _label(x, 165, shape_text(shape).replace(" ", ""), 11, 400))
-    if ledger.problem:
-        x = len(blocks) * step + step / 2
-        parts.append(
-            f'<rect x="{x - 32}" y="{middle - 32}" width="64" height="64" rx="8" fill="none" stroke="#D3382F" '
-            f'stroke-width="2" stroke-dasharray="5 4"/><text x="{x}" y="{middle + 8}" text-anchor="middle" '
-            f'font-size="26" font-weight="700" fill="#D3382F">?</text>' + _label(x, 148, "doesn't fit", 12, 600)
-        )
-    said = " then ".join(f"{name} {shape_text(shape)}" for name, shape, _ in blocks)
+    parts = [
+        _block(name, shape, colour, sample if place == 0 else None) for place, (name, shape, colour) in enumerate(blocks)
+    ]
+    if ledger.problem is not None:
+        parts.append(_labelled(_box(0, 0, 56, RED, "transparent", "dashed"), 56, "doesn't fit", "?"))
+    arrow = f'<div style="align-self:center;opacity:.45;margin-bottom:{LABELS_HEIGHT}px">→</div>'
+    said = ", then ".join(f"{_short(name)} {shape_text(shape)}" for name, shape, _ in blocks)
     return (
-        f'<div style="overflow-x:auto" tabindex="0" role="img" aria-label="The network: {html.escape(said)}.">'
-        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="inherit">{"".join(parts)}</svg></div>'
+        f'<div tabindex="0" role="img" aria-label="The network: {html.escape(said)}." style="overflow-x:auto">'
+        f'<div style="display:flex;gap:.7rem;width:max-content;padding:.25rem">{arrow.join(parts)}</div></div>'
     )
 
 
 _PIXELS = "image-rendering:pixelated;border-radius:6px"
 
 
-def _colour(row: Row) -> str:
-    return _layer_colour(row.layer)
-
-
-def _layer_colour(layer: LayerSpec) -> str:
+def _colour(layer: LayerSpec) -> str:
     """By what a layer does: slides learned filters, shrinks, weighs up, or only changes values."""
-    if layer.kind == "Dense":
+    if layer.takes == "vector":
         return OCHRE
-    if layer.takes == "image" and layer.parameters(IMAGE_SHAPE):
-        return ULTRAMARINE
-    return TEAL if layer.takes == "image" else STONE
+    if layer.takes == "image":
+        return ULTRAMARINE if layer.parameters(IMAGE_SHAPE) else TEAL
+    return STONE
 
 
-def _block(x: float, y: float, shape: Shape, colour: str, sample: np.ndarray | None) -> str:
+def _block(name: str, shape: Shape, colour: str, sample: np.ndarray | None) -> str:
     if len(shape) == 1:
-        tall = 18 + 12 * math.log2(shape[0] + 1)
-        tall = min(tall, 124)
-        return f'<rect x="{x - 8}" y="{y - tall / 2:.1f}" width="16" height="{tall:.1f}" rx="5" fill="{colour}" fill-opacity=".85"/>'
-    side = 14 + 46 * shape[0] / IMAGE_SHAPE[0]
+        tall = min(14 + 9 * math.log2(shape[0] + 1), DIAGRAM_HEIGHT)
+        return _labelled(_box(0, 0, 16, colour, colour, tall=tall), 16, name, shape_text(shape), tall)
+    side = 12 + 48 * shape[0] / IMAGE_SHAPE[0]
     sheets = min(1 + int(math.log2(shape[2])), 7)
-    parts = []
-    for k in reversed(range(sheets)):
-        left, top = x - side / 2 + (k - sheets / 2) * 4, y - side / 2 - (k - sheets / 2) * 4
-        opacity = 0.9 if k == 0 else 0.35
-        parts.append(
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{side:.1f}" height="{side:.1f}" rx="3" fill="{colour}" '
-            f'fill-opacity="{opacity}" stroke="{colour}"/>'
-        )
+    boxes = [_box(4 * k, 4 * (sheets - 1 - k), side, colour, f"{colour}{'D9' if k == 0 else '55'}") for k in reversed(range(sheets))]
     if sample is not None:
-        parts.append(
-            f'<image href="{data_url(png(sample))}" x="{x - side / 2 - 2:.1f}" y="{y - side / 2 + 2:.1f}" width="{side:.1f}" '
-            f'height="{side:.1f}" style="image-rendering:pixelated"/>'
-        )
-    return "".join(parts)
+        boxes = [f'<img src="{data_url(png(sample))}" alt="" style="position:absolute;width:{side}px;height:{side}px;{_PIXELS}">']
+    return _labelled("".join(boxes), side + 4 * (sheets - 1), name, shape_text(shape).replace(" ", ""))
 
 
-def _arrow(x1: float, x2: float, y: float) -> str:
+def _box(left: float, top: float, side: float, edge: str, fill: str, line: str = "solid", tall: float | None = None) -> str:
     return (
-        f'<path d="M{x1} {y}H{x2 - 3}m-5 -4 5 4-5 4" fill="none" stroke="currentColor" stroke-opacity=".45" '
-        f'stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/>'
+        f'<div style="position:absolute;left:{left:.0f}px;top:{top:.0f}px;width:{side:.0f}px;height:{tall or side:.0f}px;'
+        f'box-sizing:border-box;border:1.5px {line} {edge};border-radius:4px;background:{fill}"></div>'
     )
 
 
-def _label(x: float, y: float, text: str, size: int, weight: int) -> str:
-    text = {"GlobalAveragePooling2D": "GlobalAverage", "BatchNormalization": "BatchNorm"}.get(text, text)
+def _labelled(boxes: str, side: float, name: str, shape: str, tall: float | None = None) -> str:
     return (
-        f'<text x="{x}" y="{y}" text-anchor="middle" font-size="{size}" font-weight="{weight}" fill="currentColor">'
-        f"{html.escape(text)}</text>"
+        f'<div style="display:flex;flex-direction:column;align-items:center;min-width:76px">'
+        f'<div style="height:{DIAGRAM_HEIGHT}px;display:flex;align-items:center">'
+        f'<div style="position:relative;width:{side:.0f}px;height:{tall or side:.0f}px">{boxes}</div></div>'
+        f'<div style="height:{LABELS_HEIGHT}px;text-align:center;font-size:.8rem;line-height:1.3">'
+        f'<b style="font-weight:600">{html.escape(_short(name))}</b><br><span style="opacity:.75">{html.escape(shape)}</span></div></div>'
     )
+
+
+def _short(name: str) -> str:
+    return {"GlobalAveragePooling2D": "GlobalAverage", "BatchNormalization": "BatchNorm"}.get(name, name)
 
 
 def _percent(share: float) -> str:

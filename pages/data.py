@@ -8,7 +8,7 @@ st.title("Data")
 dataset = digits.dataset()
 selection = browser.choose(dataset, state.draft().experiment.training)
 
-sheet, detail = st.columns([3, 2], gap="large")
+sheet, detail = st.columns(2, gap="large")
 with sheet:
     index = browser.sheet(selection)
 with detail:

@@ -91,8 +91,8 @@ def palette(draft: state.Draft) -> None:
     is_full = len(draft.experiment.layers) >= specs.MAX_LAYERS
     if is_full:
         st.caption(f"A stack holds at most {specs.MAX_LAYERS} layers.")
-    for kind, layer_class in specs.LAYER_KINDS.items():
-        with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+    with st.container(horizontal=True, gap="small"):
+        for kind, layer_class in specs.LAYER_KINDS.items():
             st.button(
                 kind,
                 icon=layer_class.icon,
@@ -102,7 +102,7 @@ def palette(draft: state.Draft) -> None:
                 disabled=is_full,
                 help=layer_class.about,
             )
-            st.caption(layer_class.about)
+    st.caption("It is put last, before the output. Open it to set its arguments or to move it.")
 
 
 def _layer(layer_id: int, layer: specs.LayerSpec, place: int, count: int) -> None:
