@@ -51,11 +51,26 @@ def confusion_matrix(matrix: np.ndarray, as_shares: bool) -> go.Figure:
         as_shares: write shares of the row instead of counts.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    texts = np.where(matrix == 0, "", [[f"{s:.1%}" if as_shares else f"{n:,}" for s, n in zip(*row, strict=True)] for row in zip(shares, matrix, strict=True)])
+    texts = np.where(
+        matrix == 0,
+        "",
+        [
+            [f"{s:.1%}" if as_shares else f"{n:,}" for s, n in zip(*row, strict=True)]
+            for row in zip(shares, matrix, strict=True)
+        ],
+    )
     true, predicted = (grid.ravel() for grid in np.mgrid[0:CLASSES, 0:CLASSES])
     figure = go.Figure(
         go.Heatmap(
-            z=np.sqrt(shares), x=DIGITS, y=DIGITS, text=texts, texttemplate="%{text}", showscale=False, hoverinfo="skip", xgap=2, ygap=2
+            z=np.sqrt(shares),
+            x=DIGITS,
+            y=DIGITS,
+            text=texts,
+            texttemplate="%{text}",
+            showscale=False,
+            hoverinfo="skip",
+            xgap=2,
+            ygap=2,
         )
     )
     figure.add_scatter(
@@ -69,7 +84,9 @@ def confusion_matrix(matrix: np.ndarray, as_shares: bool) -> go.Figure:
         hovertemplate="%{customdata[2]} × a %{y} read as %{x}<extra></extra>",
         showlegend=False,
     )
-    figure.update_layout(height=460, margin={"l": 10, "r": 10, "t": 10, "b": 10}, dragmode=False, clickmode="event+select")
+    figure.update_layout(
+        height=460, margin={"l": 10, "r": 10, "t": 10, "b": 10}, dragmode=False, clickmode="event+select"
+    )
     figure.update_xaxes(title="The network read", type="category", fixedrange=True, side="top", showgrid=False)
     figure.update_yaxes(title="It was a", type="category", autorange="reversed", fixedrange=True, showgrid=False)
     return figure
@@ -101,12 +118,30 @@ def digit_sheet(images: np.ndarray, names: list[str], columns: int) -> go.Figure
     height, width = pixels.shape
     figure.add_layout_image(
         source=pictures.data_url(pictures.png(pixels, scale=2)),
-        x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", yanchor="top", layer="below", sizing="stretch",
+        x=0,
+        y=0,
+        sizex=width,
+        sizey=height,
+        xref="x",
+        yref="y",
+        yanchor="top",
+        layer="below",
+        sizing="stretch",
     )
     figure.update_xaxes(visible=False, range=[-1, width + 1], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[height + 1, -1], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top")
+    figure.update_yaxes(
+        visible=False,
+        range=[height + 1, -1],
+        fixedrange=True,
+        scaleanchor="x",
+        constrain="domain",
+        constraintoward="top",
+    )
     figure.update_layout(
-        height=60 + 48 * -(-len(images) // columns), margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode=False, clickmode="event+select"
+        height=60 + 48 * -(-len(images) // columns),
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        dragmode=False,
+        clickmode="event+select",
     )
     return figure
 
@@ -132,7 +167,9 @@ def digit_values(image: np.ndarray) -> go.Figure:
     )
     figure.update_layout(height=470, margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode=False)
     figure.update_xaxes(visible=False, fixedrange=True, constrain="domain")
-    figure.update_yaxes(visible=False, fixedrange=True, autorange="reversed", scaleanchor="x", constrain="domain", constraintoward="top")
+    figure.update_yaxes(
+        visible=False, fixedrange=True, autorange="reversed", scaleanchor="x", constrain="domain", constraintoward="top"
+    )
     return figure
 
 
@@ -169,7 +206,14 @@ def _curve(progress: Progress, x: np.ndarray, y: np.ndarray, validation: list[fl
     epochs = [row.epoch for row in progress.history]
     figure = go.Figure()
     figure.add_scatter(x=x, y=y, mode="lines", name="training, by batch", line={"width": 1.5}, hovertemplate=form)
-    figure.add_scatter(x=epochs, y=validation, mode="lines+markers", name="validation, by epoch", line={"width": 2.5}, hovertemplate=form)
+    figure.add_scatter(
+        x=epochs,
+        y=validation,
+        mode="lines+markers",
+        name="validation, by epoch",
+        line={"width": 2.5},
+        hovertemplate=form,
+    )
     figure.update_layout(
         height=CURVE_HEIGHT,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},

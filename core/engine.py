@@ -354,7 +354,7 @@ class Engine:
         self._client.run(_set_command, run_id, command, on_error="ignore", wait=True)
 
     def _is_known_to_scheduler(self, run_id: str) -> bool:
-        if run_id in self._futures or run_id in self._progress and not self._progress[run_id].state.is_over:
+        if run_id in self._futures or (run_id in self._progress and not self._progress[run_id].state.is_over):
             return True
         if self._client is None or not self._scheduler:
             return False

@@ -105,8 +105,9 @@ def check(experiment: specs.Experiment) -> Ledger:
     if held > specs.MAX_ACTIVATIONS_PER_BATCH:
         largest = max(1, specs.MAX_ACTIVATIONS_PER_BATCH // ledger.activations)
         raise SpecError(
-            f"A batch of {experiment.training.batch_size} images would hold {held / 1e6:,.0f} million values in memory at once; "
-            f"at most {specs.MAX_ACTIVATIONS_PER_BATCH / 1e6:,.0f} million fit. Choose a batch size of {largest} or less, or a smaller network."
+            f"A batch of {experiment.training.batch_size} images would hold {held / 1e6:,.0f} million values in memory at "
+            f"once; at most {specs.MAX_ACTIVATIONS_PER_BATCH / 1e6:,.0f} million fit. "
+            f"Choose a batch size of {largest} or less, or a smaller network."
         )
     return ledger
 
@@ -122,14 +123,18 @@ def _repair(layers: tuple[LayerSpec, ...], index: int, shape: Shape) -> Repair |
     before, after = layers[:index], layers[index:]
     layer = (*layers, specs.OUTPUT_LAYER)[index]
     if layer.takes == "vector":
-        if len(layers) == specs.MAX_LAYERS:
+        if len(layers) >= specs.MAX_LAYERS:
             return None
         return Repair(
             f"Add a Flatten before it ({shape_text((math.prod(shape),))} values)", (*before, Flatten(), *after)
         )
     if isinstance(layer, Flatten | GlobalAveragePooling2D) or (layer.takes == "image" and len(shape) == 1):
         flattener = next(
-            (i for i, l in enumerate(before) if len(shape) == 1 and isinstance(l, Flatten | GlobalAveragePooling2D)),
+            (
+                i
+                for i, earlier in enumerate(before)
+                if len(shape) == 1 and isinstance(earlier, Flatten | GlobalAveragePooling2D)
+            ),
             None,
         )
         if not isinstance(layer, Flatten | GlobalAveragePooling2D) and flattener is not None:
@@ -155,7 +160,8 @@ def _beyond_limits(ledger: Ledger) -> Problem | None:
         heaviest = max(range(len(ledger.rows)), key=lambda i: ledger.rows[i].macs)
         return Problem(
             heaviest,
-            f"This network would take {ledger.macs / 1e6:,.0f} million multiply-adds per image; at most {specs.MAX_MACS / 1e6:,.0f} million are allowed. "
+            f"This network would take {ledger.macs / 1e6:,.0f} million multiply-adds per image; "
+            f"at most {specs.MAX_MACS / 1e6:,.0f} million are allowed. "
             f"Most of them stand in {_place(ledger, heaviest)}.",
         )
     return None

@@ -87,7 +87,7 @@ def probability_bars(probabilities: np.ndarray | None) -> str:
     values = np.zeros(10) if probabilities is None else probabilities
     best = None if probabilities is None else int(values.argmax())
     rows = "".join(
-        f'<div style="display:grid;grid-template-columns:1.2rem 1fr 3.6rem;gap:.6rem;align-items:center;height:1.55rem;'
+        f'<div style="display:grid;grid-template-columns:1.2rem 1fr 4.2rem;gap:.6rem;white-space:nowrap;align-items:center;height:1.55rem;'
         f'{"font-weight:700" if k == best else ""}"><span>{k}</span>'
         f'<span style="height:.85rem;border-radius:.4rem;background:rgba(127,127,140,.18);overflow:hidden">'
         f'<span style="display:block;height:100%;border-radius:.4rem;width:{100 * value:.1f}%;'
@@ -108,11 +108,15 @@ def network_diagram(ledger: Ledger, sample: np.ndarray) -> str:
     Args:
         sample: a digit, (28, 28) uint8, shown as the input.
     """
-    blocks = [("Input", IMAGE_SHAPE, STONE), *((row.layer.kind, row.output_shape, _colour(row.layer)) for row in ledger.rows)]
+    blocks = [
+        ("Input", IMAGE_SHAPE, STONE),
+        *((row.layer.kind, row.output_shape, _colour(row.layer)) for row in ledger.rows),
+    ]
     if ledger.problem is None:
         blocks[-1] = ("Output", ledger.rows[-1].output_shape, ULTRAMARINE)
     parts = [
-        _block(name, shape, colour, sample if place == 0 else None) for place, (name, shape, colour) in enumerate(blocks)
+        _block(name, shape, colour, sample if place == 0 else None)
+        for place, (name, shape, colour) in enumerate(blocks)
     ]
     if ledger.problem is not None:
         parts.append(_labelled(_box(0, 0, 56, RED, "transparent", "dashed"), 56, "doesn't fit", "?"))
@@ -142,13 +146,20 @@ def _block(name: str, shape: Shape, colour: str, sample: np.ndarray | None) -> s
         return _labelled(_box(0, 0, 16, colour, colour, tall=tall), 16, name, shape_text(shape), tall)
     side = 12 + 48 * shape[0] / IMAGE_SHAPE[0]
     sheets = min(1 + int(math.log2(shape[2])), 7)
-    boxes = [_box(4 * k, 4 * (sheets - 1 - k), side, colour, f"{colour}{'D9' if k == 0 else '55'}") for k in reversed(range(sheets))]
+    boxes = [
+        _box(4 * k, 4 * (sheets - 1 - k), side, colour, f"{colour}{'D9' if k == 0 else '55'}")
+        for k in reversed(range(sheets))
+    ]
     if sample is not None:
-        boxes = [f'<img src="{data_url(png(sample))}" alt="" style="position:absolute;width:{side}px;height:{side}px;{_PIXELS}">']
+        boxes = [
+            f'<img src="{data_url(png(sample))}" alt="" style="position:absolute;width:{side}px;height:{side}px;{_PIXELS}">'
+        ]
     return _labelled("".join(boxes), side + 4 * (sheets - 1), name, shape_text(shape).replace(" ", ""))
 
 
-def _box(left: float, top: float, side: float, edge: str, fill: str, line: str = "solid", tall: float | None = None) -> str:
+def _box(
+    left: float, top: float, side: float, edge: str, fill: str, line: str = "solid", tall: float | None = None
+) -> str:
     return (
         f'<div style="position:absolute;left:{left:.0f}px;top:{top:.0f}px;width:{side:.0f}px;height:{tall or side:.0f}px;'
         f'box-sizing:border-box;border:1.5px {line} {edge};border-radius:4px;background:{fill}"></div>'

@@ -21,8 +21,10 @@ import json
 import os
 import re
 import secrets
+import struct
 import time
 import zipfile
+import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -30,6 +32,7 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from core import specs
 from core.errors import RunDamaged, RunNotFound, SpecError, StorageFull
@@ -37,7 +40,21 @@ from core.progress import EpochEnded, Progress, State
 
 DEFAULT_ROOT = Path.home() / ".digitlab" / "runs"
 _ID = re.compile(r"[a-z2-7]{16}")
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, SpecError)
+# What damaged bytes drive json, zipfile and NumPy into, an encrypted or unknown kind of member (RuntimeError) included.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    SpecError,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Run:
 
     def record(self) -> Record:
         """Its name, state and dates."""
-        return self._reading("state.json", Record.from_json)
+        return self._reading("state.json", _RECORD.validate_json)
 
     def progress(self) -> Progress:
         """How far it came, as of its last finished epoch."""
@@ -86,12 +103,9 @@ class Run:
             batch_size=experiment.training.batch_size,
         )
         if self._exists("history.json"):
-            progress.history = self._reading("history.json", lambda raw: [EpochEnded(**row) for row in json.loads(raw)])
+            progress.history = self._reading("history.json", _HISTORY.validate_json)
         if self._exists("curve.npz"):
-            curve = self._arrays("curve.npz")
-            if set(curve) != {"loss", "accuracy"}:
-                raise RunDamaged(f"Run {self.id}: curve.npz holds {sorted(curve)}; expected loss and accuracy.")
-            progress.loss, progress.accuracy = array("f", curve["loss"]), array("f", curve["accuracy"])
+            progress.loss, progress.accuracy = self._reading("curve.npz", _curve)
             progress.step = len(progress.loss)
         if progress.history:
             progress.learning_rate = progress.history[-1].learning_rate
@@ -102,30 +116,24 @@ class Run:
         if not self._exists("checkpoints"):
             return []
         names = (Path(path).stem for path in self._fs.ls(self._path("checkpoints"), detail=False))
-        return sorted(int(name) for name in names if name.isdigit())
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def weights(self, epoch: int) -> dict[str, np.ndarray]:
         """The network's variables by path at the end of an epoch."""
-        return self._arrays(f"checkpoints/{epoch:04d}.npz")
+        return self._reading(f"checkpoints/{epoch:04d}.npz", _arrays)
 
     def last_checkpoint(self) -> Checkpoint | None:
         """What to resume from; None before the first epoch's end."""
         if not self._exists("optimizer.npz"):
             return None
-        optimizer = self._arrays("optimizer.npz")
-        epoch = int(optimizer.pop("epoch"))
-        return Checkpoint(epoch, self.weights(epoch), [optimizer[str(i)] for i in range(len(optimizer))])
+        epoch, optimizer = self._reading("optimizer.npz", _optimizer)
+        return Checkpoint(epoch, self.weights(epoch), optimizer)
 
     def evaluation(self, epoch: int) -> Evaluation | None:
         """The test set's answers of this epoch's network, if they were ever computed."""
         if not self._exists("evaluation.npz"):
             return None
-        arrays = self._arrays("evaluation.npz")
-        if set(arrays) != {"epoch", "probabilities", "y_true"}:
-            raise RunDamaged(
-                f"Run {self.id}: evaluation.npz holds {sorted(arrays)}. Delete the file to have it made anew."
-            )
-        found = Evaluation(int(arrays["epoch"]), arrays["probabilities"], arrays["y_true"])
+        found = self._reading("evaluation.npz", _evaluation)
         return found if found.epoch == epoch else None
 
     def keras_file(self) -> bytes:
@@ -138,7 +146,7 @@ class Run:
     # -- writing ---------------------------------------------------------------------------------------------------------
 
     def write_record(self, record: Record) -> None:
-        self._write("state.json", record.to_json())
+        self._write("state.json", json.dumps(asdict(record)).encode())
 
     def write_state(self, state: State, message: str = "", **changes: object) -> None:
         """Change the state, keeping the rest of the record."""
@@ -182,14 +190,7 @@ class Run:
         except FileNotFoundError:
             raise RunDamaged(f"Run {self.id} has no {name}: it was never written, or someone removed it.") from None
         except _UNREADABLE as error:
-            raise RunDamaged(f"Run {self.id}: {name} can't be read ({error}).") from None
-
-    def _arrays(self, name: str) -> dict[str, np.ndarray]:
-        def load(raw: bytes) -> dict[str, np.ndarray]:
-            with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-
-        return self._reading(name, load)
+            raise RunDamaged(f"Run {self.id}: {name} can't be read ({_reason(error)}).") from None
 
     def _write_arrays(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         buffer = io.BytesIO()
@@ -229,13 +230,42 @@ class Record:
     ended: float | None = None
     steps_per_epoch: int = 0
 
-    def to_json(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
 
-    @classmethod
-    def from_json(cls, raw: bytes) -> Record:
-        fields = json.loads(raw)
-        return cls(**{**fields, "state": State(fields["state"])})
+_RECORD, _HISTORY = TypeAdapter(Record), TypeAdapter(list[EpochEnded])
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return ": ".join([*map(str, first["loc"]), first["msg"]])
+
+
+def _arrays(raw: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def _curve(raw: bytes) -> tuple[array, array]:
+    arrays = _arrays(raw)
+    loss, accuracy = array("f", arrays["loss"]), array("f", arrays["accuracy"])
+    if len(loss) != len(accuracy):
+        raise ValueError(f"{len(loss)} losses, but {len(accuracy)} accuracies")
+    return loss, accuracy
+
+
+def _optimizer(raw: bytes) -> tuple[int, list[np.ndarray]]:
+    arrays = _arrays(raw)
+    epoch = int(arrays.pop("epoch"))
+    return epoch, [arrays[str(i)] for i in range(len(arrays))]
+
+
+def _evaluation(raw: bytes) -> Evaluation:
+    arrays = _arrays(raw)
+    evaluation = Evaluation(int(arrays["epoch"]), arrays["probabilities"], arrays["y_true"])
+    if evaluation.probabilities.shape != (*evaluation.y_true.shape, specs.CLASSES):
+        raise ValueError(f"{evaluation.probabilities.shape} probabilities of {evaluation.y_true.shape} images")
+    return evaluation
 
 
 def root() -> str:

@@ -15,10 +15,7 @@ st.markdown(
     "eyes, and then it has to read yours."
 )
 
-journey.steps(progress)
-
 if progress is not None and progress.history:
-    st.subheader("Draw a digit", anchor=False)
     canvas.draw_and_read(run, progress.history[-1].epoch)
 else:
     dataset = digits.dataset()
@@ -28,8 +25,10 @@ else:
         width="stretch",
         alt="Ninety-six handwritten digits from the data set.",
     )
-    st.markdown(f"**{presets.FAST_99.name}** learns these in some seconds. {presets.FAST_99.about}")
     if st.button("Train my first network", type="primary", icon=":material/play_arrow:"):
         state.use_preset(presets.FAST_99.name)
         journey.start_training(state.draft())
         st.switch_page(navigation.TRAIN)
+    st.caption(f"It will be *{presets.FAST_99.name}*. {presets.FAST_99.about}")
+
+journey.steps(progress)

@@ -31,7 +31,9 @@ class Selection:
 def choose(dataset: Dataset, training: Training) -> Selection:
     """Controls for split and digit, and what they leave. The splits are those of the training that is being prepared."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        split = st.segmented_control("Split", SPLITS, default=SPLITS[0], required=True, key="split", bind="query-params")
+        split = st.segmented_control(
+            "Split", SPLITS, default=SPLITS[0], required=True, key="split", bind="query-params"
+        )
         digit = st.pills("Digit", range(CLASSES), key="digit", bind="query-params")
     if split == "Test":
         images, labels, indices = dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))
@@ -80,7 +82,10 @@ def large(selection: Selection, index: int | None) -> None:
         f"{np.mean(image > 0):.0%} of the pixels. Click another digit to see it here."
     )
     st.plotly_chart(
-        charts.digit_values(image), key="large", config={"displayModeBar": False}, alt=f"A handwritten {selection.labels[index]}, large."
+        charts.digit_values(image),
+        key="large",
+        config={"displayModeBar": False},
+        alt=f"A handwritten {selection.labels[index]}, large.",
     )
 
 
@@ -88,7 +93,9 @@ def balance(selection: Selection) -> None:
     """How many images of each digit the split holds."""
     st.subheader("How many of each", anchor=False)
     total = selection.counts.sum()
-    st.caption(f"{total:,} images in this split, between {selection.counts.min():,} and {selection.counts.max():,} of each digit.")
+    st.caption(
+        f"{total:,} images in this split, between {selection.counts.min():,} and {selection.counts.max():,} of each digit."
+    )
     st.plotly_chart(
         charts.class_balance(selection.counts, selection.digit),
         key="balance",
@@ -98,7 +105,9 @@ def balance(selection: Selection) -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _split(_labels: np.ndarray, size: int, train_size: int, validation_split: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _split(
+    _labels: np.ndarray, size: int, train_size: int, validation_split: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """`data.split`, kept: the labels are told apart by their number, of which each data set has its own."""
     trained_on, held_out = data.split(_labels, train_size, validation_split, seed)
     return np.sort(trained_on), np.sort(held_out)

@@ -10,8 +10,8 @@ from core import drawing, engine, pictures, runs
 from core.errors import DrawingError, EngineNotReady
 from ui import messages, state
 
-SIDE = 280  # pixels; a phone in portrait is 320 wide and more
-PEN_WIDTH = 18
+SIDE = 320  # pixels; what a phone of 360 leaves
+PEN_WIDTH = 24  # an eighth of a digit that fills most of the canvas, which is MNIST's proportion
 INK = "#5566F5"  # the theme's ultramarine, readable on paper and on blue-black
 POLL_SECONDS = 1.0
 
@@ -23,11 +23,17 @@ def draw_and_read(run: runs.Run, epoch: int) -> None:
 
 
 def _draw_and_read(run: runs.Run, epoch: int, was_waiting: bool) -> None:
-    with st.container(horizontal=True, gap="large", key="drawing"):
-        with st.container(width=SIDE + 34, key="pad"):
+    with st.container(horizontal=True, gap="large"):
+        with st.container(width=SIDE + 4, key="pad"):
             ink = _canvas()
-            st.button("Clear", icon=":material/delete:", on_click=state.clear_canvas, shortcut="Escape", help="Or press Esc.")
-        with st.container(width=340, key="answer"):
+            st.button(
+                "Clear",
+                icon=":material/delete:",
+                on_click=state.clear_canvas,
+                shortcut="Escape",
+                help="The bar above it undoes.",
+            )
+        with st.container(width=SIDE, key="answer"):
             try:
                 steps = drawing.steps(ink)
             except DrawingError:
@@ -37,20 +43,20 @@ def _draw_and_read(run: runs.Run, epoch: int, was_waiting: bool) -> None:
 
 
 def _canvas() -> np.ndarray:
-    with st.container(border=True, key="paper"):
-        result = st_canvas(
-            stroke_width=PEN_WIDTH,
-            stroke_color=INK,
-            width=SIDE,
-            height=SIDE,
-            initial_drawing=state.drawing_at_entry(),
-            return_image_data=True,
-            key=f"canvas-{state.canvas_round()}",
-        )
-    if result.image_data is None:
-        return np.zeros((SIDE, SIDE), np.float32)
-    state.keep_drawing(result.json_data)
-    return drawing.ink_from_rgba(result.image_data)
+    """The canvas; the ink on it, (SIDE, SIDE) float32 0..1."""
+    result = st_canvas(
+        stroke_width=PEN_WIDTH,
+        stroke_color=INK,
+        width=SIDE,
+        height=SIDE,
+        initial_drawing=state.drawing_at_entry(),
+        return_image_data=True,
+        key=f"canvas-{state.canvas_round()}",
+    )
+    if result.image_data is not None:
+        state.keep_drawing(result.json_data, drawing.ink_from_rgba(result.image_data))
+    ink = state.ink()
+    return np.zeros((SIDE, SIDE), np.float32) if ink is None else ink
 
 
 def _answer(run: runs.Run, epoch: int, steps: drawing.Steps | None, was_waiting: bool) -> None:

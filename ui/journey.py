@@ -33,8 +33,9 @@ def steps(progress: Progress | None) -> None:
         (navigation.DRAW, "Draw", "draw", "Your hand, its answer.", False),
     ]
     next_step = next(place for place, card in enumerate(cards) if not card[-1])
-    for place, (column, (page, title, icon, said, is_done)) in enumerate(zip(st.columns(4), cards, strict=True)):
-        with column, st.container(border=True, height="stretch"):
+    grid = st.grid(min_column_width=150)
+    for place, (page, title, icon, said, is_done) in enumerate(cards):
+        with grid.container(border=True, height="stretch"):
             mark = ":green[:material/check_circle:]" if is_done else ":material/arrow_circle_right:"
             st.page_link(page, label=f"**{place + 1}  {title}**", icon=f":material/{icon}:")
             st.caption(f"{mark if is_done or place == next_step else ''} {said}")

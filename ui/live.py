@@ -105,11 +105,15 @@ def _drive(run: runs.Run, progress: Progress) -> None:
 def _figures(progress: Progress) -> None:
     last = progress.history[-1] if progress.history else None
     row = st.container(horizontal=True)
-    row.metric("Loss", f"{last.loss:.4f}" if last else "–", help="Of the training images in the last whole epoch.", border=True)
+    row.metric(
+        "Loss", f"{last.loss:.4f}" if last else "–", help="Of the training images in the last whole epoch.", border=True
+    )
     if last is None or last.val_accuracy is not None:
         row.metric("Validation loss", f"{last.val_loss:.4f}" if last else "–", border=True)
         row.metric("Validation accuracy", f"{last.val_accuracy:.2%}" if last else "–", border=True)
-    row.metric("Images a second", f"{progress.images_per_second:,.0f}" if progress.images_per_second else "–", border=True)
+    row.metric(
+        "Images a second", f"{progress.images_per_second:,.0f}" if progress.images_per_second else "–", border=True
+    )
 
 
 def _curves(progress: Progress, key: str) -> None:

@@ -27,7 +27,12 @@ def figures(answers: runs.Evaluation, matrix: np.ndarray) -> None:
     wrong = matrix.sum() - np.trace(matrix)
     row = st.container(horizontal=True)
     row.metric("Test accuracy", f"{evaluation.accuracy(answers.y_true, answers.probabilities):.2%}", border=True)
-    row.metric("Test loss", f"{evaluation.loss(answers.y_true, answers.probabilities):.4f}", help="Mean cross-entropy.", border=True)
+    row.metric(
+        "Test loss",
+        f"{evaluation.loss(answers.y_true, answers.probabilities):.4f}",
+        help="Mean cross-entropy.",
+        border=True,
+    )
     row.metric("Mistakes", f"{wrong:,} of {matrix.sum():,}", border=True)
     row.metric("Epochs learned", answers.epoch, border=True)
     confused = evaluation.most_confused(matrix)
@@ -40,7 +45,9 @@ def matrix(matrix: np.ndarray, run: runs.Run, epoch: int) -> tuple[int, int] | N
     """The confusion matrix; the cell (true, predicted) that is chosen in it."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Confusion matrix", anchor=False, width="stretch")
-        unit = st.segmented_control("Cells as", ["Counts", "Shares"], default="Counts", required=True, label_visibility="collapsed")
+        unit = st.segmented_control(
+            "Cells as", ["Counts", "Shares"], default="Counts", required=True, label_visibility="collapsed"
+        )
         st.download_button(
             "PDF",
             lambda: charts.printed_confusion_matrix(matrix, f"{run.record().name}, epoch {epoch}"),
@@ -77,7 +84,10 @@ def gallery(dataset: Dataset, answers: runs.Evaluation, cell: tuple[int, int] | 
         return
     predicted = answers.probabilities[shown].argmax(axis=1)
     captions = [
-        f"{true} → {read}, {share:.0%}" for true, read, share in zip(answers.y_true[shown], predicted, answers.probabilities[shown].max(axis=1), strict=True)
+        f"{true} → {read}, {share:.0%}"
+        for true, read, share in zip(
+            answers.y_true[shown], predicted, answers.probabilities[shown].max(axis=1), strict=True
+        )
     ]
     with st.container(height=440, border=False, key="gallery"):
         st.html(pictures.captioned_digits(dataset.x_test[shown], captions, "Test digits with what the network read"))
@@ -99,8 +109,15 @@ def scores(scores: evaluation.ClassScores) -> None:
         hide_index=True,
         column_config={
             "Digit": st.column_config.NumberColumn(width="small"),
-            "Precision": share(format="percent", min_value=low, max_value=1, help="Of those read as this digit, how many were it."),
-            "Recall": share(format="percent", min_value=low, max_value=1, help="Of those that were this digit, how many were read so."),
+            "Precision": share(
+                format="percent", min_value=low, max_value=1, help="Of those read as this digit, how many were it."
+            ),
+            "Recall": share(
+                format="percent",
+                min_value=low,
+                max_value=1,
+                help="Of those that were this digit, how many were read so.",
+            ),
             "F1": share(format="percent", min_value=low, max_value=1, help="The harmonic mean of both."),
         },
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import streamlit as st
 
-from core import runs
+from core import engine, runs
 from core.errors import RunDamaged
 from core.progress import State
 from ui import state
@@ -15,23 +14,17 @@ from ui import state
 MOST_RUNS_LISTED = 50
 
 
-@dataclass(frozen=True)
-class _Entry:
-    run_id: str
-    label: str
-    began: float
-
-
 def choose_run() -> None:
-    """A menu of the runs this visitor may see; nothing where there is none."""
+    """A menu of the runs this visitor may see, and how the one in use is; nothing where there is none."""
     in_use = state.run_in_use()
-    ids = tuple(run.id for run in state.visible_runs())
+    ids = [run.id for run in state.visible_runs()]
     if in_use is not None and in_use.id not in ids:
-        ids = (in_use.id, *ids)
-    entries = {entry.run_id: entry.label for entry in _entries(ids, runs.root())}
-    if not entries:
+        ids.append(in_use.id)
+    labels = _labels(tuple(ids), runs.root())
+    if not labels:
         return
-    options = list(entries)
+    if in_use is not None and in_use.id not in labels:  # older than all that are listed
+        labels = {**labels, in_use.id: _label(in_use)[1]}
     key = f"run-menu-{in_use.id if in_use else ''}"
 
     def chosen() -> None:
@@ -39,30 +32,46 @@ def choose_run() -> None:
 
     st.selectbox(
         "Network in use",
-        options,
-        index=options.index(in_use.id) if in_use else None,
-        format_func=entries.get,
+        list(labels),
+        index=list(labels).index(in_use.id) if in_use else None,
+        format_func=labels.get,
         key=key,
         on_change=chosen,
         placeholder="Choose a run",
-        help="Train, Evaluate and Draw are about this one. Its address in the browser can be shared.",
+        help="Train, Evaluate and Draw are about this one. The address in your browser leads to it: share it as you like.",
     )
+    if in_use is not None:
+        st.caption(_condition(in_use))
 
 
-@st.cache_data(ttl=2, max_entries=50, show_spinner=False)
-def _entries(run_ids: tuple[str, ...], root: str) -> list[_Entry]:
-    entries = [_entry(runs.Run(run_id, root)) for run_id in run_ids]
-    return sorted(entries, key=lambda entry: -entry.began)[:MOST_RUNS_LISTED]
+@st.cache_data(max_entries=50, show_spinner=False)
+def _labels(run_ids: tuple[str, ...], root: str) -> dict[str, str]:
+    """Run ids, newest first, with labels that neither change nor repeat: a menu takes its options by them."""
+    newest = sorted((_label(runs.Run(run_id, root)), run_id) for run_id in run_ids)[::-1][:MOST_RUNS_LISTED]
+    seen: set[str] = set()
+    labels = {}
+    for (_, label), run_id in newest:
+        labels[run_id] = label if label not in seen else f"{label} · {run_id[:4]}"
+        seen.add(label)
+    return labels
 
 
-def _entry(run: runs.Run) -> _Entry:
+def _label(run: runs.Run) -> tuple[float, str]:
     try:
-        record, progress = run.record(), run.progress()
+        record = run.record()
     except RunDamaged:
-        return _Entry(run.id, f"damaged · {run.id[:6]}", 0.0)
-    best = progress.best_val_accuracy
-    result = f"{best:.2%}" if best is not None else ""
-    if not record.state.is_over or record.state in (State.FAILED, State.INTERRUPTED):
-        result = record.state.value
-    when = time.strftime("%d %b %H:%M", time.localtime(record.began))
-    return _Entry(run.id, " · ".join(part for part in (record.name, result, when) if part), record.began)
+        return 0.0, f"damaged · {run.id}"
+    return record.began, f"{record.name} · {time.strftime('%d %b %H:%M:%S', time.localtime(record.began))}"
+
+
+def _condition(run: runs.Run) -> str:
+    try:
+        progress = engine.shared().progress(run)
+    except RunDamaged as error:
+        return f":red[{error}]"
+    parts = [] if progress.state is State.FINISHED else [str(progress.state)]
+    if progress.history:
+        parts.append(f"{len(progress.history)} epoch{'s' if len(progress.history) > 1 else ''}")
+    if progress.best_val_accuracy is not None:
+        parts.append(f"{progress.best_val_accuracy:.2%} on validation")
+    return ", ".join(parts)

@@ -34,7 +34,9 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
             help="Back to the preset as it is." if is_changed else "Nothing differs from the preset.",
         )
         st.button("Undo", icon=":material/undo:", on_click=state.undo, disabled=not state.can_undo(), shortcut="Ctrl+Z")
-        st.button("Redo", icon=":material/redo:", on_click=state.redo, disabled=not state.can_redo(), shortcut="Ctrl+Shift+Z")
+        st.button(
+            "Redo", icon=":material/redo:", on_click=state.redo, disabled=not state.can_redo(), shortcut="Ctrl+Shift+Z"
+        )
     st.caption(f"{presets[draft.preset].about} Source: {presets[draft.preset].source}")
 
 
@@ -42,8 +44,15 @@ def totals(ledger: Ledger) -> None:
     """The whole stack in four figures."""
     is_whole = ledger.problem is None
     figures = st.container(horizontal=True)
-    figures.metric("Parameters", f"{ledger.parameters:,}" if is_whole else "–", help="Numbers the network has to learn.", border=True)
-    figures.metric("Size", f"{ledger.bytes / 1000:,.0f} kB" if is_whole else "–", help="As 32-bit numbers.", border=True)
+    figures.metric(
+        "Parameters",
+        f"{ledger.parameters:,}" if is_whole else "–",
+        help="Numbers the network has to learn.",
+        border=True,
+    )
+    figures.metric(
+        "Size", f"{ledger.bytes / 1000:,.0f} kB" if is_whole else "–", help="As 32-bit numbers.", border=True
+    )
     figures.metric("Multiply-adds", f"{ledger.macs:,}" if is_whole else "–", help="For one image.", border=True)
     seen = max((row.receptive_field for row in ledger.rows if len(row.output_shape) == 3), default=1)
     figures.metric(
@@ -77,13 +86,19 @@ def editor(draft: state.Draft, ledger: Ledger) -> None:
     for place, (layer_id, layer) in enumerate(zip(draft.layer_ids, draft.experiment.layers, strict=True)):
         icon = ":material/error:" if place == at_fault else layer.icon
         with st.expander(
-            _heading(place, layer, rows[place]), expanded=state.is_just_added(layer_id), icon=icon, key=f"layer-{layer_id}"
+            _heading(place, layer, rows[place]),
+            expanded=state.is_just_added(layer_id),
+            icon=icon,
+            key=f"layer-{layer_id}",
         ):
             _layer(layer_id, layer, place, len(draft.layer_ids))
     with st.container(border=True, key="output-layer"):
         row = rows[-1]
         cost = f" :gray[→ {shape_text(row.output_shape)} · {row.parameters:,} parameters]" if row else ""
-        st.markdown(f":material/lock: **Output** 10 units, softmax{cost}", help="One probability per digit. Every network here ends so.")
+        st.markdown(
+            f":material/lock: **Output** 10 units, softmax{cost}",
+            help="One probability per digit. Every network here ends so.",
+        )
 
 
 def palette(draft: state.Draft) -> None:
@@ -109,11 +124,25 @@ def _layer(layer_id: int, layer: specs.LayerSpec, place: int, count: int) -> Non
     st.caption(layer.about)
     fields.editor(layer, f"layer-{layer_id}.{layer.kind}", lambda new: state.edit_layer(layer_id, new))
     with st.container(horizontal=True):
-        st.button("Up", icon=":material/arrow_upward:", key=f"up-{layer_id}", on_click=state.move_layer, args=(layer_id, -1), disabled=place == 0)
         st.button(
-            "Down", icon=":material/arrow_downward:", key=f"down-{layer_id}", on_click=state.move_layer, args=(layer_id, 1), disabled=place == count - 1
+            "Up",
+            icon=":material/arrow_upward:",
+            key=f"up-{layer_id}",
+            on_click=state.move_layer,
+            args=(layer_id, -1),
+            disabled=place == 0,
         )
-        st.button("Remove", icon=":material/delete:", key=f"remove-{layer_id}", on_click=state.remove_layer, args=(layer_id,))
+        st.button(
+            "Down",
+            icon=":material/arrow_downward:",
+            key=f"down-{layer_id}",
+            on_click=state.move_layer,
+            args=(layer_id, 1),
+            disabled=place == count - 1,
+        )
+        st.button(
+            "Remove", icon=":material/delete:", key=f"remove-{layer_id}", on_click=state.remove_layer, args=(layer_id,)
+        )
 
 
 def _heading(place: int, layer: specs.LayerSpec, row: Row | None) -> str:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from core import presets, runs
@@ -43,6 +44,7 @@ class _Session:
     canvas_round: int = 0
     drawing: dict | None = None
     drawing_at_entry: dict | None = None
+    ink: np.ndarray | None = None
     page: str = ""
     open_layer: int | None = None
 
@@ -91,7 +93,7 @@ def edit_training(training) -> None:
 
 def edit_layer(layer_id: int, layer: LayerSpec) -> None:
     old = draft()
-    layers = [layer if i == layer_id else l for i, l in zip(old.layer_ids, old.experiment.layers, strict=True)]
+    layers = [layer if i == layer_id else other for i, other in zip(old.layer_ids, old.experiment.layers, strict=True)]
     edit(Draft(replaced(old.experiment, layers=tuple(layers)), old.layer_ids, old.preset))
 
 
@@ -103,7 +105,7 @@ def add_layer(layer: LayerSpec) -> None:
 
 def remove_layer(layer_id: int) -> None:
     old = draft()
-    kept = [(i, l) for i, l in zip(old.layer_ids, old.experiment.layers, strict=True) if i != layer_id]
+    kept = [(i, other) for i, other in zip(old.layer_ids, old.experiment.layers, strict=True) if i != layer_id]
     layers = tuple(layer for _, layer in kept)
     edit(Draft(replaced(old.experiment, layers=layers), tuple(i for i, _ in kept), old.preset))
 
@@ -236,12 +238,18 @@ def canvas_round() -> int:
 def clear_canvas() -> None:
     session = _session()
     session.canvas_round += 1
-    session.drawing = session.drawing_at_entry = None
+    session.drawing = session.drawing_at_entry = session.ink = None
 
 
-def keep_drawing(record: dict | None) -> None:
-    """Remember the canvas' own record of what is on it."""
-    _session().drawing = record
+def keep_drawing(record: dict | None, ink: np.ndarray) -> None:
+    """Remember what is on the canvas: its own record of it, and the ink (h, w) float32."""
+    session = _session()
+    session.drawing, session.ink = record, ink
+
+
+def ink() -> np.ndarray | None:
+    """What is on the canvas, (h, w) float32 0..1, also after a visit to another page."""
+    return _session().ink
 
 
 def drawing_at_entry() -> dict | None:

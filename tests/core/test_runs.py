@@ -1,0 +1,505 @@
+"""A run's folder gives back what was put in, says what is damaged in it, and is never half written."""
+
+import errno
+import io
+import re
+import zipfile
+from array import array
+from contextlib import suppress
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from core import runs
+from core.errors import RunDamaged, RunNotFound, StorageFull
+from core.progress import EpochEnded, Progress, State
+from core.runs import Checkpoint, Evaluation, Record, Run
+
+ROWS = [
+    EpochEnded(1, 1.5, 0.5, 1.25, 0.625, 0.01, 2.5),
+    EpochEnded(2, 1.0, 0.75, None, None, 0.005, 2.25),
+]
+
+
+@pytest.fixture(params=["folder", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path):
+    """A place for runs: a folder of this machine, and a file system that has no folders to rename in."""
+    if request.param == "folder":
+        yield str(tmp_path / "a folder" / "runs")
+    else:
+        yield "memory://runs"
+        MemoryFileSystem.store.clear()
+        MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def run(tiny, runs_root) -> Run:
+    """A run after its second epoch, in a folder, with everything in it."""
+    run = runs.create(tiny, "A run")
+    write_all(run)
+    return run
+
+
+def checkpoint(epoch: int) -> Checkpoint:
+    weights = {
+        "01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32),
+        "04_dropout.0.seed_generator_state": np.array([epoch, 2**32 - 1], np.uint32),
+    }
+    return Checkpoint(epoch, weights, [np.array(13 * epoch, np.int64), np.float32([0.01]), np.ones((3, 3, 1, 4), "f4")])
+
+
+def write_all(run: Run) -> None:
+    progress = Progress(history=ROWS[:1], loss=array("f", [2.5, 1.5]), accuracy=array("f", [0.25, 0.5]))
+    run.write_epoch(progress, checkpoint(1))
+    progress = Progress(history=ROWS, loss=array("f", [2.5, 1.5, 1, 1]), accuracy=array("f", [0.25, 0.5, 0.75, 0.75]))
+    run.write_epoch(progress, checkpoint(2))
+    run.write_evaluation(Evaluation(2, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
+    run.write_keras_file(b"PK a network")
+
+
+def read_all(run: Run) -> None:
+    run.record()
+    run.experiment()
+    run.progress()
+    run.last_checkpoint()
+    run.evaluation(2)
+    run.keras_file()
+
+
+def assert_same_arrays(found, expected) -> None:
+    assert type(found) is type(expected)
+    keys = expected if isinstance(expected, dict) else range(len(expected))
+    assert list(found) == list(expected) if isinstance(expected, dict) else len(found) == len(expected)
+    for key in keys:
+        np.testing.assert_array_equal(found[key], expected[key], strict=True)
+
+
+def folder(run: Run) -> Path:
+    return Path(run.root, run.id)
+
+
+class TestCreate:
+    def test_a_new_run_is_queued_and_has_nothing_but_its_experiment(self, tiny, root):
+        run = runs.create(tiny, "Ünïcødé ✏️", root)
+
+        record = run.record()
+
+        assert run.experiment() == tiny
+        assert record == Record("Ünïcødé ✏️", State.QUEUED, "", record.began, None, 0)
+        assert run.progress() == Progress(State.QUEUED, epochs=2, batch_size=32)
+        assert run.epochs() == []
+        assert run.last_checkpoint() is None
+        assert run.evaluation(1) is None
+        assert not run.has_keras_file()
+
+    def test_goes_where_the_environment_says(self, tiny, runs_root):
+        run = runs.create(tiny, "A run")
+
+        assert run.root == str(runs_root)
+        assert sorted(path.name for path in (runs_root / run.id).iterdir()) == ["spec.json", "state.json"]
+
+    def test_an_id_is_80_random_bits_in_letters_that_are_not_mistaken_for_each_other(self, tiny):
+        ids = {runs._new_id() for _ in range(1000)}
+
+        assert len(ids) == 1000
+        assert set("".join(ids)) == set("abcdefghijklmnopqrstuvwxyz234567")
+        assert {len(run_id) for run_id in ids} == {16}
+
+    def test_says_where_there_is_no_room(self, tiny, tmp_path):
+        (tmp_path / "file").write_text("not a folder")
+
+        with pytest.raises(StorageFull, match=r"can't be written to .*file.*DIGITLAB_RUNS"):
+            runs.create(tiny, "A run", str(tmp_path / "file"))
+
+
+class TestFind:
+    def test_finds_what_was_made(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+
+        assert runs.find(run.id, root) == run
+
+    def test_says_that_there_is_no_such_run(self, tiny, root):
+        runs.create(tiny, "Another", root)
+
+        with pytest.raises(RunNotFound, match="There is no run aaaaaaaaaaaaaaaa here"):
+            runs.find("a" * 16, root)
+
+    @pytest.mark.parametrize(
+        "run_id",
+        [
+            "",
+            ".",
+            "..",
+            "../../../../etc",
+            "/etc/passwd",
+            "a" * 15,
+            "a" * 17,
+            "a" * 16 + "\n",
+            "A" * 16,
+            "0" * 16,
+            "a" * 14 + "/.",
+            "aaaaaaa/../bbbbb",
+            "aaaaaaaa\x00aaaaaaa",
+            "\uff41" * 16,  # a full-width a
+            "%2e%2e%2f" + "a" * 7,
+            "x" * 100_000,
+        ],
+        ids=lambda run_id: ascii(run_id[:20]),
+    )
+    def test_refuses_what_can_be_no_id(self, run_id, tmp_path):
+        with pytest.raises(RunNotFound, match="is no run's id") as refusal:
+            runs.find(run_id, str(tmp_path))
+
+        assert len(str(refusal.value)) < 300
+
+
+class TestAllRuns:
+    def test_there_are_none_before_the_first(self, root):
+        assert list(runs.all_runs(root)) == []
+
+    def test_lists_every_run_and_nothing_else(self, tiny, root):
+        made = {runs.create(tiny, name, root) for name in "abc"}
+        fs, path = fsspec.core.url_to_fs(root)
+        fs.makedirs(f"{path}/lost+found")
+        fs.pipe_file(f"{path}/README.txt", b"Not a run.")
+
+        assert set(runs.all_runs(root)) == made
+
+    def test_lists_damaged_ones_too(self, run):
+        (folder(run) / "state.json").unlink()
+
+        assert list(runs.all_runs()) == [run]
+
+
+class TestRoundTrips:
+    def test_an_epoch(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        write_all(run)
+
+        last = run.last_checkpoint()
+
+        assert run.epochs() == [1, 2]
+        assert_same_arrays(run.weights(1), checkpoint(1).weights)
+        assert last.epoch == 2
+        assert_same_arrays(last.weights, checkpoint(2).weights)
+        assert_same_arrays(last.optimizer, checkpoint(2).optimizer)
+
+    def test_progress(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        write_all(run)
+        run.write_state(State.FINISHED, "done", steps_per_epoch=2)
+
+        assert run.progress() == Progress(
+            state=State.FINISHED,
+            message="done",
+            steps_per_epoch=2,
+            epochs=2,
+            batch_size=32,
+            step=4,
+            learning_rate=0.005,
+            history=ROWS,
+            loss=array("f", [2.5, 1.5, 1, 1]),
+            accuracy=array("f", [0.25, 0.5, 0.75, 0.75]),
+        )
+
+    def test_a_loss_that_is_not_finite(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        row = EpochEnded(1, float("inf"), 0.5, float("nan"), 0.625, 0.01, 2.5)
+
+        run.write_epoch(
+            Progress(history=[row], loss=array("f", [float("nan")]), accuracy=array("f", [0])), checkpoint(1)
+        )
+
+        assert repr(run.progress().history) == repr([row])
+
+    def test_a_state_keeps_the_rest_of_the_record(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        before = run.record()
+
+        run.write_state(State.RUNNING, steps_per_epoch=13)
+        running = run.record()
+        run.write_state(State.STOPPED, "asked to")
+        stopped = run.record()
+
+        assert running == Record("A run", State.RUNNING, "", before.began, None, 13)
+        assert stopped == Record("A run", State.STOPPED, "asked to", before.began, stopped.ended, 13)
+        assert stopped.ended >= stopped.began
+
+    def test_an_evaluation_is_of_one_epoch(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        write_all(run)
+
+        evaluation = run.evaluation(2)
+
+        assert evaluation.epoch == 2
+        np.testing.assert_array_equal(evaluation.probabilities, np.full((3, 10), 0.1, np.float32), strict=True)
+        np.testing.assert_array_equal(evaluation.y_true, np.uint8([7, 2, 1]), strict=True)
+        assert run.evaluation(1) is None
+
+    def test_a_keras_file(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        write_all(run)
+
+        assert run.has_keras_file()
+        assert run.keras_file() == b"PK a network"
+
+    def test_a_deleted_run_is_gone(self, tiny, root):
+        run, other = runs.create(tiny, "A run", root), runs.create(tiny, "Another", root)
+        write_all(run)
+
+        run.delete()
+
+        assert list(runs.all_runs(root)) == [other]
+        with pytest.raises(RunNotFound):
+            runs.find(run.id, root)
+
+    def test_leaves_nothing_but_the_files_of_a_run(self, run):
+        files = sorted(str(path.relative_to(folder(run))) for path in folder(run).rglob("*") if path.is_file())
+
+        assert files == [
+            "checkpoints/0001.npz",
+            "checkpoints/0002.npz",
+            "curve.npz",
+            "evaluation.npz",
+            "history.json",
+            "model.keras",
+            "optimizer.npz",
+            "spec.json",
+            "state.json",
+        ]
+
+
+FILES = [
+    "spec.json",
+    "state.json",
+    "history.json",
+    "curve.npz",
+    "checkpoints/0002.npz",
+    "optimizer.npz",
+    "evaluation.npz",
+]
+
+
+def npz(**arrays: object) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+class TestDamage:
+    def test_without_any_everything_can_be_read(self, run):
+        read_all(run)
+
+    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{", b"[1]", b"null", b"PK\x03\x04", b"\x80\x04K\x01."])
+    def test_other_content_is_named(self, run, name, content):
+        (folder(run) / name).write_bytes(content)
+
+        with pytest.raises(RunDamaged, match=f"^Run {run.id}: {re.escape(name)} can't be read "):
+            read_all(run)
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_a_file_that_ends_early_is_named(self, run, name):
+        path = folder(run) / name
+        whole = path.read_bytes()
+        for length in range(0, len(whole), max(1, len(whole) // 50)):
+            path.write_bytes(whole[:length])
+
+            with pytest.raises(RunDamaged, match=f"^Run {run.id}: {re.escape(name)} can't be read "):
+                read_all(run)
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_any_changed_byte_is_named_or_does_no_harm(self, run, name):
+        path = folder(run) / name
+        whole = path.read_bytes()
+        for position in range(len(whole)):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 0b1001]) + whole[position + 1 :])
+
+            with suppress(RunDamaged):
+                read_all(run)
+
+    @pytest.mark.parametrize("name", ["spec.json", "state.json", "checkpoints/0002.npz"])
+    def test_a_missing_file_is_named(self, run, name):
+        (folder(run) / name).unlink()
+
+        with pytest.raises(RunDamaged, match=f"^Run {run.id} has no {re.escape(name)}: "):
+            read_all(run)
+
+    def test_a_missing_keras_file_is_named(self, run):
+        (folder(run) / "model.keras").unlink()
+
+        with pytest.raises(RunDamaged, match=f"^Run {run.id} has no model.keras: "):
+            run.keras_file()
+
+    def test_a_folder_in_a_files_place_is_named(self, run):
+        (folder(run) / "state.json").unlink()
+        (folder(run) / "state.json").mkdir()
+
+        with pytest.raises(RunDamaged, match=f"^Run {run.id}: state.json can't be read "):
+            run.record()
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("spec.json", b'{"layers": [{"kind": "Lambda"}]}'),
+            ("state.json", b'{"name": "A run", "state": "exploded"}'),
+            ("state.json", b'{"name": 5}'),
+            ("state.json", b'{"state": "queued"}'),
+            ("state.json", b'{"name": "A run", "began": "yesterday"}'),
+            ("history.json", b'[{"epoch": 1}]'),
+            ("history.json", b'{"epoch": 1}'),
+            ("history.json", b"[[1, 2, 3, 4, 5, 6, 7]]"),
+            (
+                "history.json",
+                b'[{"epoch": 1, "loss": "low", "accuracy": 1, "val_loss": 1, "val_accuracy": 1, "learning_rate": 1, "seconds": 1}]',
+            ),
+            ("curve.npz", npz(loss=[1.0])),
+            ("curve.npz", npz(loss=[1.0], accuracy=[1.0, 2.0])),
+            ("curve.npz", npz(loss=[[1.0]], accuracy=[[1.0]])),
+            ("curve.npz", npz(loss=["low"], accuracy=["high"])),
+            ("optimizer.npz", npz(**{"0": 1})),
+            ("optimizer.npz", npz(**{"epoch": 2, "0": 1, "2": 1})),
+            ("optimizer.npz", npz(epoch="two")),
+            ("evaluation.npz", npz(epoch=2, probabilities=np.ones((3, 10)))),
+            ("evaluation.npz", npz(epoch=2, probabilities=np.ones((3, 9)), y_true=np.ones(3))),
+            ("evaluation.npz", npz(epoch=2, probabilities=np.ones((3, 10)), y_true=np.ones(4))),
+        ],
+    )
+    def test_content_that_is_whole_but_foreign_is_named(self, run, name, content):
+        (folder(run) / name).write_bytes(content)
+
+        with pytest.raises(RunDamaged, match=f"^Run {run.id}: {re.escape(name)} can't be read ") as damage:
+            read_all(run)
+
+        assert len(str(damage.value).splitlines()) == 1
+
+    def test_an_encrypted_member_is_named(self, run):
+        path = folder(run) / "optimizer.npz"
+        content = bytearray(path.read_bytes())
+        for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of a member, and of its entry
+            content[content.index(signature) + offset] |= 1
+        path.write_bytes(content)
+
+        with pytest.raises(RunDamaged, match=r"optimizer.npz can't be read .*encrypted"):
+            run.last_checkpoint()
+
+    def test_what_is_no_checkpoint_is_not_counted_as_one(self, run):
+        (folder(run) / "checkpoints" / "0003.npz.0a1b.part").write_bytes(b"half")
+        (folder(run) / "checkpoints" / "²").write_bytes(b"")
+
+        assert run.epochs() == [1, 2]
+
+    def test_a_run_cut_short_between_two_files_goes_on_from_its_last_whole_epoch(self, run):
+        """The optimizer is written last, so all else may be an epoch ahead of it."""
+        progress = Progress(history=[*ROWS, ROWS[1]], loss=array("f", [0.5] * 6), accuracy=array("f", [0.5] * 6))
+        optimizer = (folder(run) / "optimizer.npz").read_bytes()
+        run.write_epoch(progress, checkpoint(3))
+        (folder(run) / "optimizer.npz").write_bytes(optimizer)
+
+        assert run.last_checkpoint().epoch == 2
+
+
+class Trap:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+class TestPickles:
+    @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".npz")])
+    @pytest.mark.parametrize("wrapping", ["npz", "npy"])
+    def test_are_never_opened(self, run, tmp_path, name, wrapping):
+        file = io.BytesIO()
+        trap = np.array([Trap(tmp_path / "sprung")], dtype=object)
+        if wrapping == "npz":
+            keys = zipfile.ZipFile(folder(run) / name).namelist()
+            np.savez(file, allow_pickle=True, **{key.removesuffix(".npy"): trap for key in keys})
+        else:
+            np.save(file, trap, allow_pickle=True)
+        (folder(run) / name).write_bytes(file.getvalue())
+
+        with pytest.raises(RunDamaged, match=re.escape(name)):
+            read_all(run)
+
+        assert not (tmp_path / "sprung").exists()
+
+    def test_are_never_written(self, run):
+        with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+            run.write_evaluation(Evaluation(1, np.array([object()]), np.zeros(1)))
+
+
+class TestFullStorage:
+    """A write that fails leaves the old file as it was, and nothing beside it."""
+
+    @pytest.fixture(params=["at once", "halfway", "at the end"])
+    def full(self, request, monkeypatch) -> None:
+        write = LocalFileSystem.pipe_file
+
+        def fail(self, path, value, **options):
+            if request.param != "at once":
+                write(self, path, value[: len(value) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def fail_to_rename(*paths):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+        if request.param == "at the end":
+            monkeypatch.setattr("os.replace", fail_to_rename)
+        else:
+            monkeypatch.setattr(LocalFileSystem, "pipe_file", fail)
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda run: run.write_state(State.FINISHED),
+            lambda run: run.write_epoch(Progress(history=ROWS), checkpoint(2)),
+            lambda run: run.write_evaluation(Evaluation(1, np.ones((1, 10)), np.ones(1))),
+            lambda run: run.write_keras_file(b"another network"),
+        ],
+        ids=["state", "epoch", "evaluation", "keras file"],
+    )
+    def test_leaves_the_old_file_whole(self, run, full, write):
+        before = {path: path.read_bytes() for path in folder(run).rglob("*") if path.is_file()}
+
+        with pytest.raises(
+            StorageFull, match=rf"^Run {run.id}: .* can't be written to .*(No space|quota).*Free some space"
+        ):
+            write(run)
+
+        assert {path: path.read_bytes() for path in folder(run).rglob("*") if path.is_file()} == before
+
+    def test_fails_to_begin_a_run(self, tiny, full, runs_root):
+        with pytest.raises(StorageFull, match=r"spec.json .* can't be written"):
+            runs.create(tiny, "A run")
+
+        assert [path for path in runs_root.rglob("*") if path.is_file()] == []
+
+    def test_a_file_in_a_folders_place_is_no_crash(self, tiny):
+        run = runs.create(tiny, "A run")
+        (folder(run) / "checkpoints").write_text("not a folder")
+
+        with pytest.raises(StorageFull, match=r"checkpoints/0001\.npz"):
+            run.write_epoch(Progress(history=ROWS), checkpoint(1))
+        assert run.epochs() == []
+
+    def test_is_told_where_no_folder_is_involved(self, tiny, monkeypatch):
+        run = runs.create(tiny, "A run", "memory://full")
+        monkeypatch.setattr(
+            MemoryFileSystem,
+            "pipe_file",
+            lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "denied")),
+        )
+
+        with pytest.raises(StorageFull, match="can't be written to memory://full: denied"):
+            run.write_state(State.RUNNING)
+
+        assert run.record().state is State.QUEUED
+        MemoryFileSystem.store.clear()
