@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,7 +54,9 @@ _DASK_CONFIG = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
-    "distributed.admin.low-level-log-length": 1000,
+    # Dask opens an HTTP port in any case; embedded, it is on loopback and serves nothing.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -95,7 +96,10 @@ class Engine:
         self._progress: dict[str, Progress] = {}  # run id -> what its events said
         self._roots: dict[str, str] = {}
         self._evaluations: dict[tuple[str, int], Any] = {}
-        self._closing = threading.Event()
+        self._workers: dict[str, dict] = {}  # what the scheduler last said of them
+        self._warm_workers: set[str] = set()
+        self._futures_of_warming: set[Any] = set()
+        self._wake, self._is_closing = threading.Event(), False
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
@@ -108,7 +112,8 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the client and, if embedded, end the worker. Waits for it."""
-        self._closing.set()
+        self._is_closing = True
+        self._wake.set()
         with self._lock:
             client, cluster, self._client, self._cluster = self._client, self._cluster, None, None
             self._phase = Phase.OFF
@@ -119,17 +124,11 @@ class Engine:
 
     def status(self) -> Status:
         """How it is, without asking anyone: from what the scheduler last heard."""
-        client = self._client
-        if client is None:
-            return Status(self._phase, self._message)
-        workers = client.scheduler_info(n_workers=-1)["workers"] if client.status == "running" else {}
+        workers = self._workers
         live = {run_id: p.state for run_id, p in self._progress.items() if not p.state.is_over}
-        phase, message = self._phase, self._message
-        if phase is Phase.READY and not workers:
-            phase, message = Phase.WARMING, "The worker is being restarted."
         return Status(
-            phase,
-            message,
+            self._phase,
+            _warning(workers) or self._message,
             workers=len(workers),
             memory=sum(worker.get("metrics", {}).get("memory", 0) for worker in workers.values()),
             training=tuple(run_id for run_id, state in live.items() if state is not State.QUEUED),
@@ -199,17 +198,21 @@ class Engine:
             WorkerLost: if the worker died over it.
             RunDamaged: if the checkpoint can't be used.
         """
+        from distributed.scheduler import KilledWorker
+
         self._require_ready()
+        with self._lock:
+            if self._actor is None:
+                self._actor = self._client.submit(_Actor, actor=True, key=f"predictor-{time.time_ns()}")
+            actor = self._actor
         try:
-            with self._lock:
-                if self._actor is None:
-                    self._actor = self._client.submit(_new_predictor, actor=True, key=f"predictor-{time.time_ns()}")
-                actor = self._actor.result(timeout=timeout)
-            answer = actor.answer(run.id, run.root, epoch, images).result(timeout=timeout)
+            answer = actor.result(timeout=timeout).answer(run.id, run.root, epoch, images).result(timeout=timeout)
         except TimeoutError:
             raise EngineNotReady("The network is still being loaded.") from None
-        except (OSError, ValueError, RuntimeError) as error:  # how an actor's lost worker shows itself
-            self._actor = None
+        except (OSError, ValueError, RuntimeError, KilledWorker) as error:  # how an actor's lost worker shows itself
+            with self._lock:
+                if self._actor is actor:
+                    self._actor = None
             raise WorkerLost(f"The worker was lost while it looked at the drawing ({error}). Try again.") from None
         return _unwrapped(answer)
 
@@ -220,23 +223,26 @@ class Engine:
             EngineNotReady: while the engine starts and there is nothing to show yet.
             EngineError: if computing them failed.
         """
+        key = (run.id, epoch)
         found = run.evaluation(epoch)
         if found is not None:
+            self._evaluations.pop(key, None)
             return found
         self._require_ready()
-        key = (run.id, epoch)
-        future = self._evaluations.get(key)
-        if future is None:
-            self._evaluations[key] = self._client.submit(
-                _in_worker, _evaluate, run.id, run.root, epoch, key=f"evaluate-{run.id}-{epoch}-{time.time_ns()}"
-            )
-        elif future.done():
+        with self._lock:
+            future = self._evaluations.get(key)
+            if future is None:
+                self._evaluations[key] = self._client.submit(
+                    _in_worker, _evaluate, run.id, run.root, epoch, key=f"evaluate-{run.id}-{epoch}-{time.time_ns()}"
+                )
+                return None
+            if not future.done():
+                return None
             del self._evaluations[key]
-            if future.status != "finished":
-                raise WorkerLost("The worker was lost while it answered for the test set. Open the page again.")
-            _unwrapped(future.result())
-            return run.evaluation(epoch)
-        return None
+        if future.status != "finished":
+            raise WorkerLost("The worker was lost while it answered for the test set. Open the page again.")
+        _unwrapped(future.result())
+        return run.evaluation(epoch)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
@@ -252,7 +258,6 @@ class Engine:
             for run_id in self._waiting():
                 self._submit_training(run_id)
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
-        self._warm_up()
 
     def _connect(self):
         import dask
@@ -269,7 +274,8 @@ class Engine:
             host="127.0.0.1",
             protocol="tls://",
             security=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             worker_dashboard_address=None,
             memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE),
             resources={"train": 1},
@@ -278,18 +284,21 @@ class Engine:
         )
         return Client(cluster), cluster
 
-    def _warm_up(self) -> None:
-        """Have every worker load TensorFlow; the engine is ready when the first has."""
-        client = self._client
-        future = client.submit(_in_worker, _warm_up, pure=False, priority=-10)
+    def _warm_up(self, worker: str) -> None:
+        """Have a worker load TensorFlow; the engine is ready when the first has."""
+        future = self._client.submit(
+            _in_worker, _warm_up, workers=[worker], allow_other_workers=False, pure=False, priority=-10
+        )
 
         def is_warm(done) -> None:
             with self._lock:
-                if self._phase is Phase.WARMING and done.status == "finished":
+                self._futures_of_warming.discard(done)
+                if done.status == "finished" and self._client is not None:
+                    self._warm_workers.add(worker)
                     self._phase, self._message = Phase.READY, ""
 
+        self._futures_of_warming.add(future)  # a future nobody holds is forgotten by the scheduler
         future.add_done_callback(is_warm)
-        self._warming = future
 
     def _require_ready(self) -> None:
         self.start()
@@ -341,7 +350,7 @@ class Engine:
             del self._futures[run_id]
         if future.status != "finished" and not self._progress[run_id].state.is_over:
             self._end(run_id, State.INTERRUPTED, "Its worker was lost in the middle: killed, or out of memory.")
-            self._actor, self._phase = None, Phase.WARMING
+            self._wake.set()
 
     def _end(self, run_id: str, state: State, message: str) -> None:
         with suppress(RunError):  # shown all the same; the folder says later that it was never finished
@@ -361,23 +370,35 @@ class Engine:
         return self._client.run_on_scheduler(_knows_task, key=_task(run_id))
 
     def _watch(self) -> None:
-        """Warm a worker that came back, and restart one that is idle and has grown."""
-        known: set[str] = set()
-        while not self._closing.wait(WATCH_SECONDS):
+        from distributed.comm import CommClosedError
+
+        while not self._is_closing:
+            self._wake.clear()
             client = self._client
-            if client is None or client.status != "running":
-                continue
-            workers = client.scheduler_info(n_workers=-1)["workers"]
-            new = set(workers) - known
-            if known and new:
-                self._actor, self._phase = None, Phase.WARMING
-                self._warm_up()
-            known = set(workers) or known
-            is_idle = not self._futures and not self._evaluations
-            memory = [worker.get("metrics", {}).get("memory", 0) for worker in workers.values()]
-            if self._cluster is not None and is_idle and max(memory, default=0) > RECYCLE_ABOVE_BYTES:
-                self._actor, self._phase = None, Phase.WARMING
-                client.restart_workers(list(workers), raise_for_error=False)
+            try:
+                if client is not None and client.status == "running":
+                    self._look_after(client, client.scheduler_info(n_workers=-1)["workers"])
+            except (CommClosedError, TimeoutError, RuntimeError) as error:  # the scheduler is away: look again later
+                self._message = f"The scheduler doesn't answer: {error}"
+            self._wake.wait(WATCH_SECONDS)
+
+    def _look_after(self, client: Client, workers: dict[str, dict]) -> None:
+        """Warm workers that are new, notice when none is left, and restart an idle one that has grown."""
+        for worker in workers.keys() - self._workers.keys():
+            self._warm_up(worker)
+        with self._lock:
+            self._workers = workers
+            self._warm_workers &= workers.keys()
+            if self._phase is Phase.READY and not self._warm_workers:
+                self._actor, self._phase, self._message = None, Phase.WARMING, "The worker is being restarted."
+            is_evaluating = any(not future.done() for future in self._evaluations.values())
+            is_idle = not self._futures and not is_evaluating and self._phase is Phase.READY
+        memory = max((worker.get("metrics", {}).get("memory", 0) for worker in workers.values()), default=0)
+        if self._cluster is not None and is_idle and memory > RECYCLE_ABOVE_BYTES:
+            with self._lock:
+                self._actor, self._phase, self._message = None, Phase.WARMING, "The worker is being restarted."
+                self._warm_workers.clear()
+            client.restart_workers(list(workers), raise_for_error=False)
 
 
 _engine: Engine | None = None
@@ -420,7 +441,7 @@ def _in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
     except DigitLabError as error:
         return _Failure(error)
     except Exception as error:  # of any library; its text crosses, it itself can't
-        logger.error("%s failed:\n%s", function.__name__, traceback.format_exc())
+        logger.exception("%s failed", function.__name__)
         return _Failure(EngineError(f"{type(error).__name__}: {str(error)[:500]}"))
 
 
@@ -441,6 +462,13 @@ def _task(run_id: str) -> str:
 def _knows_task(dask_scheduler=None, key: str = "") -> bool:
     task = dask_scheduler.tasks.get(key)
     return task is not None and task.state not in ("erred", "forgotten", "released", "memory")
+
+
+def _warning(workers: dict[str, dict]) -> str:
+    """What is wrong with a cluster's workers, in a sentence; empty where nothing is."""
+    if workers and not any("train" in worker.get("resources", {}) for worker in workers.values()):
+        return "No worker takes trainings: start one with --resources train=1."
+    return ""
 
 
 def _set_command(run_id: str, command: Command) -> None:
@@ -473,10 +501,6 @@ class _Actor:
 
     def answer(self, *arguments: Any) -> np.ndarray | _Failure:
         return _in_worker(self._predictor.probabilities, *arguments)
-
-
-def _new_predictor() -> _Actor:
-    return _Actor()
 
 
 def _evaluate(run_id: str, root: str, epoch: int) -> None:

@@ -58,6 +58,21 @@ EVERYTHING = Experiment(
 )
 
 
+# Epochs of one batch, with a learning rate that grows until four linear layers burst.
+BURSTING = Experiment(
+    layers=(Flatten(), *[Dense(units=16, activation="linear")] * 4),
+    training=Training(
+        epochs=40,
+        batch_size=200,
+        optimizer=SGD(momentum=0.99),
+        learning_rate=10.0,
+        schedule=OneCycle(warmup=0.9),
+        train_size=200,
+        validation_split=0.2,
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """All that a training told and left."""
@@ -130,36 +145,37 @@ class TestLearning:
 
     @pytest.mark.parametrize("optimizer", [*members(specs.Optimizer), lambda: SGD(momentum=0.5, nesterov=True)])
     def test_the_loss_falls_with_every_optimizer(self, tiny, dataset, optimizer):
-        outcome = train(changed(tiny, optimizer=optimizer()), dataset)
+        learning_rate = 0.1 if isinstance(optimizer(), SGD) else 0.01
 
-        assert np.mean(outcome.losses[-5:]) < 0.8 * np.mean(outcome.losses[:3])
+        outcome = train(changed(tiny, optimizer=optimizer(), learning_rate=learning_rate, epochs=4), dataset)
+
+        assert np.mean(outcome.losses[-5:]) < 0.75 * outcome.losses[0]
 
     @pytest.mark.parametrize("schedule", members(specs.Schedule))
     def test_the_loss_falls_with_every_schedule(self, tiny, dataset, schedule):
-        outcome = train(changed(tiny, schedule=schedule()), dataset)
+        experiment = changed(tiny, schedule=schedule(), learning_rate=0.02, epochs=4)
 
-        assert np.mean(outcome.losses[-5:]) < 0.9 * np.mean(outcome.losses[:3])
-        assert [row.learning_rate for row in outcome.rows] == [
-            pytest.approx(rate)
-            for rate in changed(tiny, schedule=schedule()).training.learning_rates(2 * 13)[[12, 25]].tolist()
-        ]
+        outcome = train(experiment, dataset)
+
+        assert np.mean(outcome.losses[-5:]) < 0.75 * outcome.losses[0]
+        last_batches = experiment.training.learning_rates(4 * 13)[12::13]
+        assert [row.learning_rate for row in outcome.rows] == last_batches.tolist()
 
     def test_the_loss_falls_with_label_smoothing_but_not_below_what_it_asks_for(self, tiny, dataset):
         outcome = train(changed(tiny, label_smoothing=0.2, epochs=8), dataset)
 
         right, wrong = 0.8 + 0.2 / 10, 0.2 / 10
-        assert np.mean(outcome.losses[-5:]) < 0.8 * outcome.losses[0]
+        assert np.mean(outcome.losses[-5:]) < 0.75 * outcome.losses[0]
         assert min(outcome.losses) > -right * np.log(right) - 9 * wrong * np.log(wrong)
 
     def test_the_loss_falls_on_moved_images(self, tiny, dataset):
-        still = train(tiny, dataset)
+        still = changed(tiny, epochs=6)
+        moving = changed(still, augmentation=Augmentation(shift=1.0, rotation=10.0, zoom=0.1, shear=0.1))
 
-        outcome = train(
-            changed(tiny, augmentation=Augmentation(shift=1.0, rotation=10.0, zoom=0.1, shear=0.1)), dataset
-        )
+        outcome = train(moving, dataset)
 
-        assert np.mean(outcome.losses[-5:]) < 0.9 * np.mean(outcome.losses[:3])
-        assert outcome.losses[0] != still.losses[0]
+        assert np.mean(outcome.losses[-5:]) < 0.75 * outcome.losses[0]
+        assert outcome.losses[0] != train(still, dataset).losses[0]
 
     def test_without_validation_every_image_is_trained_on(self, tiny, dataset):
         outcome = train(changed(tiny, validation_split=0.0), dataset)
@@ -228,6 +244,7 @@ class TestAgainstKeras:
             ),
         )
         indices, _ = data.split(dataset.y_train, 64, 0.0, seed=0)
+        indices = np.random.default_rng((0, 1)).permutation(indices)  # seed 0, epoch 1; sums in float32 mind the order
         network = model.build(experiment)
         y = dataset.y_train[indices]
 
@@ -240,9 +257,9 @@ class TestAgainstKeras:
         assert outcome.accuracies == [pytest.approx(float(accuracy))]
         weights, optimizer_variables = model.variables(network)
         for name, values in weights.items():
-            np.testing.assert_allclose(outcome.checkpoints[0].weights[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(outcome.checkpoints[0].weights[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
         for ours, theirs in zip(outcome.checkpoints[0].optimizer, optimizer_variables, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
     def test_an_epochs_validation_is_what_evaluate_says(self, dataset, everything):
         from core import model
@@ -397,30 +414,30 @@ def after(told: list[Event], kind: type[Event], command: Command) -> Callable[[]
 
 class TestEnds:
     def test_a_loss_that_is_not_finite_ends_it_and_earlier_epochs_are_kept(self, dataset):
-        """Epochs of one batch, with a rate that grows until four linear layers burst."""
-        experiment = Experiment(
-            layers=(Flatten(), *[Dense(units=16, activation="linear")] * 4),
-            training=Training(
-                epochs=40,
-                batch_size=160,
-                optimizer=SGD(momentum=0.99),
-                learning_rate=10.0,
-                schedule=OneCycle(warmup=0.9),
-                train_size=200,
-                validation_split=0.2,
-            ),
-        )
-        events, checkpoints = [], []
-
         from core import training
 
-        with pytest.raises(LossNotFinite, match=r"^The loss became (nan|inf) at batch \d+\. Try a lower learning rate"):
-            training.train(experiment, dataset, events.append, on_checkpoint=checkpoints.append)
+        events, checkpoints = [], []
+
+        with pytest.raises(LossNotFinite, match=r"^The .*loss became (nan|inf) .*\. Try a lower learning rate"):
+            training.train(BURSTING, dataset, events.append, on_checkpoint=checkpoints.append)
 
         rows = [event for event in events if isinstance(event, EpochEnded)]
         assert 1 <= len(rows) < 40
         assert [checkpoint.epoch for checkpoint in checkpoints] == [row.epoch for row in rows]
         assert np.isfinite([row.loss for row in rows]).all()
+
+    @pytest.mark.xfail(reason="only the losses of batches are looked at, not what the last batch of an epoch did")
+    def test_no_epoch_is_kept_whose_network_has_burst(self, dataset):
+        from core import training
+
+        events, checkpoints = [], []
+
+        with pytest.raises(LossNotFinite):
+            training.train(BURSTING, dataset, events.append, on_checkpoint=checkpoints.append)
+
+        rows = [event for event in events if isinstance(event, EpochEnded)]
+        assert np.isfinite([row.val_loss for row in rows]).all()
+        assert [checkpoint.epoch for checkpoint in checkpoints] == [row.epoch for row in rows]
 
     @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (2, 3), (6, 6)])
     def test_patience_ends_it_after_as_many_epochs_without_a_better_validation_loss(
@@ -434,6 +451,25 @@ class TestEnds:
         assert outcome.state is State.FINISHED
         assert [row.epoch for row in outcome.rows] == list(range(1, epochs + 1))
         assert len({row.val_loss for row in outcome.rows}) == 1
+
+    @pytest.mark.xfail(reason="the epochs before an interruption are not counted")
+    def test_patience_counts_the_epochs_before_an_interruption(self, tiny, dataset):
+        still = changed(tiny, optimizer=SGD(momentum=0.0), learning_rate=1e-30, epochs=6, patience=2)
+        whole = train(still, dataset)
+
+        resumed = train(still, dataset, resume_from=whole.checkpoints[1], history=whole.rows[:2])
+
+        assert [row.epoch for row in whole.rows] == [1, 2, 3]
+        assert resumed.rows == whole.rows[2:]
+
+    @pytest.mark.xfail(reason="None is compared with a number")
+    def test_patience_has_nothing_to_say_where_the_data_set_is_too_small_to_hold_any_image_out(self, tiny, dataset):
+        """60,000 images asked for leave 12 to hold out; the stand-in's 1,497 leave none."""
+        experiment = changed(tiny, train_size=60_000, validation_split=0.0002, patience=1)
+
+        outcome = train(experiment, dataset)
+
+        assert [(row.epoch, row.val_loss) for row in outcome.rows] == [(1, None), (2, None)]
 
     def test_patience_waits_while_the_validation_loss_gets_better(self, tiny, dataset):
         outcome = train(changed(tiny, optimizer=Adam(), learning_rate=0.002, epochs=4, patience=1), dataset)
@@ -461,7 +497,7 @@ class TestModel:
         from core import model
         from core.errors import SpecError
 
-        with pytest.raises(SpecError, match="^The output layer: "):
+        with pytest.raises(SpecError, match=r"^The output layer: "):
             model.build(Experiment(layers=()))
 
     def test_state_that_was_taken_can_be_given_to_a_network_of_the_same_kind(self, dataset, everything):

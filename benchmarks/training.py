@@ -1,0 +1,198 @@
+"""Images a second of First CNN as the app trains it, over bare `model.fit`; and the memory of the whole app meanwhile.
+
+Ours goes through an engine: a Dask worker, events, files after every epoch; the clock is the client's, which sees an
+epoch end when its event arrives. `fit` runs in a process of its own with the worker's environment, on the same network,
+the same images and the same validation images, as NumPy arrays and without a progress bar. Both processes have loaded
+TensorFlow and trained a little before. The ratio is that of the wall time of the epochs after the first, so that neither
+side's compilation is in it, but all that happens between two epochs is; the whole run's, compilation included, is
+printed beside it.
+
+Memory is that of a server of its own with its worker, while a First CNN run is started and watched in Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import dask
+import distributed  # noqa: F401  (declares the environment of its workers in dask's config)
+import numpy as np
+
+from benchmarks import report, server
+from core import data, presets, runs
+from core.engine import WATCH_SECONDS, Engine, Phase
+from core.progress import State
+from core.specs import Experiment, replaced
+
+POLL_SECONDS = 0.01
+SAMPLE_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds from the start, before the network is built, to the end of each epoch and to the end of everything."""
+
+    epoch_ends: tuple[float, ...]
+    end: float
+
+    @property
+    def later_epochs(self) -> float:
+        """Seconds for all epochs after the first."""
+        return self.epoch_ends[-1] - self.epoch_ends[0]
+
+
+def main() -> None:
+    """Ours and fit in turn, at both batch sizes; then the memory."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--pairs", type=int, default=3)
+    arguments.add_argument("--epochs", type=int, default=2, help="of each training; the first is not in the ratio")
+    arguments.add_argument("--memory-epochs", type=int, default=3, help="of the run whose memory is taken")
+    arguments = arguments.parse_args()
+    report.demand_mnist()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What Dask sets for its workers alone, for both sides.
+    os.environ |= {name: str(value) for name, value in dask.config.get("distributed.nanny.pre-spawn-environ").items()}
+    ratios = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="digitlab-benchmark-") as root,
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process,
+    ):
+        engine = Engine()
+        engine.start()
+        try:
+            little = _first_cnn(batch_size=32, epochs=1, train_size=2000)
+            _ours(engine, little, root), process.submit(_fit, little).result()
+            for batch_size in (32, 128):
+                experiment = _first_cnn(batch_size, arguments.epochs)
+                ratios[batch_size] = _compare(engine, process, root, experiment, arguments.pairs)
+        finally:
+            engine.close()
+    peak = _peak_memory(arguments.memory_epochs)
+    report.result(
+        ratio_b32=ratios[32][0],
+        ratio_b128=ratios[128][0],
+        peak_rss_mb=peak["rss"] / 1e6,
+        whole_run_ratio_b32=ratios[32][1],
+        whole_run_ratio_b128=ratios[128][1],
+        peak_pss_mb=peak["pss"] / 1e6,
+    )
+
+
+def _first_cnn(batch_size: int, epochs: int, **changes: int) -> Experiment:
+    recipe = presets.FIRST_CNN.experiment
+    return replaced(recipe, training=replaced(recipe.training, batch_size=batch_size, epochs=epochs, **changes))
+
+
+def _compare(
+    engine: Engine, process: ProcessPoolExecutor, root: str, experiment: Experiment, pairs: int
+) -> tuple[float, float]:
+    """The medians of the pairs' ratios: of the epochs after the first, and of the whole runs."""
+    training = experiment.training
+    images = round(training.train_size * (1 - training.validation_split)) * (training.epochs - 1)
+    later, whole, rows = [], [], []
+    for pair in range(1, pairs + 1):
+        ours = _ours(engine, experiment, root)
+        fit = process.submit(_fit, experiment).result()
+        later.append(fit.later_epochs / ours.later_epochs)
+        whole.append(fit.end / ours.end)
+        rows.append([f"pair {pair}", images / ours.later_epochs, images / fit.later_epochs, later[-1], whole[-1]])
+        report.progress(f"batch {training.batch_size}, pair {pair}: ratio {later[-1]:.2f}, whole runs {whole[-1]:.2f}")
+    rows.append(["median", *(float(np.median(column)) for column in list(zip(*rows, strict=True))[1:])])
+    report.table(
+        f"First CNN, batch size {training.batch_size}, {training.epochs} epochs: images a second after the first epoch",
+        ["", "Digit Lab", "fit", "ratio", "ratio of whole runs"],
+        rows,
+    )
+    return float(np.median(later)), float(np.median(whole))
+
+
+def _ours(engine: Engine, experiment: Experiment, root: str) -> Timing:
+    while engine.status().phase is not Phase.READY:
+        time.sleep(POLL_SECONDS)
+    run = runs.create(experiment, "First CNN", root)
+    started, ends = time.perf_counter(), []
+    engine.train(run)
+    while True:
+        progress = engine.progress(run)
+        seconds = time.perf_counter() - started
+        ends += [seconds] * (len(progress.history) - len(ends))
+        if progress.state.is_over:
+            break
+        time.sleep(POLL_SECONDS)
+    if progress.state is not State.FINISHED:
+        raise RuntimeError(f"The run {progress.state}: {progress.message}")
+    time.sleep(2 * WATCH_SECONDS)  # a worker that has grown is restarted now: not while the other side is timed
+    while engine.status().phase is not Phase.READY:
+        time.sleep(POLL_SECONDS)
+    return Timing(tuple(ends), seconds)
+
+
+def _fit(experiment: Experiment) -> Timing:
+    """The same in plain Keras. Runs in the other process."""
+    import keras
+
+    from core import model
+
+    training, dataset = experiment.training, data.load()
+    trained_on, held_out = data.split(
+        dataset.y_train, training.train_size, training.validation_split, training.seed
+    )
+    x_train, y_train = dataset.x_train[trained_on][..., None], dataset.y_train[trained_on]
+    held = dataset.x_train[held_out][..., None], dataset.y_train[held_out]
+    started, ends = time.perf_counter(), []
+    network = model.build(experiment)
+    network.fit(
+        x_train,
+        y_train,
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        validation_data=held,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter() - started))
+        ],
+    )
+    return Timing(tuple(ends), time.perf_counter() - started)
+
+
+def _peak_memory(epochs: int) -> dict[str, int]:
+    """The most bytes that server and worker hold, sampled through a First CNN run made and watched in the browser."""
+    peak, is_over = {"rss": 0, "pss": 0}, threading.Event()
+    with server.chromium() as browser, server.visit(browser) as page, server.serving() as running:
+
+        def sample() -> None:
+            while not is_over.wait(SAMPLE_SECONDS):
+                for name, held in running.memory().items():
+                    peak[name] = max(peak[name], held)
+
+        running.wait_until_listening()
+        sampling = threading.Thread(target=sample)
+        sampling.start()
+        try:
+            page.goto(f"{running.url}/train")
+            field = page.get_by_label("Epochs", exact=True)
+            field.fill(str(epochs))
+            field.press("Enter")
+            page.get_by_role("button", name="Start training").click()
+            page.get_by_text(f"Epoch {epochs} of {epochs}").wait_for(timeout=600_000)
+            page.get_by_text("finished", exact=True).first.wait_for(timeout=600_000)
+        finally:
+            is_over.set()
+            sampling.join()
+    report.table(
+        f"Server and worker through {epochs} epochs of First CNN in the app, peak MB",
+        ["resident (RSS)", "with shared pages once (PSS)"],
+        [[f"{peak['rss'] / 1e6:,.0f}", f"{peak['pss'] / 1e6:,.0f}"]],
+    )
+    return peak
+
+
+if __name__ == "__main__":
+    main()

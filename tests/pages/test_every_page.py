@@ -1,0 +1,259 @@
+"""Every page lives in every state that a run, its folder, the address and the data can be in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.engine import Phase
+from core.progress import State
+
+ROOT = Path(__file__).parents[2]
+TITLES = {
+    "start": "Build a network. Watch it learn. Draw for it.",
+    "data": "Data",
+    "build": "Build",
+    "train": "Train",
+    "evaluate": "Evaluate",
+    "draw": "Draw",
+}
+DAMAGE = {
+    "state.json cut short": lambda folder: (folder / "state.json").write_text('{"name": "A r'),
+    "no state.json": lambda folder: (folder / "state.json").unlink(),
+    "spec.json of another program": lambda folder: (folder / "spec.json").write_text('{"layers": "many"}'),
+    "no spec.json": lambda folder: (folder / "spec.json").unlink(),
+    "history.json cut short": lambda folder: (folder / "history.json").write_text("[{"),
+    "curve.npz cut short": lambda folder: (folder / "curve.npz").write_bytes(b"PK\3\4"),
+    "nothing in it": lambda folder: [path.unlink() for path in folder.iterdir() if path.is_file()],
+}
+
+every_page = pytest.mark.parametrize("page", TITLES)
+needs_a_network = {"evaluate", "draw"}
+
+
+def texts(elements) -> list[str]:
+    return [element.value for element in elements]
+
+
+@every_page
+def test_it_runs_before_there_is_any_run(visit, page):
+    at = visit(page)
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert not at.error
+    assert bool(at.info) == (page in needs_a_network)
+
+
+@every_page
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("state", [state for state in State if not state.is_over])
+def test_it_runs_while_a_run_is_under_way(visit, make_run, page, state, epochs):
+    at = visit(page, make_run(state, epochs))
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert not at.error
+    assert at.sidebar.caption[0].value.startswith(state)
+
+
+@every_page
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("state", [State.STOPPED, State.FAILED, State.INTERRUPTED])
+def test_it_runs_with_a_run_that_ended_early(visit, make_run, page, state, epochs):
+    at = visit(page, make_run(state, epochs))
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert at.sidebar.caption[0].value.startswith(state)
+
+
+@every_page
+def test_it_runs_with_a_finished_run(visit, finished_run, page):
+    at = visit(page, finished_run)
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert not at.error
+    assert not at.info
+    assert at.sidebar.caption[0].value == "2 epochs, 81.25% on validation"
+
+
+@every_page
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_it_says_that_a_runs_folder_is_damaged(visit, finished_run, page, damage):
+    DAMAGE[damage](Path(finished_run.root) / finished_run.id)
+
+    at = visit(page, finished_run)
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert f"Run {finished_run.id}" in at.sidebar.caption[0].value
+    assert len(at.error) == (page not in ("data", "build"))
+
+
+@every_page
+def test_it_lives_though_the_run_in_use_is_deleted_meanwhile(visit, finished_run, page):
+    at = visit(page, finished_run)
+    finished_run.delete()
+
+    at.run()
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert texts(at.warning) == [
+        f"There is no run {finished_run.id} here. It may have been deleted, or made on another machine."
+    ]
+
+    at.run()
+
+    assert not at.warning
+    assert at.query_params == {}
+
+
+@every_page
+@pytest.mark.parametrize("asked", ["../../etc", "a" * 16, "", "<script>alert(1)</script>", "%00", "ø" * 5000])
+def test_an_address_that_names_no_run_is_told_so(visit, make_run, page, asked):
+    make_run(State.FINISHED)
+
+    at = visit(page, asked)
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert len(at.warning) == bool(asked)
+    assert all(len(text) < 200 for text in texts(at.warning))
+    assert not at.sidebar.selectbox
+    if asked:
+        assert at.query_params == {}
+
+
+@every_page
+@pytest.mark.parametrize("phase", [Phase.OFF, Phase.STARTING, Phase.WARMING])
+def test_it_runs_while_the_engine_starts(visit, finished_run, still_engine, page, phase):
+    still_engine.be(phase)
+
+    at = visit(page, finished_run)
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert not at.error
+    assert "Engine ready" not in at.sidebar.caption[1].value
+
+
+@every_page
+def test_it_runs_though_the_engine_is_out_of_order(visit, finished_run, still_engine, page):
+    still_engine.be(Phase.FAILED, "The engine did not start: no route to host")
+
+    at = visit(page, finished_run)
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert at.sidebar.caption[1].value == ":red[:material/error:] Engine out of order"
+    assert at.sidebar.caption[2].value == "The engine did not start: no route to host"
+
+
+class TestDataFile:
+    """DIGITLAB_MNIST names a file that is no data set."""
+
+    @pytest.fixture(params=["missing", "foreign", "cut short"])
+    def broken(self, request, finished_run, no_data_yet, monkeypatch, tmp_path) -> Path:
+        path = tmp_path / "mnist.npz"
+        if request.param == "foreign":
+            np.savez(path, x_train=np.zeros((3, 28, 28), np.uint8))
+        elif request.param == "cut short":
+            path.write_bytes(b"PK\3\4 the rest is lost")
+        monkeypatch.setenv("DIGITLAB_MNIST", str(path))
+        return path
+
+    @pytest.mark.parametrize("page", ["start", "data", "build"])
+    def test_a_page_with_digits_says_what_is_wrong_with_it(self, visit, broken, page):
+        at = visit(page)
+
+        assert not at.exception
+        assert texts(at.title) == [TITLES[page]]
+        assert len(at.error) == 1
+        assert str(broken) in at.error[0].value
+        assert "DIGITLAB_MNIST" in at.error[0].value
+
+    def test_so_does_evaluate(self, visit, broken, finished_run):
+        at = visit("evaluate", finished_run)
+
+        assert not at.exception
+        assert str(broken) in at.error[0].value
+
+    @pytest.mark.parametrize("page", ["start", "train", "draw"])
+    def test_a_page_without_digits_does_not_mind(self, visit, broken, finished_run, page):
+        at = visit(page, finished_run)
+
+        assert not at.exception
+        assert not at.error
+
+    def test_once_it_is_mended_the_page_is_there(self, visit, broken):
+        at = visit("data")
+        images, labels = np.zeros((40, 28, 28), np.uint8), np.arange(40) % 10
+        np.savez(broken, x_train=images, y_train=labels, x_test=images[:10], y_test=labels[:10])
+
+        at.run()
+
+        assert not at.error
+        assert at.subheader[0].value == "A 0"
+
+    def test_where_mnist_is_out_of_reach_its_stand_in_is_announced(
+        self, visit, finished_run, no_data_yet, monkeypatch, tmp_path
+    ):
+        monkeypatch.delenv("DIGITLAB_MNIST", raising=False)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+        at = visit("data")
+        while at.get("progress"):  # a page waits two seconds for the data and then shows how far it is
+            at.run()
+
+        assert not at.exception
+        assert "MNIST could not be fetched" in at.warning[0].value
+
+
+def test_the_script_that_hosts_run_shows_the_first_page():
+    at = AppTest.from_file(ROOT / "streamlit_app.py", default_timeout=60).run()
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES["start"]]
+    assert at.sidebar.caption[0].value == ":green[:material/check_circle:] Engine ready"
+
+
+def test_no_page_imports_tensorflow(finished_run):
+    script = f"""
+import sys
+from pathlib import Path
+from streamlit.testing.v1 import AppTest
+from core import data, engine
+
+class StillEngine(engine.Engine):
+    def start(self):
+        pass
+
+engine._engine = StillEngine()
+data.load()
+for run_id in (None, {finished_run.id!r}):
+    at = AppTest.from_file("ui/app.py", default_timeout=60)
+    if run_id:
+        at.query_params["run"] = run_id
+    for page in {list(TITLES)}:
+        at.switch_page(str(Path("pages", page + ".py").absolute())).run()
+        assert not at.exception, page
+        assert at.title, page
+assert at.sidebar.selectbox
+sys.stdout.write(" ".join({{"tensorflow", "keras", "sklearn", "matplotlib"}} & set(sys.modules)) or "none of them")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "none of them"

@@ -1,0 +1,129 @@
+"""A visitor sees the runs that they made or opened; all of them on their own machine alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.engine import Phase
+from core.progress import State
+
+
+def menu(at) -> list[str]:
+    """The runs that the sidebar offers."""
+    return [option for select in at.sidebar.selectbox for option in select.options]
+
+
+def in_use(at) -> str | None:
+    return at.query_params.get("run")
+
+
+@pytest.fixture
+def two_runs(make_run):
+    return make_run(State.FINISHED, 2, name="The first"), make_run(State.INTERRUPTED, 1, name="The second")
+
+
+def test_what_one_visitor_trains_another_does_not_see(visit, press):
+    mine = press(visit("train"), "Start training")
+
+    theirs = visit("train")
+
+    assert len(menu(mine)) == 1
+    assert menu(theirs) == []
+    assert in_use(theirs) is None
+
+
+def test_a_link_shows_its_run_and_no_other(visit, two_runs):
+    at = visit("train", two_runs[0])
+
+    assert len(menu(at)) == 1
+    assert menu(at)[0].startswith("The first · ")
+    assert in_use(at) == two_runs[0].id
+
+
+def test_a_second_link_adds_to_the_list_and_is_in_use(visit, two_runs):
+    at = visit("train", two_runs[0])
+
+    visit("train", two_runs[1], session=at)
+
+    assert len(menu(at)) == 2
+    assert in_use(at) == two_runs[1].id
+    assert at.sidebar.caption[0].value == "interrupted, 1 epoch, 62.50% on validation"
+
+
+def test_in_local_mode_all_runs_are_there(visit, two_runs, monkeypatch):
+    monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+
+    at = visit("train")
+
+    assert sorted(label.split(" · ")[0] for label in menu(at)) == ["The first", "The second"]
+    assert in_use(at) is None
+
+
+def test_the_menu_changes_the_run_in_use_and_the_address(visit, two_runs):
+    at = visit("train", two_runs[0])
+    visit("train", two_runs[1], session=at)
+
+    at.sidebar.selectbox[0].set_value(two_runs[0].id).run()
+
+    assert not at.exception
+    assert in_use(at) == two_runs[0].id
+    assert at.sidebar.caption[0].value == "2 epochs, 81.25% on validation"
+    assert any("The first" in text.value for text in at.main.markdown)
+
+
+def test_the_run_in_use_follows_from_page_to_page(visit, two_runs):
+    at = visit("train", two_runs[0])
+
+    visit("evaluate", session=at)
+    visit("start", session=at)
+
+    assert in_use(at) == two_runs[0].id
+
+
+def test_an_address_that_names_no_run_leaves_the_one_in_use(visit, two_runs):
+    at = visit("train", two_runs[0])
+
+    visit("train", "nonsense", session=at)
+
+    assert len(at.warning) == 1
+    assert in_use(at) == two_runs[0].id
+
+
+def test_runs_of_one_name_and_second_are_told_apart(visit, make_run, monkeypatch):
+    monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+    for _ in range(4):
+        make_run(State.FINISHED)
+
+    at = visit("train")
+
+    assert len(set(menu(at))) == 4
+
+
+def test_a_damaged_run_is_listed_as_such(visit, two_runs, monkeypatch):
+    monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+    Path(two_runs[1].root, two_runs[1].id, "state.json").write_text("{")
+
+    at = visit("train")
+
+    assert not at.exception
+    assert f"damaged · {two_runs[1].id}" in menu(at)
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        (Phase.OFF, ":gray[:material/circle:] Engine asleep"),
+        (Phase.STARTING, ":orange[:material/circle:] Engine starting"),
+        (Phase.WARMING, ":orange[:material/circle:] TensorFlow loading"),
+        (Phase.READY, ":green[:material/check_circle:] Engine ready"),
+        (Phase.FAILED, ":red[:material/error:] Engine out of order"),
+    ],
+)
+def test_the_strip_says_how_the_engine_is(visit, still_engine, phase, said):
+    still_engine.be(phase)
+
+    at = visit("train")
+
+    assert at.sidebar.caption[0].value == said

@@ -1,0 +1,140 @@
+"""The tree's rules: who may import whom, and what is to be found in one place only."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+PLACES = ["core", "ui", "pages", "streamlit_app"]  # each may import those before it and its own
+WITH_TENSORFLOW = {"core/augment.py", "core/model.py", "core/training.py"}  # for worker processes only
+HEAVY = {"tensorflow", "keras"}
+
+CORE = sorted(ROOT.glob("core/**/*.py"))
+APP = [*CORE, *sorted(ROOT.glob("ui/**/*.py")), *sorted(ROOT.glob("pages/**/*.py")), *ROOT.glob("streamlit_app.py")]
+ALL = [*APP, *sorted(ROOT.glob("tests/**/*.py")), *sorted(ROOT.glob("benchmarks/**/*.py"))]
+
+
+def name(path: Path) -> str:
+    """`core/specs.py`, on every system."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), name(path))
+
+
+def imported(nodes: ast.AST | list[ast.stmt]) -> set[str]:
+    """Full names of the modules that are imported somewhere in there, and of what is taken from them."""
+    names: set[str] = set()
+    for node in _walk(nodes):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def imported_at_the_top(path: Path) -> set[str]:
+    """Those that are imported with the module: outside functions, and not for type checkers alone."""
+    return imported([node for node in _at_the_top(tree(path).body) if isinstance(node, ast.Import | ast.ImportFrom)])
+
+
+def _at_the_top(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in statements:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from _at_the_top(node.orelse)
+            continue
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _at_the_top(getattr(node, block, []))
+
+
+def _walk(nodes: ast.AST | list[ast.stmt]) -> Iterator[ast.AST]:
+    for node in nodes if isinstance(nodes, list) else [nodes]:
+        yield from ast.walk(node)
+
+
+def packages(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_imports_never_run_back(path):
+    place = PLACES.index(name(path).partition("/")[0].removesuffix(".py"))
+
+    assert packages(imported(tree(path))) & set(PLACES[place + 1 :]) == set()
+
+
+@pytest.mark.parametrize("path", CORE, ids=name)
+def test_core_knows_no_screen(path):
+    assert "streamlit" not in packages(imported(tree(path)))
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_tensorflow_is_loaded_with_the_modules_for_workers_only(path):
+    assert not packages(imported_at_the_top(path)) & HEAVY or name(path) in WITH_TENSORFLOW
+
+
+@pytest.mark.parametrize("path", [path for path in APP if not name(path).startswith("core/")], ids=name)
+def test_the_screen_uses_no_tensorflow_at_all(path):
+    with_tensorflow = {module.removesuffix(".py").replace("/", ".") for module in WITH_TENSORFLOW}
+
+    assert not packages(imported(tree(path))) & HEAVY
+    assert not imported(tree(path)) & with_tensorflow
+
+
+def test_what_the_screen_imports_of_core_loads_no_tensorflow():
+    modules = [name(path).removesuffix(".py").replace("/", ".") for path in CORE if name(path) not in WITH_TENSORFLOW]
+    lines = ["import sys", *(f"import {module}" for module in modules), f"print(sorted({HEAVY!r} & set(sys.modules)))"]
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert (loaded.stdout, loaded.stderr, loaded.returncode) == ("[]\n", "", 0)
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_the_session_is_reached_through_one_door(path):
+    uses = any(isinstance(node, ast.Attribute) and node.attr == "session_state" for node in ast.walk(tree(path)))
+
+    assert not uses or name(path) == "ui/state.py"
+    assert "streamlit.session_state" not in imported(tree(path))
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_pyplot_is_used_nowhere(path):
+    names = imported(tree(path))
+
+    assert not {module for module in names if module.startswith(("matplotlib.pyplot", "pylab"))}
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_layers_are_made_in_one_place(path):
+    uses = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "layers"]
+    of_keras = [node for node in uses if ast.unparse(node) in ("keras.layers", "tf.keras.layers")]
+
+    assert not of_keras or name(path) == "core/model.py"
+    assert not {module for module in imported(tree(path)) if "keras.layers" in module}
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_nothing_is_unpickled(path):
+    assert not packages(imported(tree(path))) & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    assert "allow_pickle=True" not in path.read_text(encoding="utf-8")
+
+
+def test_the_places_that_rules_speak_of_exist():
+    """A rule about files that were renamed would hold for ever."""
+    missing = [file for file in WITH_TENSORFLOW if not (ROOT / file).exists()]
+
+    assert missing == []
+    assert len(CORE) > 10
