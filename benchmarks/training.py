@@ -33,6 +33,7 @@ from core.specs import Experiment, replaced
 
 POLL_SECONDS = 0.01
 SAMPLE_SECONDS = 0.2
+MOST_SECONDS = 600  # that a run in the browser may take
 
 
 @dataclass(frozen=True)
@@ -181,15 +182,14 @@ def _peak_memory(epochs: int) -> dict[str, int]:
             field.fill(str(epochs))
             field.press("Enter")
             page.get_by_role("button", name="Start training").click()
-            page.get_by_text(f"Epoch {epochs} of {epochs}").wait_for(timeout=600_000)
-            page.get_by_text("finished", exact=True).first.wait_for(timeout=600_000)
+            page.locator("h4").filter(has_text="finished").wait_for(timeout=1000 * MOST_SECONDS)
         finally:
             is_over.set()
             sampling.join()
     report.table(
-        f"Server and worker through {epochs} epochs of First CNN in the app, peak MB",
-        ["resident (RSS)", "with shared pages once (PSS)"],
-        [[f"{peak['rss'] / 1e6:,.0f}", f"{peak['pss'] / 1e6:,.0f}"]],
+        f"Server and worker through {epochs} epochs of First CNN in the app, at most",
+        ["", "MB"],
+        [["resident (RSS)", peak["rss"] / 1e6], ["the same, shared pages once (PSS)", peak["pss"] / 1e6]],
     )
     return peak
 

@@ -205,19 +205,19 @@ def printed_confusion_matrix(matrix: np.ndarray, title: str) -> bytes:
 def _curve(progress: Progress, x: np.ndarray, y: np.ndarray, validation: list[float | None], form: str) -> go.Figure:
     epochs = [row.epoch for row in progress.history]
     figure = go.Figure()
-    figure.add_scatter(x=x, y=y, mode="lines", name="training, by batch", line={"width": 1.5}, hovertemplate=form)
+    figure.add_scatter(x=x, y=y, mode="lines", name="training", line={"width": 1.5}, hovertemplate=form)
     figure.add_scatter(
         x=epochs,
         y=validation,
         mode="lines+markers",
-        name="validation, by epoch",
+        name="validation",
         line={"width": 2.5},
         hovertemplate=form,
     )
     figure.update_layout(
         height=CURVE_HEIGHT,
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        legend={"orientation": "h", "y": 1.12, "x": 0},
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        legend={"orientation": "h", "y": 1, "x": 0, "yanchor": "bottom"},
         uirevision="curve",
         hovermode="x unified",
     )

@@ -516,8 +516,17 @@ def _train(run_id: str, root: str) -> None:
     worker, topic, run = get_worker(), _topic(run_id), runs.Run(run_id, root)
     record = run.progress()
 
+    def send(event: Event) -> None:
+        worker.log_event(topic, progress.to_wire(event))
+
+    def keep(checkpoint: runs.Checkpoint) -> None:
+        run.write_epoch(record, checkpoint)
+        send(record.history[-1])
+
     def tell(event: Event) -> None:
         record.apply(event)
+        if isinstance(event, EpochEnded):
+            return  # it is sent when its checkpoint can be read: whoever hears of it may ask for its network
         try:
             match event:
                 case StateChanged():
@@ -525,7 +534,7 @@ def _train(run_id: str, root: str) -> None:
                 case progress.Started():
                     run.write_state(State.RUNNING, steps_per_epoch=event.steps_per_epoch)
         finally:  # a full disk must not keep the screen from hearing of it
-            worker.log_event(topic, progress.to_wire(event))
+            send(event)
 
     try:
         tell(StateChanged(State.RUNNING))
@@ -537,7 +546,7 @@ def _train(run_id: str, root: str) -> None:
             data.load(),
             tell,
             read_command=lambda: _commands.get(run_id, Command()),
-            on_checkpoint=lambda checkpoint: run.write_epoch(record, checkpoint),
+            on_checkpoint=keep,
             resume_from=run.last_checkpoint(),
         )
         if run.epochs():

@@ -167,7 +167,7 @@ class Progress:
     def best_val_accuracy(self) -> float | None:
         return max((row.val_accuracy for row in self.history if row.val_accuracy is not None), default=None)
 
-    def curve(self, values: array, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    def curve(self, values: array, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
         """A per-batch curve reduced to at most `points` means of neighbouring batches.
 
         Returns: epochs passed at the middle of each group, (n,) float, and the means, (n,) float.

@@ -8,25 +8,30 @@ from ui import fields, journey, live, navigation, state
 st.title("Train")
 draft, run = state.draft(), state.run_in_use()
 
-recipe, panel = st.columns([2, 5], gap="large")
-with recipe:
-    read = ledger.read(draft.experiment.layers)
-    with st.container(border=True):
-        st.markdown(f"**{draft.preset}** · {len(draft.experiment.layers) + 1} layers · {read.parameters:,} parameters")
-        st.page_link(navigation.BUILD, label="Change its layers", icon=":material/account_tree:")
+read = ledger.read(draft.experiment.layers)
+
+with st.container(horizontal=True, vertical_alignment="center"):
     if st.button(
         "Start training",
         type="primary",
         icon=":material/play_arrow:",
-        width="stretch",
         disabled=read.problem is not None,
         help=read.problem.reason if read.problem else "Begins a new run; the others are kept.",
     ):
         journey.start_training(draft)
         st.rerun()
-    fields.editor(draft.experiment.training, f"training-{state.draft_version()}", state.edit_training, columns=1)
+    st.markdown(
+        f"**{draft.preset}**, {len(draft.experiment.layers) + 1} layers, {read.parameters:,} parameters",
+        width="content",
+    )
+    st.page_link(navigation.BUILD, label="Change its layers", icon=":material/account_tree:")
+
+panel, recipe = st.columns([5, 2], gap="large")
 with panel:
     if run is None:
         live.invitation(draft)
     else:
         live.panel(run)
+with recipe:
+    st.subheader("How the next run learns", anchor=False)
+    fields.editor(draft.experiment.training, f"training-{state.draft_version()}", state.edit_training, columns=1)

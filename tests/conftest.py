@@ -39,7 +39,7 @@ def dataset() -> data.Dataset:
 
 @pytest.fixture(scope="session")
 def tiny() -> Experiment:
-    """Two epochs of 13 batches (400 images, the last batch of 16), with 100 images held out, in a fraction of a second."""
+    """Two epochs of 13 batches (400 images, 16 in the last batch) with 100 images held out: a fraction of a second."""
     return Experiment(
         layers=(Conv2D(filters=4), MaxPooling2D(pool_size=4), Flatten()),
         training=Training(epochs=2, batch_size=32, learning_rate=0.01, train_size=500, validation_split=0.2),

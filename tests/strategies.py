@@ -1,4 +1,4 @@
-"""Hypothesis strategies for specs, derived from the models' own fields, so that a new kind or field is drawn unasked."""
+"""Hypothesis strategies for specs, derived from the models' own fields: a new kind or field is drawn unasked."""
 
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -41,7 +41,7 @@ def experiments() -> st.SearchStrategy[Experiment]:
 
 @st.composite
 def stacks(draw: st.DrawFn, most: dict[str, int] = SMALL, max_layers: int = 7) -> tuple[LayerSpec, ...]:
-    """Stacks that can be built: layers for images, one that flattens, layers for vectors. Windows that don't fit are padded."""
+    """Stacks that can be built: layers for images, one that flattens, layers for vectors; too large windows are padded."""
     kinds = LAYER_KINDS.values()
     flatteners = [kind for kind in kinds if kind.takes == "image" and len(kind().output_shape(IMAGE_SHAPE)) == 1]
     for_images = [kind for kind in kinds if kind.takes in ("image", "any") and kind not in flatteners]

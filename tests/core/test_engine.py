@@ -310,10 +310,8 @@ def _kill_worker_of(engine, run):
 def _cluster(stack, folder):
     """A `dask scheduler` and two `dask worker` processes on loopback, with TLS; the scheduler's address."""
     certificate, key = _certificate(folder)
-    tls = {"ca-file": certificate} | {
-        role: {"cert": certificate, "key": key} for role in ("scheduler", "worker", "client")
-    }
-    stack.enter_context(dask.config.set({"distributed.comm.tls": tls, "distributed.comm.require-encryption": True}))
+    tls = {"ca-file": certificate, "client.cert": certificate, "client.key": key}
+    stack.enter_context(dask.config.set({f"distributed.comm.tls.{name}": value for name, value in tls.items()}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -356,8 +354,6 @@ def _certificate(folder):
     )
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return str(folder / "cert.pem"), str(folder / "key.pem")

@@ -1,4 +1,4 @@
-"""What a stack costs, against sums by hand and against Keras; what is wrong with an impossible one, and what repairs it."""
+"""What a stack costs, against sums by hand and Keras; what is wrong with an impossible one, and what repairs it."""
 
 import math
 

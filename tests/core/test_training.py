@@ -279,7 +279,7 @@ class TestAgainstKeras:
             assert row.val_accuracy == pytest.approx(accuracy)
 
     def test_an_epochs_loss_counts_every_image_once_though_the_last_batch_is_smaller(self, tiny, dataset):
-        """With steps too small to change a float32, an epoch's means are those over all images at the initial weights."""
+        """With steps too small to change a float32, an epoch's means are those of all images at the initial weights."""
         from core import model
 
         still = changed(tiny, optimizer=SGD(momentum=0.0), learning_rate=1e-30)

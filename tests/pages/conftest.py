@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,14 +79,26 @@ def _shared_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DIGITLAB_LOCAL", raising=False)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _data_at_hand() -> None:
-    """Loaded beforehand: on a busy machine that may take longer than a page waits for it."""
-    data.load()
+@pytest.fixture(scope="session")
+def digits_file(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of few images, in a file."""
+    path = tmp_path_factory.mktemp("digits") / "digits.npz"
+    np.savez(path, **{name: getattr(dataset, name) for name in data.ARRAYS})
+    st.cache_resource.clear()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def digits(dataset: data.Dataset, digits_file: Path, monkeypatch: pytest.MonkeyPatch) -> data.Dataset:
+    """What every page finds as the data set, and other processes too."""
+    digits = replace(dataset, source=data.Source.FILE)
+    monkeypatch.setattr(data, "_loaded", digits)
+    monkeypatch.setenv("DIGITLAB_MNIST", str(digits_file))
+    return digits
 
 
 @pytest.fixture
-def no_data_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_data_yet(digits: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process that has not looked for the data set."""
     monkeypatch.setattr(data, "_loaded", None)
     st.cache_resource.clear()
@@ -93,8 +106,14 @@ def no_data_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     st.cache_resource.clear()
 
 
+@pytest.fixture(scope="session")
+def components():
+    """What all AppTests share: to look through the installed packages for components is nine tenths of a short test."""
+    return AppTest.from_string("").run()._bidi_component_manager
+
+
 @pytest.fixture
-def visit() -> Callable[..., AppTest]:
+def visit(components) -> Callable[..., AppTest]:
     """A function of a page's name: the page as drawn, in a session of its own unless one is given.
 
     `run` is the one that the address names.
@@ -102,6 +121,7 @@ def visit() -> Callable[..., AppTest]:
 
     def visit(page: str, run: Run | str | None = None, session: AppTest | None = None) -> AppTest:
         at = session or AppTest.from_file(ROOT / "ui" / "app.py", default_timeout=60)
+        at._bidi_component_manager = components
         if run is not None:
             at.query_params["run"] = run.id if isinstance(run, Run) else run
         return at.switch_page(str(ROOT / "pages" / f"{page}.py")).run()
@@ -146,7 +166,8 @@ def make_run(tiny: Experiment, runs_root: Path, still_engine: StillEngine) -> Ca
             curve = array("f", [1.5] * STEPS_PER_EPOCH * epoch)
             weights = {"01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32)}
             run.write_epoch(
-                Progress(history=ROWS[:epoch], loss=curve, accuracy=curve), Checkpoint(epoch, weights, [np.array(epoch)])
+                Progress(history=ROWS[:epoch], loss=curve, accuracy=curve),
+                Checkpoint(epoch, weights, [np.array(epoch)]),
             )
         run.write_state(state, message, steps_per_epoch=0 if state is State.QUEUED else STEPS_PER_EPOCH)
         if state is State.QUEUED:
@@ -171,10 +192,10 @@ def _batches(step: int, count: int) -> Advanced:
 
 
 @pytest.fixture
-def finished_run(make_run) -> Run:
+def finished_run(make_run, digits: data.Dataset) -> Run:
     """A run that is done and was tested: it read all digits right, but for two fours that it took for nines."""
     run = make_run(State.FINISHED, epochs=2)
-    y_true = data.load().y_test
+    y_true = digits.y_test
     y_pred = y_true.copy()
     y_pred[np.flatnonzero(y_true == 4)[:2]] = 9
     probabilities = np.full((len(y_true), 10), 0.01, np.float32)

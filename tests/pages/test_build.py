@@ -39,7 +39,7 @@ def test_it_begins_with_the_first_cnn_and_what_it_costs(at):
     assert totals(at) == {
         "Parameters": "607,394",
         "Size": "2,430 kB",
-        "Multiply-adds": "777,344",
+        "Multiply-adds": "777,328",
         "Receptive field": "4 px",
     }
     assert "then Conv2D 26 × 26 × 28, then MaxPooling2D 13 × 13 × 28, then Flatten 4732" in diagram(at)

@@ -27,8 +27,8 @@ def digit(at, value: int):
     return at.pills[0].set_value(value).run()
 
 
-def test_it_begins_with_what_is_trained_on(at):
-    labels = data.load().y_train
+def test_it_begins_with_what_is_trained_on(at, digits):
+    labels = digits.y_train
     indices, _ = data.split(labels, 60_000, 0.1, 0)
 
     counts = np.bincount(labels[indices], minlength=10)
@@ -47,20 +47,20 @@ def test_a_digit_of_a_split_is_picked_out(at, name, value):
     digit(at, value)
 
     assert not at.exception
-    assert [heading.value for heading in at.subheader][0] == f"A {value}"
+    assert at.subheader[0].value == f"A {value}"
     assert at.caption[0].value.startswith(f"{name} image number")
 
 
-def test_all_test_images_are_there(at):
+def test_all_test_images_are_there(at, digits):
     split(at, "Test")
 
-    counts = np.bincount(data.load().y_test, minlength=10)
+    counts = np.bincount(digits.y_test, minlength=10)
     assert charts(at)[2] == ", ".join(f"{count} of {k}" for k, count in enumerate(counts))
 
 
-def test_one_leafs_to_the_last_sheet(at):
+def test_one_leafs_to_the_last_sheet(at, digits):
     split(at, "Test")
-    count = len(data.load().y_test)
+    count = len(digits.y_test)
     sheets = -(-count // SHEET)
 
     at.pagination[0].set_value(sheets).run()

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import data
 from core.engine import Phase
 from core.progress import State
 from core.runs import Evaluation
@@ -22,8 +21,8 @@ def texts(elements) -> list[str]:
     return [element.value for element in elements]
 
 
-def test_the_figures_are_those_of_the_answers(at):
-    images = len(data.load().y_test)
+def test_the_figures_are_those_of_the_answers(at, digits):
+    images = len(digits.y_test)
     wrong_loss = -np.log(0.01) * 2 / images
     right_loss = -np.log(0.91) * (images - 2) / images
 
@@ -36,14 +35,14 @@ def test_the_figures_are_those_of_the_answers(at):
     assert "Most often, a **4** is read as a **9**: 2 times." in texts(at.markdown)
 
 
-def test_the_matrix_is_said_in_words_too(at):
-    fours = int((data.load().y_test == 4).sum())
+def test_the_matrix_is_said_in_words_too(at, digits):
+    fours = int((digits.y_test == 4).sum())
 
     assert f"4: {fours - 2} of {fours} right" in at.get("plotly_chart")[0].proto.alt
 
 
-def test_cells_are_counts_or_shares(at):
-    fours = int((data.load().y_test == 4).sum())
+def test_cells_are_counts_or_shares(at, digits):
+    fours = int((digits.y_test == 4).sum())
     counts = at.get("plotly_chart")[0].proto.spec
 
     at.segmented_control[0].set_value("Shares").run()
@@ -61,9 +60,9 @@ def test_the_gallery_begins_with_the_mistakes(at):
     assert gallery.count("4 → 9, 91%") >= 2
 
 
-def test_every_digit_has_its_scores(at):
+def test_every_digit_has_its_scores(at, digits):
     scores = at.dataframe[0].value
-    fours = int((data.load().y_test == 4).sum())
+    fours = int((digits.y_test == 4).sum())
 
     assert list(scores.columns) == ["Digit", "Precision", "Recall", "F1", "Images"]
     assert list(scores["Digit"]) == list(range(10))
@@ -71,8 +70,8 @@ def test_every_digit_has_its_scores(at):
     assert scores["Precision"][4] == 1.0
 
 
-def test_a_network_that_always_says_one_digit_can_be_shown(visit, make_run):
-    run, y_true = make_run(State.FINISHED, epochs=2), data.load().y_test
+def test_a_network_that_always_says_one_digit_can_be_shown(visit, make_run, digits):
+    run, y_true = make_run(State.FINISHED, epochs=2), digits.y_test
     run.write_evaluation(Evaluation(2, np.eye(10, dtype=np.float32)[np.zeros(len(y_true), int)], y_true))
 
     at = visit("evaluate", run)
@@ -81,8 +80,8 @@ def test_a_network_that_always_says_one_digit_can_be_shown(visit, make_run):
     assert np.isnan(at.dataframe[0].value["Precision"][1])
 
 
-def test_a_network_without_a_mistake_can_be_shown(visit, make_run):
-    run, y_true = make_run(State.FINISHED, epochs=2), data.load().y_test
+def test_a_network_without_a_mistake_can_be_shown(visit, make_run, digits):
+    run, y_true = make_run(State.FINISHED, epochs=2), digits.y_test
     run.write_evaluation(Evaluation(2, np.eye(10, dtype=np.float32)[y_true], y_true))
 
     at = visit("evaluate", run)
@@ -121,9 +120,9 @@ class TestAnswersToCome:
         assert not at.exception
         assert texts(at.error) == ["The engine did not start: no route to host"]
 
-    def test_they_come_by_themselves(self, visit, untested):
+    def test_they_come_by_themselves(self, visit, untested, digits):
         at = visit("evaluate", untested)
-        y_true = data.load().y_test
+        y_true = digits.y_test
         untested.write_evaluation(Evaluation(2, np.eye(10, dtype=np.float32)[y_true], y_true))
 
         at.run()
@@ -131,8 +130,8 @@ class TestAnswersToCome:
         assert not at.exception
         assert at.metric[0].value == "100.00%"
 
-    def test_those_of_an_earlier_epoch_are_not_shown(self, visit, untested):
-        y_true = data.load().y_test
+    def test_those_of_an_earlier_epoch_are_not_shown(self, visit, untested, digits):
+        y_true = digits.y_test
         untested.write_evaluation(Evaluation(1, np.eye(10, dtype=np.float32)[y_true], y_true))
 
         at = visit("evaluate", untested)
