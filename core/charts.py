@@ -6,6 +6,7 @@ their height, so that nothing jumps when values arrive.
 
 from __future__ import annotations
 
+import importlib
 import io
 
 import numpy as np
@@ -14,6 +15,10 @@ import plotly.graph_objects as go
 from core import pictures
 from core.progress import Progress
 from core.specs import CLASSES, IMAGE_SHAPE
+
+# Plotly looks for pandas among the loaded modules, and finds half of it where another thread is just importing it. Waiting for
+# the whole of it here makes that impossible.
+importlib.import_module("pandas")
 
 CURVE_HEIGHT = 300
 LOSS_OF_A_GUESS = float(np.log(CLASSES))

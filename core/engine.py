@@ -486,6 +486,8 @@ def _warm_up() -> None:
     finally:
         for name in hidden:
             sys.modules.pop(name, None)
+    # Each run compiles functions of its own, which TensorFlow takes for one function compiled too often.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from core import model
 
     model.warm_up()
@@ -548,6 +550,7 @@ def _train(run_id: str, root: str) -> None:
             read_command=lambda: _commands.get(run_id, Command()),
             on_checkpoint=keep,
             resume_from=run.last_checkpoint(),
+            history=tuple(record.history),
         )
         if run.epochs():
             with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from core.errors import SpecError
 from core.specs import Dense, Flatten, GlobalAveragePooling2D, LayerSpec, Shape, shape_text
 
 BYTES_PER_PARAMETER = 4  # float32
+EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ class Ledger:
         return self.parameters * BYTES_PER_PARAMETER
 
     @property
+    def largest_batch(self) -> int:
+        """How many images can be looked at at once."""
+        return max(1, specs.MAX_ACTIVATIONS_PER_BATCH // self.activations)
+
+    @property
+    def evaluation_batch(self) -> int:
+        """How many images are looked at at once where nothing is learned."""
+        return min(EVALUATION_BATCH, self.largest_batch)
+
+    @property
     def activations(self) -> int:
         """Values held for one image while training."""
         return math.prod(specs.IMAGE_SHAPE) + sum(math.prod(row.output_shape) for row in self.rows)
@@ -103,11 +114,10 @@ def check(experiment: specs.Experiment) -> Ledger:
         raise SpecError(ledger.problem.reason)
     held = ledger.activations * experiment.training.batch_size
     if held > specs.MAX_ACTIVATIONS_PER_BATCH:
-        largest = max(1, specs.MAX_ACTIVATIONS_PER_BATCH // ledger.activations)
         raise SpecError(
             f"A batch of {experiment.training.batch_size} images would hold {held / 1e6:,.0f} million values in memory at "
             f"once; at most {specs.MAX_ACTIVATIONS_PER_BATCH / 1e6:,.0f} million fit. "
-            f"Choose a batch size of {largest} or less, or a smaller network."
+            f"Choose a batch size of {ledger.largest_batch} or less, or a smaller network."
         )
     return ledger
 

@@ -66,8 +66,8 @@ def _loss(training: specs.Training) -> keras.losses.Loss:
 def variables(model: keras.Model) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """Copies of all the state a training has: the network's (weights, statistics, random generators) by name, and the
     optimizer's in its own order."""
-    weights = {name: np.array(variable) for name, variable in _named_variables(model).items()}
-    return weights, [np.array(variable) for variable in model.optimizer.variables]
+    weights = {name: np.array(variable.numpy()) for name, variable in _named_variables(model).items()}
+    return weights, [np.array(variable.numpy()) for variable in model.optimizer.variables]
 
 
 def set_variables(
@@ -84,6 +84,8 @@ def set_variables(
     for name, values in weights.items():
         own[name].assign(values)
     if optimizer is not None:
+        if [values.shape for values in optimizer] != [tuple(v.shape) for v in model.optimizer.variables]:
+            raise RunDamaged("The checkpoint is another training's: its optimizer has other numbers. Train again.")
         for variable, values in zip(model.optimizer.variables, optimizer, strict=True):
             variable.assign(values)
 

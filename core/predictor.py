@@ -10,11 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from core import data, runs
+from core import data, ledger, runs
 from core.errors import RunDamaged
 
 MAX_NETWORKS = 4
-EVALUATION_BATCH = 500
 
 
 class Predictor:
@@ -38,14 +37,15 @@ class Predictor:
 def evaluate(run_id: str, root: str, epoch: int) -> None:
     """Let the network of a run answer for the whole test set, and leave the answers in the run's folder."""
     dataset = data.load()
-    model = network(run_id, root, epoch)
+    run, model = runs.find(run_id, root), network(run_id, root, epoch)
+    batch = ledger.read(run.experiment().layers).evaluation_batch
     probabilities = np.concatenate(
         [
-            model.predict_on_batch(dataset.x_test[start : start + EVALUATION_BATCH, ..., None])
-            for start in range(0, len(dataset.x_test), EVALUATION_BATCH)
+            model.predict_on_batch(dataset.x_test[start : start + batch, ..., None])
+            for start in range(0, len(dataset.x_test), batch)
         ]
     )
-    runs.find(run_id, root).write_evaluation(runs.Evaluation(epoch, probabilities, dataset.y_test))
+    run.write_evaluation(runs.Evaluation(epoch, probabilities, dataset.y_test))
 
 
 _LOADING = threading.Lock()

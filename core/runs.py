@@ -27,6 +27,7 @@ import zipfile
 import zlib
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -108,7 +109,9 @@ class Run:
             progress.loss, progress.accuracy = self._reading("curve.npz", _curve)
             progress.step = len(progress.loss)
         if progress.history:
-            progress.learning_rate = progress.history[-1].learning_rate
+            last = progress.history[-1]
+            progress.learning_rate = last.learning_rate
+            progress.images_per_second = progress.steps_per_epoch * progress.batch_size / max(last.seconds, 1e-3)
         return progress
 
     def epochs(self) -> list[int]:
@@ -280,8 +283,13 @@ def create(experiment: specs.Experiment, name: str, at: str | None = None) -> Ru
         StorageFull: if the folder can't be written.
     """
     run = Run(_new_id(), at or root())
-    run._write("spec.json", experiment.model_dump_json().encode())
-    run.write_record(Record(name))
+    try:
+        run._write("spec.json", experiment.model_dump_json().encode())
+        run.write_record(Record(name))
+    except StorageFull:
+        with suppress(OSError):
+            run.delete()
+        raise
     return run
 
 

@@ -10,13 +10,13 @@ Imports TensorFlow: only worker processes may import this module.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from core import augment, data, model
+from core import augment, data, ledger, model
 from core.errors import LossNotFinite
 from core.progress import Advanced, Command, EpochEnded, Event, Started, State, StateChanged
 from core.runs import Checkpoint
@@ -25,7 +25,6 @@ from core.specs import CLASSES, Experiment
 CHUNK_SECONDS = 0.1
 FIRST_CHUNK_STEPS = 4
 MAX_CHUNK_STEPS = 512
-EVALUATION_BATCH = 500
 PAUSE_POLL_SECONDS = 0.02
 
 
@@ -36,6 +35,7 @@ def train(
     read_command: Callable[[], Command] = Command,
     on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None,
     resume_from: Checkpoint | None = None,
+    history: Sequence[EpochEnded] = (),
 ) -> tuple[keras.Model, State]:
     """Train an experiment's network to its end, or until it is asked to stop.
 
@@ -46,6 +46,7 @@ def train(
         read_command: asked between chunks; must be quick.
         on_checkpoint: called after each epoch's event with the weights and the optimizer's state.
         resume_from: the epoch's end to go on from; the numbers are then those of a training never interrupted.
+        history: the rows up to there, from which early stopping goes on counting.
 
     Returns: the network as it is at the end, and FINISHED or STOPPED.
 
@@ -57,19 +58,25 @@ def train(
     if resume_from is not None:
         loop.restore(resume_from)
     on_event(Started(loop.steps_per_epoch, experiment.training.epochs, experiment.training.batch_size, loop.step))
-    best_loss, epochs_since_best = np.inf, 0
-    for epoch in range(loop.step // loop.steps_per_epoch + 1, experiment.training.epochs + 1):
+    first = loop.step // loop.steps_per_epoch + 1
+    val_losses = [row.val_loss for row in history if row.epoch < first]
+    for epoch in range(first, experiment.training.epochs + 1):
+        if _is_patience_over(val_losses, experiment.training.patience):
+            break
         row = loop.run_epoch(epoch)
         if row is None:
             return loop.model, State.STOPPED
         on_event(row)
         on_checkpoint(loop.checkpoint(epoch))
-        if experiment.training.patience is not None:
-            is_better = row.val_loss < best_loss
-            best_loss, epochs_since_best = min(row.val_loss, best_loss), 0 if is_better else epochs_since_best + 1
-            if epochs_since_best >= experiment.training.patience:
-                break
+        val_losses.append(row.val_loss)
     return loop.model, State.FINISHED
+
+
+def _is_patience_over(val_losses: list[float | None], patience: int | None) -> bool:
+    """Whether the best epoch lies `patience` epochs back. Without images held out there is nothing to wait for."""
+    if patience is None or not val_losses or None in val_losses:
+        return False
+    return len(val_losses) - 1 - int(np.argmin(val_losses)) >= patience
 
 
 class _Loop:
@@ -96,7 +103,7 @@ class _Loop:
         self.steps_timed = 0
         x, y = tf.constant(dataset.x_train[..., None]), tf.constant(dataset.y_train.astype(np.int32))
         self._take_steps = _compiled_steps(self.model, x, y, training)
-        self._measure = _compiled_measure(self.model, x, y)
+        self._measure = _compiled_measure(self.model, x, y, ledger.read(experiment.layers).evaluation_batch)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         model.set_variables(self.model, checkpoint.weights, checkpoint.optimizer)
@@ -121,6 +128,11 @@ class _Loop:
             done += count
         started = time.perf_counter()
         val_loss, val_accuracy = self._validate()
+        if val_loss is not None and not np.isfinite(val_loss):
+            raise LossNotFinite(
+                f"The validation loss became {val_loss} at the end of epoch {epoch}. "
+                "Try a lower learning rate, or add BatchNormalization."
+            )
         self.active_seconds += time.perf_counter() - started
         sizes = np.full(self.steps_per_epoch, self.training.batch_size)
         sizes[-1] = len(self.train_indices) - sizes[:-1].sum()
@@ -224,14 +236,14 @@ def _compiled_steps(network: keras.Model, x: tf.Tensor, y: tf.Tensor, training) 
     return take_steps
 
 
-def _compiled_measure(network: keras.Model, x: tf.Tensor, y: tf.Tensor) -> Callable:
+def _compiled_measure(network: keras.Model, x: tf.Tensor, y: tf.Tensor, batch_size: int) -> Callable:
     """A function of image indices: the sum of their cross-entropies and how many are classified right."""
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32)])
     def measure(indices):
         loss, hits = 0.0, 0.0
-        for start in tf.range(0, tf.shape(indices)[0], EVALUATION_BATCH):
-            batch = indices[start : start + EVALUATION_BATCH]
+        for start in tf.range(0, tf.shape(indices)[0], batch_size):
+            batch = indices[start : start + batch_size]
             labels = tf.gather(y, batch)
             probabilities = network(tf.gather(x, batch), training=False)
             losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)

@@ -24,6 +24,7 @@ SIZES = {"wide": {"width": 1360, "height": 900}, "phone": {"width": 390, "height
 
 
 def main() -> None:
+    """Take the picture, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="FOLDER")
     folder = parser.parse_args().all
@@ -51,7 +52,7 @@ def main() -> None:
 
 def _train(page: Page) -> None:
     page.get_by_role("link", name="Train", exact=True).first.click()
-    epochs = page.get_by_label("Epochs")
+    epochs = page.get_by_role("spinbutton", name="Epochs")
     epochs.fill("6")
     epochs.press("Enter")
     page.get_by_role("button", name="Start training").click()
@@ -72,10 +73,15 @@ def _server() -> Iterator[str]:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as runs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless", "true"]
-            + ["--server.address", "127.0.0.1", "--server.port", str(port)],
+            [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"],
             cwd=ROOT,
-            env={**os.environ, "DIGITLAB_RUNS": runs},
+            env={
+                **os.environ,
+                "DIGITLAB_RUNS": runs,
+                "STREAMLIT_SERVER_HEADLESS": "true",
+                "STREAMLIT_SERVER_ADDRESS": "127.0.0.1",
+                "STREAMLIT_SERVER_PORT": str(port),
+            },
         )
         try:
             address = f"http://127.0.0.1:{port}"

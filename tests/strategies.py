@@ -41,7 +41,7 @@ def experiments() -> st.SearchStrategy[Experiment]:
 
 @st.composite
 def stacks(draw: st.DrawFn, most: dict[str, int] = SMALL, max_layers: int = 7) -> tuple[LayerSpec, ...]:
-    """Stacks that can be built: layers for images, one that flattens, layers for vectors; too large windows are padded."""
+    """Stacks that can be built: layers for images, one that flattens, layers for vectors. Large windows are padded."""
     kinds = LAYER_KINDS.values()
     flatteners = [kind for kind in kinds if kind.takes == "image" and len(kind().output_shape(IMAGE_SHAPE)) == 1]
     for_images = [kind for kind in kinds if kind.takes in ("image", "any") and kind not in flatteners]

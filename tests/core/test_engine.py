@@ -328,7 +328,7 @@ def _cluster(stack, folder):
         *[["worker", address, "--nthreads", "2", "--resources", "train=1", "--no-dashboard"] for _ in range(2)],
     ]
     for command in commands:
-        log = stack.enter_context(open(folder / "log.txt", "a"))
+        log = stack.enter_context((folder / "log.txt").open("a"))
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *command, *options], cwd=folder, env=environment, stdout=log, stderr=log
         )

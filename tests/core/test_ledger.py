@@ -186,7 +186,8 @@ class TestProblems:
             (
                 (GlobalAveragePooling2D(), MaxPooling2D()),
                 1,
-                "Layer 2, MaxPooling2D: MaxPooling2D needs an image (height, width, channels), but what reaches it is flat: 1.",
+                "Layer 2, MaxPooling2D: MaxPooling2D needs an image (height, width, channels), "
+                "but what reaches it is flat: 1.",
                 (MaxPooling2D(), GlobalAveragePooling2D()),
             ),
             (

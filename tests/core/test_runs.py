@@ -201,6 +201,7 @@ class TestRoundTrips:
             batch_size=32,
             step=4,
             learning_rate=0.005,
+            images_per_second=2 * 32 / 2.25,  # batches of the last epoch, over its seconds
             history=ROWS,
             loss=array("f", [2.5, 1.5, 1, 1]),
             accuracy=array("f", [0.25, 0.5, 0.75, 0.75]),
@@ -355,7 +356,8 @@ class TestDamage:
             ("history.json", b"[[1, 2, 3, 4, 5, 6, 7]]"),
             (
                 "history.json",
-                b'[{"epoch": 1, "loss": "low", "accuracy": 1, "val_loss": 1, "val_accuracy": 1, "learning_rate": 1, "seconds": 1}]',
+                b'[{"epoch": 1, "loss": "low", "accuracy": 1, "val_loss": 1, "val_accuracy": 1, '
+                b'"learning_rate": 1, "seconds": 1}]',
             ),
             ("curve.npz", npz(loss=[1.0])),
             ("curve.npz", npz(loss=[1.0], accuracy=[1.0, 2.0])),

@@ -1,4 +1,4 @@
-"""What an experiment may say. Anything else is refused with a SpecError that names the field; nothing else is raised."""
+"""What an experiment may say. Anything else is refused with a SpecError naming the field; nothing else is raised."""
 
 import json
 import math

@@ -1,0 +1,60 @@
+"""Every page fits its window in both themes, on a desk and on a phone, and nothing in it fails."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
+PATHS = ["", "data", "build", "train", "evaluate", "draw"]
+WINDOWS = {"desktop": {"width": 1360, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_fits(server, new_context, lab, console_errors, finished_run, theme, window):
+    is_phone = window == "phone"
+    context = new_context(color_scheme=theme, viewport=WINDOWS[window], has_touch=is_phone, is_mobile=is_phone)
+    page = context.new_page()
+    errors = console_errors(page)
+    for path in PATHS:
+        lab.open(page, server, path, finished_run)
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+        expect(page.locator(".js-plotly-plot:not(:has(.main-svg))")).to_have_count(0)
+
+        assert page.get_by_test_id("stException").count() == 0, path
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        assert width <= page.evaluate("innerWidth"), f"/{path} is {width} wide"
+        inner = page.get_by_test_id("stMain").evaluate("main => [main.scrollWidth, main.clientWidth]")
+        assert inner[0] <= inner[1], f"/{path} scrolls sideways: {inner}"
+        colour = page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
+        assert colour == rgb(CONFIG["theme"][theme]["backgroundColor"])
+        assert errors == [], path
+
+
+def test_every_page_fits_a_phone_before_there_is_any_run(server, new_context, lab, console_errors):
+    page = new_context(viewport=WINDOWS["phone"], has_touch=True, is_mobile=True).new_page()
+    errors = console_errors(page)
+    for path in PATHS:
+        lab.open(page, server, path)
+
+        assert page.get_by_test_id("stException").count() == 0, path
+        assert page.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth"), path
+        assert errors == [], path
+
+
+def test_tensorflow_stays_out_of_the_servers_process(server, finished_run):
+    """Its libraries are not even mapped there, after all that was done with the server so far."""
+    try:
+        libraries = [region.path for region in server.process.memory_maps()]
+    except AttributeError:
+        pytest.skip("psutil can't see this system's memory maps")
+
+    assert any("numpy" in path for path in libraries)
+    assert not [path for path in libraries if "tensorflow" in path]
+
+
+def rgb(colour: str) -> str:
+    """`#0E121C` as `rgb(14, 18, 28)`, which is how a browser says it."""
+    return f"rgb({', '.join(str(int(colour[k : k + 2], 16)) for k in (1, 3, 5))})"
