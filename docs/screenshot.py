@@ -36,6 +36,8 @@ def main() -> None:
         page = _open(browser, address, "light", "wide")
         _train(page)
         if folder is None:
+            page.mouse.move(700, 880)  # off the button, whose help would cover the title
+            page.get_by_role("tooltip").wait_for(state="hidden")
             page.screenshot(path=ROOT / "docs" / "screenshot.png")
             return
         page.get_by_text("finished", exact=True).wait_for(timeout=300_000)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import messages, navigation, runs_menu, state, status
+from ui import digits, messages, navigation, runs_menu, state, status
 
 ROOT = Path(__file__).parent.parent
 LOGO = ROOT / "ui" / "static" / "logo.svg"
@@ -25,6 +25,7 @@ def main() -> None:
         runs_menu.choose_run()
         status.strip()
     with messages.shown():
+        digits.banner()
         messages.waiting()
         page.run()
 

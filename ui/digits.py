@@ -47,13 +47,18 @@ def dataset() -> data.Dataset:
     if loading.error is not None:
         _loading.clear()
         raise loading.error
-    if loading.dataset.is_stand_in:
+    return loading.dataset
+
+
+def banner() -> None:
+    """Say on every page that the digits are the stand-in, where they are and as soon as that is known."""
+    loading = _loading()
+    if loading.dataset is not None and loading.dataset.is_stand_in:
         st.warning(
             "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "
             "but figures are not MNIST's. Go online and start again, or set DIGITLAB_MNIST to an mnist.npz.",
             icon=":material/cloud_off:",
         )
-    return loading.dataset
 
 
 @st.fragment(run_every=0.5)
