@@ -85,7 +85,7 @@ def confusion_matrix(matrix: np.ndarray, as_shares: bool) -> go.Figure:
         marker={"symbol": "square", "size": 30, "opacity": 0.01},
         selected={"marker": {"opacity": 0.35, "color": pictures.OCHRE}},
         unselected={"marker": {"opacity": 0.01}},
-        customdata=np.stack([true, predicted, matrix.ravel()], axis=1),
+        customdata=np.stack([true, predicted, matrix.ravel()], axis=1).tolist(),  # an array would come back as a dict
         hovertemplate="%{customdata[2]} × a %{y} read as %{x}<extra></extra>",
         showlegend=False,
     )

@@ -6,14 +6,14 @@ import streamlit as st
 from core import engine, pictures, presets
 from ui import canvas, digits, journey, navigation, state
 
-run = state.run_in_use()
-progress = engine.shared().progress(run) if run else None
-
 st.title("Build a network. Watch it learn. Draw for it.")
 st.markdown(
     "A laboratory for the small networks that read handwriting: you choose its layers, it learns from 60,000 digits before your "
     "eyes, and then it has to read yours."
 )
+
+run = state.run_in_use()
+progress = engine.shared().progress(run) if run else None
 
 if progress is not None and progress.history:
     canvas.draw_and_read(run, progress.history[-1].epoch)

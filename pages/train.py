@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core import ledger
-from ui import fields, journey, live, navigation, state
+from ui import fields, journey, live, messages, navigation, state
 
 st.title("Train")
 draft, run = state.draft(), state.run_in_use()
@@ -18,8 +18,9 @@ with st.container(horizontal=True, vertical_alignment="center"):
         disabled=read.problem is not None,
         help=read.problem.reason if read.problem else "Begins a new run; the others are kept.",
     ):
-        journey.start_training(draft)
-        st.rerun()
+        with messages.shown():
+            journey.start_training(draft)
+            st.rerun()
     st.markdown(
         f"**{draft.preset}**, {len(draft.experiment.layers) + 1} layers, {read.parameters:,} parameters",
         width="content",

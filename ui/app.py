@@ -32,12 +32,9 @@ def main() -> None:
 
 def _needs_login() -> bool:
     """Whether the host configured a login ([auth] in its secrets) that this visitor has not passed."""
-    is_configured = any(path.exists() for path in _secret_files()) and "auth" in st.secrets
+    # A secrets file that can't be read raises here: the wall then stays closed.
+    is_configured = any(Path(file).exists() for file in st.get_option("secrets.files")) and "auth" in st.secrets
     return is_configured and not getattr(st.user, "is_logged_in", False)
-
-
-def _secret_files() -> list[Path]:
-    return [ROOT / ".streamlit" / "secrets.toml", Path.home() / ".streamlit" / "secrets.toml"]
 
 
 def _login() -> None:

@@ -34,6 +34,7 @@ def choose(dataset: Dataset, training: Training) -> Selection:
         split = st.segmented_control(
             "Split", SPLITS, default=SPLITS[0], required=True, key="split", bind="query-params"
         )
+        split = split or SPLITS[0]  # an address may say `?split=`
         digit = st.pills("Digit", range(CLASSES), key="digit", bind="query-params")
     if split == "Test":
         images, labels, indices = dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))

@@ -47,7 +47,7 @@ def _panel(run: runs.Run, was_over: bool) -> None:
             kind(progress.message)
         _figures(progress)
         _curves(progress, run.id)
-        if progress.state.is_over and not was_over:
+        if progress.state.is_over is not was_over:  # it ended, or goes on after all
             st.rerun()
 
 
@@ -104,7 +104,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
 
 def _figures(progress: Progress) -> None:
     last = progress.history[-1] if progress.history else None
-    row = st.container(horizontal=True)
+    row = st.grid(min_column_width=130)
     row.metric(
         "Loss", f"{last.loss:.4f}" if last else "–", help="Of the training images in the last whole epoch.", border=True
     )

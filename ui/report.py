@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import charts, engine, evaluation, pictures, runs
 from core.data import Dataset
-from core.errors import EngineNotReady
+from ui import messages
 
 MOST_SHOWN = 40
 POLL_SECONDS = 0.5
@@ -25,7 +25,7 @@ def answers(run: runs.Run, epoch: int) -> runs.Evaluation:
 def figures(answers: runs.Evaluation, matrix: np.ndarray) -> None:
     """The test in four figures, and its commonest mistake in words."""
     wrong = matrix.sum() - np.trace(matrix)
-    row = st.container(horizontal=True)
+    row = st.grid(min_column_width=130)
     row.metric("Test accuracy", f"{evaluation.accuracy(answers.y_true, answers.probabilities):.2%}", border=True)
     row.metric(
         "Test loss",
@@ -141,14 +141,11 @@ def _evaluation(run: runs.Run, epoch: int) -> runs.Evaluation | None:
 
 
 def _wait(run: runs.Run, epoch: int) -> None:
-    try:
+    with messages.shown():
         found = engine.shared().evaluation(run, epoch)
-    except EngineNotReady as error:
-        st.info(str(error), icon=":material/hourglass_top:")
-        return
-    st.progress(1.0 if found else 0.5, "The network reads 10,000 digits it has never seen …")
-    if found is not None:
-        st.rerun()
+        st.progress(1.0 if found else 0.5, "The network reads 10,000 digits it has never seen …")
+        if found is not None:
+            st.rerun()
 
 
 def _in_words(matrix: np.ndarray) -> str:

@@ -43,7 +43,7 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
 def totals(ledger: Ledger) -> None:
     """The whole stack in four figures."""
     is_whole = ledger.problem is None
-    figures = st.container(horizontal=True)
+    figures = st.grid(min_column_width=130)
     figures.metric(
         "Parameters",
         f"{ledger.parameters:,}" if is_whole else "–",
