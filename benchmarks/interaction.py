@@ -1,16 +1,17 @@
 """How long the app takes to answer, on the clock of the browser that asks: from the release of the mouse button to the
 frame that shows the answer.
 
-A rerun is a page's answer to one of its controls, until all of it is there and its script at rest; a stroke is mouse-up on
-the canvas to new bars beside it, the canvas' own wait included. Strokes are drawn for a finished Fast 99 while nothing else runs, and again while a First CNN trains.
+A rerun is a page's answer to one of its controls, until all of it is there and its script at rest. A stroke is mouse-up
+on the canvas to new bars beside it, the canvas' own wait included. Strokes are drawn for a finished Fast 99 while nothing
+else runs, and again while a First CNN trains.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Callable
 
+import numpy as np
 from playwright.sync_api import Page
 
 from benchmarks import report, server
@@ -48,6 +49,7 @@ SHEET = "() => document.querySelector('[class*=st-key-sheet-] image')?.getAttrib
 LAYERS = "() => document.querySelectorAll('[class*=st-key-remove-]').length"
 SCHEDULE = f"() => document.querySelector('[data-testid=stMain]').textContent.includes('{Constant.about}')"
 MATRIX = "() => document.querySelector('[class*=st-key-matrix-] .js-plotly-plot')?.textContent.includes('%') ?? null"
+HESITATION = np.random.default_rng(0)
 SEVEN = [[(80, 60), (206, 60)], [(206, 60), (125, 225)]]
 
 
@@ -176,11 +178,9 @@ def _open(page: Page, title: str) -> None:
     page.wait_for_function(IS_AT_REST)
 
 
-def _seconds(
-    page: Page, read: str, act: Callable[..., object], *arguments: object, is_whole: bool = True
-) -> float:
+def _seconds(page: Page, read: str, act: Callable[..., object], *arguments: object, is_whole: bool = True) -> float:
     """How long after the release of the mouse button in `act` another answer is `read` from the page, and all of it there."""
-    page.wait_for_timeout(random.uniform(200, 500))  # as a hand does, in no step with the app's own clocks
+    page.wait_for_timeout(HESITATION.uniform(200, 500))  # as a hand's, in no step with the app's own clocks
     page.wait_for_function(IS_AT_REST)
     page.evaluate(f"stopwatch.begin({read}, {str(is_whole).lower()})")
     act(*arguments)

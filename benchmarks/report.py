@@ -27,7 +27,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     print(f"\n{title}")
     for row in [list(columns), ["-" * width for width in widths], *cells]:
-        aligned = [text.ljust(width) if place == 0 else text.rjust(width) for place, (text, width) in _placed(row, widths)]
+        aligned = [
+            text.ljust(width) if place == 0 else text.rjust(width) for place, (text, width) in _placed(row, widths)
+        ]
         print("  " + "  ".join(aligned))
     print(flush=True)
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,17 +44,13 @@ class Server:
             time.sleep(0.01)
         raise TimeoutError(f"The server did not listen within {START_SECONDS} s.")
 
-    def memory(self) -> dict[str, int]:
-        """Bytes held by the server and its workers together: "rss", and "pss", which counts shared pages once."""
-        held = {"rss": 0, "pss": 0}
-        for process in [self.process, *self.process.children(recursive=True)]:
-            try:
-                used = process.memory_full_info()
-            except psutil.Error:  # it ended meanwhile
-                continue
-            held["rss"] += used.rss
-            held["pss"] += getattr(used, "pss", used.uss)  # Linux alone knows shares of pages
-        return held
+    def memory(self) -> tuple[int, int]:
+        """Bytes of resident memory: of the server, and of all its worker processes together."""
+        workers = 0
+        for process in self.process.children(recursive=True):
+            with suppress(psutil.Error):  # it ended meanwhile
+                workers += process.memory_info().rss
+        return self.process.memory_info().rss, workers
 
 
 @contextmanager

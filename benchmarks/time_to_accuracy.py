@@ -26,7 +26,9 @@ Result = tuple[float, float]  # seconds, share of the test images read right
 def main() -> None:
     """One seed of Fast 99, the article, and the other seeds."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--article-epochs", type=int, default=10, help="fewer for a quick look; then no ratio to quote")
+    arguments.add_argument(
+        "--article-epochs", type=int, default=10, help="fewer for a quick look; then no ratio to quote"
+    )
     epochs = arguments.parse_args().article_epochs
     report.demand_mnist()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -125,7 +125,7 @@ class Engine:
     def status(self) -> Status:
         """How it is, without asking anyone: from what the scheduler last heard."""
         workers = self._workers
-        live = {run_id: p.state for run_id, p in self._progress.items() if not p.state.is_over}
+        live = {run_id: p.state for run_id, p in self._progress.copy().items() if not p.state.is_over}
         return Status(
             self._phase,
             _warning(workers) or self._message,

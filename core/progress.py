@@ -172,7 +172,9 @@ class Progress:
 
         Returns: epochs passed at the middle of each group, (n,) float, and the means, (n,) float.
         """
-        y = np.array(values, dtype=np.float64)
+        y = np.array(
+            values[:], dtype=np.float64
+        )  # of a copy: an array can't grow, as this one may, while NumPy looks at it
         if not len(y):
             return y, y
         group = -(-len(y) // points)

@@ -47,7 +47,9 @@ def main() -> None:
             for size in SIZES:
                 for name in PAGES:
                     page = _open(browser, f"{address}/{name}?{run}", theme, size)
-                    page.wait_for_timeout(4000)  # a picture has no condition to wait for: charts draw themselves in their own time
+                    page.wait_for_timeout(
+                        4000
+                    )  # a picture has no condition to wait for: charts draw themselves in their own time
                     page.screenshot(path=folder / f"{name or 'start'}-{theme}-{size}.png", full_page=True)
                     page.close()
 

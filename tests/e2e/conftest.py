@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from core import data
 from core.runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +34,13 @@ expect.set_options(timeout=30 * SECONDS)
 class Server:
     """The app as `streamlit run` serves it, with runs in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.runs, self.log = folder / "runs", folder / "server.log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        environment = {**os.environ, "DIGITLAB_RUNS": str(self.runs)}
+        environment = {**os.environ, **environment, "DIGITLAB_RUNS": str(self.runs)}
         for name in ("DIGITLAB_LOCAL", "DIGITLAB_SCHEDULER"):
             environment.pop(name, None)
         command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless", "true"]
@@ -96,12 +98,29 @@ def wait_until() -> Callable[[Callable[[], bool], float], None]:
 
 
 @pytest.fixture(scope="session")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What names the data set to a server: nothing where MNIST is at hand, else its stand-in four times over.
+
+    1,497 images would be learned before a test could pause.
+    """
+    digits = data.load()
+    if not digits.is_stand_in:
+        return {}
+    path = tmp_path_factory.mktemp("digits") / "digits.npz"
+    train = {name: np.concatenate([getattr(digits, name)] * 4) for name in ("x_train", "y_train")}
+    np.savez(path, **train, x_test=digits.x_test, y_test=digits.y_test)
+    return {"DIGITLAB_MNIST": str(path)}
+
+
+@pytest.fixture(scope="session")
+def start_server(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Iterator[Callable[[], Server]]:
     """A function that starts a server; all are ended after the last test."""
     servers: list[Server] = []
 
     def start() -> Server:
-        server = Server(tmp_path_factory.mktemp("server"))
+        server = Server(tmp_path_factory.mktemp("server"), environment)
         servers.append(server)
         return server
 

@@ -25,7 +25,7 @@ def test_every_page_fits(server, new_context, lab, console_errors, finished_run,
 
         assert page.get_by_test_id("stException").count() == 0, path
         width = page.evaluate("document.scrollingElement.scrollWidth")
-        assert width <= page.evaluate("innerWidth"), f"/{path} is {width} wide"
+        assert width <= WINDOWS[window]["width"], f"/{path} is {width} wide"
         inner = page.get_by_test_id("stMain").evaluate("main => [main.scrollWidth, main.clientWidth]")
         assert inner[0] <= inner[1], f"/{path} scrolls sideways: {inner}"
         colour = page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")

@@ -19,7 +19,7 @@ def button(page, name):
 def long_run(server, page, lab) -> str:
     """A run on the page that goes on for as long as a test needs, and was seen to move."""
     lab.open(page, server, "train")
-    run_id = lab.start_training(page, images=1000, epochs=100)
+    run_id = lab.start_training(page, images=5000, epochs=100)
     lab.wait_for_curve(page, beyond=0)
     yield run_id
     if not server.run(run_id).record().state.is_over and not page.is_closed():
@@ -54,6 +54,7 @@ def test_it_pauses_goes_on_and_stops(server, page, lab, long_run, wait_until):
 def test_p_pauses_and_resumes(page, lab, long_run):
     page.keyboard.press("p")
     expect(lab.badge(page)).to_contain_text("paused", timeout=SOON)
+    expect(button(page, "Resume")).to_be_enabled()
 
     page.keyboard.press("p")
 
@@ -93,7 +94,7 @@ def test_it_goes_on_to_its_end_when_the_tab_is_closed(server, new_context, lab, 
     context = new_context()
     page = context.new_page()
     lab.open(page, server, "train")
-    run_id = lab.start_training(page, images=1000, epochs=12)
+    run_id = lab.start_training(page, images=5000, epochs=8)
     lab.wait_for_curve(page, beyond=0)
     context.close()
     assert not server.run(run_id).record().state.is_over
@@ -101,7 +102,7 @@ def test_it_goes_on_to_its_end_when_the_tab_is_closed(server, new_context, lab, 
     wait_until(lambda: server.run(run_id).record().state.is_over, 60)
 
     assert server.run(run_id).record().state is State.FINISHED
-    assert server.run(run_id).epochs() == list(range(1, 13))
+    assert server.run(run_id).epochs() == list(range(1, 9))
 
 
 @pytest.mark.parametrize("rubbish", ["../../etc/passwd", "a" * 16, "<b>run</b>"])
@@ -116,7 +117,7 @@ def test_a_link_to_no_run_says_so(server, page, lab, rubbish):
 class TestKilledWorker:
     def test_the_run_is_interrupted_the_next_just_works_and_the_first_goes_on(self, server, page, lab, wait_until):
         lab.open(page, server, "train")
-        lost = lab.start_training(page, images=1000, epochs=12)
+        lost = lab.start_training(page, images=5000, epochs=10)
         lab.wait_for_curve(page, beyond=1)
         server.worker().kill()
 
@@ -134,5 +135,5 @@ class TestKilledWorker:
         expect(go_on).to_have_text(re.compile(f"Go on from epoch {kept[-1]}"))
         go_on.click()
         expect(lab.badge(page)).to_contain_text("finished", timeout=60 * SECONDS)
-        assert server.run(lost).epochs() == list(range(1, 13))
-        assert len(server.run(lost).progress().loss) == 12 * server.run(lost).progress().steps_per_epoch
+        assert server.run(lost).epochs() == list(range(1, 11))
+        assert len(server.run(lost).progress().loss) == 10 * server.run(lost).progress().steps_per_epoch

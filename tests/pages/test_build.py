@@ -77,6 +77,16 @@ class TestArguments:
             "**1 Conv2D** 8 filters 5×5, strides 2, same, tanh :gray[→ 14 × 14 × 8 · 200 parameters]"
         )
 
+    def test_two_that_are_set_at_once_are_both_kept(self, at):
+        """As by someone quicker than the page."""
+        filters, _, kernel_size = at.expander[0].number_input
+        filters.set_value(8)
+        kernel_size.set_value(5)
+
+        at.run()
+
+        assert at.expander[0].label.startswith("**1 Conv2D** 8 filters 5×5")
+
     @pytest.mark.parametrize("kind", specs.LAYER_KINDS)
     def test_every_kind_of_layer_can_be_added_and_shows_its_own(self, at, press, kind):
         press(at, kind)

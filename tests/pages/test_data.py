@@ -87,7 +87,7 @@ def test_rubbish_in_the_address_is_ignored(visit, query):
     visit("data", session=at)
 
     assert not at.exception
-    assert at.segmented_control[0].value == "Training"
+    assert at.caption[0].value.startswith("Training image number")
     assert at.pills[0].value is None
 
 

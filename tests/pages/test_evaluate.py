@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,12 @@ def test_the_matrix_is_said_in_words_too(at, digits):
     fours = int((digits.y_test == 4).sum())
 
     assert f"4: {fours - 2} of {fours} right" in at.get("plotly_chart")[0].proto.alt
+
+
+def test_every_cell_says_which_it_is_when_clicked(at):
+    cells = json.loads(at.get("plotly_chart")[0].proto.spec)["data"][1]["customdata"]
+
+    assert [cell[:2] for cell in cells] == [[true, predicted] for true in range(10) for predicted in range(10)]
 
 
 def test_cells_are_counts_or_shares(at, digits):

@@ -214,8 +214,11 @@ class TestDataFile:
         while at.get("progress"):  # a page waits two seconds for the data and then shows how far it is
             at.run()
 
-        assert not at.exception
-        assert "MNIST could not be fetched" in at.warning[0].value
+        for page in TITLES:
+            visit(page, session=at)
+
+            assert not at.exception
+            assert "MNIST could not be fetched" in at.warning[0].value, page
 
 
 def test_the_script_that_hosts_run_shows_the_first_page():

@@ -115,6 +115,20 @@ class TestFields:
         assert field(at, "Momentum").value == 0.0
         assert "Weight decay" not in labels(at)
 
+    def test_two_that_are_set_at_once_are_both_kept(self, visit, press):
+        """As by someone quicker than the page."""
+        at = visit("train")
+        field(at, "Epochs").set_value(3)
+        field(at, "Images used").set_value(5000)
+        field(at, "Rotation").set_value(10.0)
+        field(at, "Optimizer").set_value("SGD")
+
+        at.run()
+
+        assert started(at, press).experiment().training == Training(
+            epochs=3, train_size=5000, augmentation=Augmentation(rotation=10.0), optimizer=SGD()
+        )
+
     def test_they_are_there_after_a_visit_to_another_page(self, visit, choose):
         at = visit("train")
         choose(at, "Epochs", 3)
