@@ -12,13 +12,15 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from core import engine
+from ui import digits
 from ui.app import main
 from ui.headers import SecurityHeaders
 
 
 @asynccontextmanager
 async def lifespan(app):
-    """Let the workers go when the server is told to end."""
+    """Fetch the digits while the first browser is still loading; let the workers go when the server is told to end."""
+    digits.prefetch()
     yield
     engine.close_shared()
 

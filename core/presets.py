@@ -47,7 +47,7 @@ FIRST_CNN = Preset(
 
 FAST_99 = Preset(
     "Fast 99",
-    "Above 99 % in the time others need for an epoch: small, normalised, and driven hard for one round.",
+    "Above 99 % in less time than First CNN takes for one of its ten rounds: small, normalised, and driven hard for two.",
     "Own design: pooling before normalisation saves three quarters of the elementwise work; one-cycle learning rate, "
     "Smith & Topin 2018, arXiv:1708.07120.",
     Experiment(
@@ -63,9 +63,7 @@ FAST_99 = Preset(
             Flatten(),
             Dense(units=64, activation="relu"),
         ),
-        training=Training(
-            epochs=1, batch_size=64, learning_rate=0.01, schedule=OneCycle(warmup=0.15), validation_split=0.02
-        ),
+        training=Training(epochs=2, batch_size=128, learning_rate=0.01, schedule=OneCycle(), validation_split=0.02),
     ),
 )
 

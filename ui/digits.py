@@ -29,9 +29,22 @@ class _Loading:
         return not self._thread.is_alive()
 
 
-@st.cache_resource(show_spinner=False)
-def _loading() -> _Loading:
-    return _Loading()
+_current: _Loading | None = None
+_current_lock = threading.Lock()
+
+
+def prefetch() -> _Loading:
+    """Begin to load the data set, once for the whole process."""
+    global _current
+    with _current_lock:
+        if _current is None:
+            _current = _Loading()
+        return _current
+
+
+def _forget() -> None:
+    global _current
+    _current = None
 
 
 def dataset() -> data.Dataset:
@@ -40,19 +53,19 @@ def dataset() -> data.Dataset:
     Raises:
         DataError: if there is no usable data set; the next call tries again.
     """
-    loading = _loading()
+    loading = prefetch()
     if not loading.is_done(PATIENCE_SECONDS):
         _wait_for(loading)
         st.stop()
     if loading.error is not None:
-        _loading.clear()
+        _forget()
         raise loading.error
     return loading.dataset
 
 
 def banner() -> None:
     """Say on every page that the digits are the stand-in, where they are and as soon as that is known."""
-    loading = _loading()
+    loading = prefetch()
     if loading.dataset is not None and loading.dataset.is_stand_in:
         st.warning(
             "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "

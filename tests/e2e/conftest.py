@@ -199,8 +199,11 @@ class Lab:
         self.settle(page)
 
     def settle(self, page: Page) -> None:
-        """Wait until the script is done and drawn."""
+        """Wait until the script is done and drawn, keyboard shortcuts included."""
         page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+        )
 
     def go(self, page: Page, title: str) -> None:
         """To another page of the menu."""

@@ -12,10 +12,13 @@ def test_ctrl_z_undoes_and_ctrl_shift_z_redoes(server, page, lab):
     page.get_by_test_id("stMain").get_by_role("button", name="Flatten").click()
     problem = page.get_by_text("This stack can't be built yet")
     expect(problem).to_be_visible()
+    lab.settle(page)
 
     page.keyboard.press("Control+z")
     expect(problem).to_have_count(0)
     expect(parameters(page)).to_have_text("607,394")
+    expect(page.get_by_role("button", name="Redo")).to_be_enabled()
+    lab.settle(page)
     page.keyboard.press("Control+Shift+Z")
 
     expect(problem).to_be_visible()

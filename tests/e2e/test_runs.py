@@ -55,6 +55,7 @@ def test_p_pauses_and_resumes(page, lab, long_run):
     page.keyboard.press("p")
     expect(lab.badge(page)).to_contain_text("paused", timeout=SOON)
     expect(button(page, "Resume")).to_be_enabled()
+    lab.settle(page)
 
     page.keyboard.press("p")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import data, engine, runs
@@ -84,7 +83,6 @@ def digits_file(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory)
     """A data set of few images, in a file."""
     path = tmp_path_factory.mktemp("digits") / "digits.npz"
     np.savez(path, **{name: getattr(dataset, name) for name in data.ARRAYS})
-    st.cache_resource.clear()
     return path
 
 
@@ -93,17 +91,16 @@ def digits(dataset: data.Dataset, digits_file: Path, monkeypatch: pytest.MonkeyP
     """What every page finds as the data set, and other processes too."""
     digits = replace(dataset, source=data.Source.FILE)
     monkeypatch.setattr(data, "_loaded", digits)
+    monkeypatch.setattr("ui.digits._current", None)
     monkeypatch.setenv("DIGITLAB_MNIST", str(digits_file))
     return digits
 
 
 @pytest.fixture
-def no_data_yet(digits: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_data_yet(digits: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has not looked for the data set."""
     monkeypatch.setattr(data, "_loaded", None)
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
+    monkeypatch.setattr("ui.digits._current", None)
 
 
 @pytest.fixture(scope="session")
