@@ -88,7 +88,7 @@ def probability_bars(probabilities: np.ndarray | None) -> str:
     best = None if probabilities is None else int(values.argmax())
     rows = "".join(
         f'<div title="{value:.2g}" style="display:grid;grid-template-columns:1.2rem 1fr 4.2rem;gap:.6rem;'
-        f'white-space:nowrap;align-items:center;height:1.55rem;'
+        f"white-space:nowrap;align-items:center;height:1.55rem;"
         f'{"font-weight:700" if k == best else ""}"><span>{k}</span>'
         f'<span style="height:.85rem;border-radius:.4rem;background:rgba(127,127,140,.18);overflow:hidden">'
         f'<span style="display:block;height:100%;border-radius:.4rem;width:{100 * value:.1f}%;'
