@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Callable
 
 import numpy as np
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from benchmarks import report, server
 from core.presets import FAST_99, FIRST_CNN
@@ -122,7 +122,7 @@ def _data(page: Page, samples: int) -> list[float]:
 def _build(page: Page, samples: int) -> list[float]:
     """A layer more and, undone, a layer less."""
     _open(page, "Build")
-    add, undo = page.locator(".st-key-add-Dropout button").first, page.get_by_role("button", name="Undo")
+    add, undo = page.locator(".st-key-add-Dropout").get_by_role("button"), page.get_by_role("button", name="Undo")
     return [_seconds(page, LAYERS, (undo if i % 2 else add).click) for i in range(samples + 2)][2:]
 
 
@@ -188,7 +188,9 @@ def _seconds(page: Page, read: str, act: Callable[..., object], *arguments: obje
 
 
 def _stroke(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
-    canvas = page.locator("canvas.upper-canvas").bounding_box()
+    canvases = page.locator("canvas.upper-canvas")
+    expect(canvases).to_have_count(1)  # a wiped one stands beside the new one for a moment
+    canvas = canvases.bounding_box()
     page.mouse.move(canvas["x"] + start[0], canvas["y"] + start[1])
     page.mouse.down()
     page.mouse.move(canvas["x"] + end[0], canvas["y"] + end[1], steps=12)
@@ -204,7 +206,7 @@ def _train_first_network(page: Page) -> str:
     """Train Fast 99 as the first page offers it; the run's id."""
     _open(page, "Start")
     page.get_by_role("button", name="Train my first network").click()
-    page.locator("h4").filter(has_text="finished").wait_for()
+    page.locator("h4").filter(has_text="finished").wait_for(timeout=180_000)
     return page.url.partition("run=")[2]
 
 

@@ -35,4 +35,4 @@ with panel:
         live.panel(run)
 with recipe:
     st.subheader("How the next run learns", anchor=False)
-    fields.editor(draft.experiment.training, f"training-{state.draft_version()}", state.edit_training, columns=1)
+    fields.editor(state.training, f"training-{state.draft_version()}", state.edit_training, columns=1)

@@ -18,28 +18,29 @@ from ui import state
 MOST_SLIDER_STEPS = 100
 
 
-def editor(spec: Spec, key: str, on_edit: Callable[[Spec], None], columns: int = 2) -> None:
+def editor(current: Callable[[], Spec], key: str, on_edit: Callable[[Spec], None], columns: int = 2) -> None:
     """A widget for every field; `on_edit` receives the whole spec with the one change made.
 
     Args:
+        current: the spec as it is when asked, so that of two widgets changed at once the second keeps what the first did.
         key: tells this spec's widgets from all others; a new key makes them anew.
     """
-    names = [name for name in type(spec).model_fields if name != "kind"]
+    names = [name for name in type(current()).model_fields if name != "kind"]
     grid = st.columns(columns) if columns > 1 else [st.container()]
     for place, name in enumerate(names):
         with grid[place % len(grid)]:
-            _field(spec, name, f"{key}.{name}", on_edit)
+            _field(current, name, f"{key}.{name}", on_edit)
 
 
-def _field(spec: Spec, name: str, key: str, on_edit: Callable[[Spec], None]) -> None:
-    field, value = type(spec).model_fields[name], getattr(spec, name)
+def _field(current: Callable[[], Spec], name: str, key: str, on_edit: Callable[[Spec], None]) -> None:
+    field, value = type(current()).model_fields[name], getattr(current(), name)
     label, said = field.title or name, f"{field.description} In Keras: `{name}`."
 
     def changed(new: Any) -> None:
         try:
-            on_edit(replaced(spec, **{name: new}))
+            on_edit(replaced(current(), **{name: new}))
         except SpecError as error:
-            state.say(str(error))
+            state.refuse(str(error))
 
     def from_widget() -> None:
         changed(state.widget_value(key))
@@ -54,11 +55,11 @@ def _field(spec: Spec, name: str, key: str, on_edit: Callable[[Spec], None]) -> 
         names = list(kinds)
         st.selectbox(label, names, index=names.index(value.kind), key=key, help=said, on_change=kind_changed)
         st.caption(type(value).about)
-        editor(value, f"{key}.{value.kind}", changed, columns=1)
+        editor(lambda: getattr(current(), name), f"{key}.{value.kind}", changed, columns=1)
     elif isinstance(value, Spec):
         with st.expander(label, key=f"{key}.fields"):
             st.caption(field.description)
-            editor(value, key, changed)
+            editor(lambda: getattr(current(), name), key, changed)
     elif _choices(field):
         options = list(_choices(field))
         st.selectbox(label, options, index=options.index(value), **arguments)

@@ -122,7 +122,11 @@ def palette(draft: state.Draft) -> None:
 
 def _layer(layer_id: int, layer: specs.LayerSpec, place: int, count: int) -> None:
     st.caption(layer.about)
-    fields.editor(layer, f"layer-{layer_id}.{layer.kind}", lambda new: state.edit_layer(layer_id, new))
+    fields.editor(
+        lambda: state.layer(layer_id),
+        f"layer-{layer_id}.{layer.kind}",
+        lambda new: state.edit_layer(layer_id, new),
+    )
     with st.container(horizontal=True):
         st.button(
             "Up",

@@ -15,7 +15,7 @@ import streamlit as st
 
 from core import presets, runs
 from core.errors import RunNotFound
-from core.specs import Experiment, LayerSpec, replaced
+from core.specs import Experiment, LayerSpec, Training, replaced
 
 _KEY = "digitlab"
 _RUN_PARAMETER = "run"
@@ -41,6 +41,7 @@ class _Session:
     own_runs: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     is_painted: bool = False
+    refusals: int = 0
     canvas_round: int = 0
     drawing: dict | None = None
     drawing_at_entry: dict | None = None
@@ -70,6 +71,14 @@ def draft() -> Draft:
     return _session().draft
 
 
+def training() -> Training:
+    return draft().experiment.training
+
+
+def layer(layer_id: int) -> LayerSpec:
+    return dict(zip(draft().layer_ids, draft().experiment.layers, strict=True))[layer_id]
+
+
 def edit(new: Draft) -> None:
     """Put a new draft in place of the old one, which `undo` brings back."""
     session = _session()
@@ -86,20 +95,20 @@ def use_experiment(experiment: Experiment) -> None:
     edit(_draft_of(experiment, draft().preset))
 
 
-def edit_training(training) -> None:
+def edit_training(new: Training) -> None:
     old = draft()
-    edit(Draft(replaced(old.experiment, training=training), old.layer_ids, old.preset))
+    edit(Draft(replaced(old.experiment, training=new), old.layer_ids, old.preset))
 
 
-def edit_layer(layer_id: int, layer: LayerSpec) -> None:
+def edit_layer(layer_id: int, new: LayerSpec) -> None:
     old = draft()
-    layers = [layer if i == layer_id else other for i, other in zip(old.layer_ids, old.experiment.layers, strict=True)]
+    layers = [new if i == layer_id else other for i, other in zip(old.layer_ids, old.experiment.layers, strict=True)]
     edit(Draft(replaced(old.experiment, layers=tuple(layers)), old.layer_ids, old.preset))
 
 
-def add_layer(layer: LayerSpec) -> None:
+def add_layer(new: LayerSpec) -> None:
     old, new_id = draft(), next(_ids)
-    edit(Draft(replaced(old.experiment, layers=(*old.experiment.layers, layer)), (*old.layer_ids, new_id), old.preset))
+    edit(Draft(replaced(old.experiment, layers=(*old.experiment.layers, new)), (*old.layer_ids, new_id), old.preset))
     _session().open_layer = new_id
 
 
@@ -148,9 +157,15 @@ def is_just_added(layer_id: int) -> bool:
     return _session().open_layer == layer_id
 
 
-def draft_version() -> int:
-    """Changes with every undo, redo and change of preset, so that widgets are made anew with the draft's values."""
-    return draft().layer_ids[0] if draft().layer_ids else 0
+def draft_version() -> str:
+    """Changes with every undo, redo, change of preset and refusal, so that widgets are made anew with the draft's values."""
+    return f"{draft().layer_ids[0] if draft().layer_ids else 0}.{_session().refusals}"
+
+
+def refuse(message: str) -> None:
+    """Say why an edit can't be, and let its widget go back to what the draft holds."""
+    _session().refusals += 1
+    say(message)
 
 
 def _draft_of(experiment: Experiment, preset: str) -> Draft:

@@ -28,7 +28,7 @@ def test_from_a_layer_to_a_seven(server, page, lab):
     expect(lab.badge(page)).to_contain_text("First CNN")
     assert page.url.endswith(f"?run={run_id}")
     expect(lab.badge(page)).to_contain_text("finished", timeout=60 * SECONDS)
-    assert lab.epochs_drawn(page) > 7.9
+    lab.wait_for_curve(page, beyond=7.9)
     expect(page.get_by_role("button", name="Model (.keras)")).to_be_visible()
 
     lab.go(page, "Evaluate")
