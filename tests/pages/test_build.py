@@ -117,6 +117,16 @@ class TestArguments:
 
 
 class TestStack:
+    def test_a_layer_that_is_removed_with_a_field_just_changed_is_gone(self, at):
+        """A field that loses the keyboard by the very click on Remove changes at the same moment."""
+        at.expander[0].number_input[0].set_value(8)
+        next(button for button in at.expander[0].button if button.label == "Remove").click()
+
+        at.run()
+
+        assert not at.exception
+        assert stack(at) == ["MaxPooling2D", "Flatten", "Dense", "Dropout"]
+
     def test_a_layer_is_removed(self, at, press):
         press(at.expander[4], "Remove")
 
