@@ -14,6 +14,13 @@ import tensorflow as tf
 from core import ledger, specs
 from core.errors import RunDamaged
 
+# Layers that give out what they take, but for scale, outside training.
+UNCHANGING = (
+    keras.layers.InputLayer,
+    keras.layers.Rescaling,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout2D,
+)
 # keras.utils.set_random_seed is process-wide: networks are built one at a time, so that each seed reaches its own.
 _BUILDING = threading.Lock()
 
@@ -32,7 +39,7 @@ def build(experiment: specs.Experiment) -> keras.Model:
         x = inputs = keras.Input(specs.IMAGE_SHAPE, name="pixels")
         x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
         for index, layer in enumerate(experiment.layers, start=1):
-            x = _layer(layer, f"{index:02d}_{layer.kind.lower()}")(x)
+            x = _apply(layer, f"{index:02d}_{layer.kind.lower()}", x)
         outputs = keras.layers.Dense(specs.CLASSES, activation="softmax", name="probabilities")(x)
         model = keras.Model(inputs, outputs)
         model.compile(_optimizer(experiment.training), _loss(experiment.training), metrics=["accuracy"])
@@ -47,9 +54,45 @@ def warm_up() -> None:
     keras.Model(inputs, outputs).predict_on_batch(tf.zeros((1, *specs.IMAGE_SHAPE)))
 
 
-def _layer(layer: specs.LayerSpec, name: str) -> keras.Layer:
-    """A kind is named as Keras' class and its fields as that class' arguments; a kind that isn't gets a case here."""
-    return getattr(keras.layers, layer.kind)(**layer.model_dump(exclude={"kind"}), name=name)
+def _apply(layer: specs.LayerSpec, name: str, x: keras.KerasTensor) -> keras.KerasTensor:
+    """What `layer` makes of `x`. A kind is named as Keras' class and its fields as that class' arguments; one that isn't
+    is a block of kinds that are."""
+    if isinstance(layer, specs.Block):
+        shape = x.shape[1:]
+        main, shortcut = (
+            _chain(way, f"{name}_{way_name}", x)
+            for way_name, way in (("main", layer.main(shape)), ("shortcut", layer.shortcut(shape)))
+        )
+        return _chain(layer.after(shape), name, keras.layers.Add(name=name)([main, shortcut]))
+    return getattr(keras.layers, layer.kind)(**_arguments(layer), name=name)(x)
+
+
+def _chain(layers: tuple[specs.LayerSpec, ...], name: str, x: keras.KerasTensor) -> keras.KerasTensor:
+    for index, layer in enumerate(layers, start=1):
+        x = _apply(layer, f"{name}_{index}_{layer.kind.lower()}", x)
+    return x
+
+
+def _arguments(layer: specs.LayerSpec) -> dict[str, object]:
+    """A layer's fields as Keras takes them: a regularizer is given by its strength."""
+    arguments = layer.model_dump(exclude={"kind"})
+    for name, value in arguments.items():
+        if name.endswith("_regularizer"):
+            arguments[name] = keras.regularizers.L2(value) if value else None
+    return arguments
+
+
+def set_dropout(model: keras.Model, rate: float) -> bool:
+    """Give every dropout layer that drops anything another rate, 0..1; whether there is one. A layer built with rate 0 has
+    no random numbers to draw from, and stays."""
+    droppers = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dropout | keras.layers.SpatialDropout2D) and hasattr(layer, "seed_generator")
+    ]
+    for layer in droppers:
+        layer.rate = rate
+    return bool(droppers)
 
 
 def _optimizer(training: specs.Training) -> keras.optimizers.Optimizer:

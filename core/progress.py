@@ -6,12 +6,15 @@ neither TensorFlow nor Dask nor Streamlit.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 import numpy as np
+
+KNOBS = ("learning_rate", "dropout")  # the fields of a command that may be turned in mid-run
 
 
 class State(StrEnum):
@@ -37,10 +40,23 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Command:
-    """What a training is asked to do; it looks between chunks of batches, about ten times a second."""
+    """What a training is asked to do; it looks between chunks of batches, about ten times a second.
+
+    `until_step`: a paused training still goes on to this many batches, so that it can be stepped. `batches_per_second`: slow
+    motion; None for full speed. `learning_rate` and `dropout` take the place of the recipe's from the next batch on; None
+    leaves them. `is_watched`: whether snapshots are wanted, with the feature maps of a held-out `digit` (0..9)
+    and, where given, the reading of a `drawing`, the 784 bytes of an image.
+    """
 
     is_paused: bool = False
     is_stopping: bool = False
+    until_step: int = 0
+    batches_per_second: float | None = None
+    learning_rate: float | None = None
+    dropout: float | None = None
+    is_watched: bool = False
+    digit: int = 7
+    drawing: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -67,8 +83,10 @@ class Advanced:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One row of the history. Losses are mean cross-entropies, accuracies shares 0..1; `val_*` are None without
-    validation images; `seconds` is the epoch's wall time without pauses."""
+    """One row of the history. `loss` is what was minimised, label smoothing and L2 penalties included, `val_loss` the plain mean
+    cross-entropy; accuracies are shares 0..1; `seconds` is the epoch's wall time
+    without pauses. Of the validation images, and None without them: `val_*`; `confusion`, the 100 counts of the confusion
+    matrix, row by row; `wrongest`, up to ten (index in the training set, digit read, its probability), the surest first."""
 
     epoch: int
     loss: float
@@ -77,6 +95,40 @@ class EpochEnded:
     val_accuracy: float | None
     learning_rate: float
     seconds: float
+    confusion: tuple[int, ...] | None = None
+    wrongest: tuple[tuple[int, int, float], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A knob was turned in mid-run: `name` of the recipe has this `value` from batch `step` (counted from 0) on."""
+
+    step: int
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What goes on inside the network after `step` batches.
+
+    `gradient_norms`: layer name -> Euclidean norm of the gradient of its kernel, over the last batch. `dead`: name of each
+    layer with ReLUs -> share 0..1 of its units or channels that are zero for every image of that batch. `kernels`: the first
+    convolution's, (n, k, k) float32, n up to 32, empty without one. `maps`: name of each layer whose output is an image ->
+    up to 8 channels (n, h, w) uint8, each layer scaled to its largest value, for the `image` (28, 28) uint8. `reading`: the
+    probabilities (10,) float32 of the `drawing` that was asked about, None where there was none.
+
+    It is no event: too large to be kept, it is fetched by those who watch.
+    """
+
+    step: int
+    gradient_norms: dict[str, float]
+    dead: dict[str, float]
+    kernels: np.ndarray
+    image: np.ndarray
+    maps: dict[str, np.ndarray]
+    drawing: bytes = b""
+    reading: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -87,24 +139,28 @@ class StateChanged:
     message: str = ""
 
 
-Event = Started | Advanced | EpochEnded | StateChanged
-_KINDS = {kind.__name__: kind for kind in (Started, Advanced, EpochEnded, StateChanged)}
+Event = Started | Advanced | EpochEnded | Turned | StateChanged
+_KINDS = {kind.__name__: kind for kind in (Started, Advanced, EpochEnded, Turned, StateChanged)}
 
 
 def to_wire(event: Event) -> dict:
     """The event as a dict of plain values, fit for msgpack and JSON."""
-    fields = asdict(event)
+    values = asdict(event)
     if isinstance(event, StateChanged):
-        fields["state"] = event.state.value
-    return {"kind": type(event).__name__, "fields": fields}
+        values["state"] = event.state.value
+    return {"kind": type(event).__name__, "fields": values}
 
 
 def from_wire(message: dict) -> Event:
     """The event that `to_wire` was given. Other keys, which a carrier may have added, are left alone."""
-    kind, fields = _KINDS[message["kind"]], dict(message["fields"])
+    kind, values = _KINDS[message["kind"]], {name: _as_tuples(value) for name, value in message["fields"].items()}
     if kind is StateChanged:
-        fields["state"] = State(fields["state"])
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        values["state"] = State(values["state"])
+    return kind(**values)
+
+
+def _as_tuples(value: object) -> object:
+    return tuple(_as_tuples(inner) for inner in value) if isinstance(value, list | tuple) else value
 
 
 @dataclass
@@ -121,6 +177,9 @@ class Progress:
     images_per_second: float = 0.0
     seconds_left: float | None = None
     history: list[EpochEnded] = field(default_factory=list)
+    turns: list[Turned] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    is_fine_tuning: bool = False
     loss: array = field(default_factory=lambda: array("f"))
     accuracy: array = field(default_factory=lambda: array("f"))
 
@@ -131,6 +190,7 @@ class Progress:
                 self.steps_per_epoch, self.epochs = event.steps_per_epoch, event.epochs
                 self.batch_size, self.step = event.batch_size, event.step
                 self.history = [row for row in self.history if row.epoch * event.steps_per_epoch <= event.step]
+                self.turns = [turn for turn in self.turns if turn.step <= event.step]
                 del self.loss[event.step :], self.accuracy[event.step :]
             case Advanced():
                 self.step, self.learning_rate = event.step, event.learning_rate
@@ -139,6 +199,8 @@ class Progress:
                 self.accuracy.extend(event.accuracy)
             case EpochEnded():
                 self.history.append(event)
+            case Turned():
+                self.turns.append(event)
             case StateChanged():
                 self.state, self.message = event.state, event.message
 
@@ -164,8 +226,30 @@ class Progress:
         return min(self.step // self.steps_per_epoch + 1, self.epochs)
 
     @property
+    def best(self) -> EpochEnded | None:
+        """The epoch with the highest validation accuracy, the later of equals; without held-out images the last one. The last
+        one of a fine-tuning too: MNIST's held-out digits don't say how well it reads another hand."""
+        if self.is_fine_tuning:
+            return self.history[-1] if self.history else None
+        return max(self.history, key=lambda row: (_or_zero(row.val_accuracy), row.epoch), default=None)
+
+    @property
     def best_val_accuracy(self) -> float | None:
-        return max((row.val_accuracy for row in self.history if row.val_accuracy is not None), default=None)
+        return self.best.val_accuracy if self.best else None
+
+    @property
+    def turned(self) -> dict[str, float]:
+        """What each knob was turned to last, by its name; none that was left alone."""
+        return {turn.name: turn.value for turn in self.turns if turn.name in KNOBS}
+
+    @property
+    def turned_learning_rates(self) -> list[tuple[int, float]]:
+        """(batch, learning rate) for every turn of that knob, in order."""
+        return [(turn.step, turn.value) for turn in self.turns if turn.name == "learning_rate"]
+
+    def step_of(self, epoch: int) -> int:
+        """How many batches there were at an epoch's end."""
+        return epoch * self.steps_per_epoch
 
     def curve(self, values: array, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
         """A per-batch curve reduced to at most `points` means of neighbouring batches.
@@ -182,3 +266,7 @@ class Progress:
         counts = np.diff(np.append(starts, len(y)))
         means = np.add.reduceat(y, starts) / counts
         return (starts + counts / 2) / max(self.steps_per_epoch, 1), means
+
+
+def _or_zero(share: float | None) -> float:
+    return 0.0 if share is None or math.isnan(share) else share

@@ -10,11 +10,13 @@ Shapes are those of one image without the batch axis: `(height, width, channels)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import or_
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_serializer, model_validator
 
 from core.errors import SpecError
 
@@ -62,6 +64,28 @@ ActivationField = Annotated[
     Field(title="Activation", description="The function applied to every output; without one the layer is linear."),
 ]
 UseBias = Annotated[bool, Field(title="Bias", description="Add a learned constant to every output.")]
+Initializer = Literal[
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal", "zeros"
+]
+InitializerField = Annotated[
+    Initializer,
+    Field(
+        title="Initializer",
+        description="How the weights are drawn before the first step; with zeros no two units ever differ.",
+        json_schema_extra={"is_rare": True},
+    ),
+]
+RegularizerField = Annotated[
+    float,
+    Field(
+        ge=0.0,
+        le=0.1,
+        title="L2 penalty",
+        description="How much the loss grows with the squared weights, `L2(...)`; 0 for not at all.",
+        json_schema_extra={"is_rare": True, "step": 0.0005},
+    ),
+]
+DropoutRate = Annotated[float, Field(ge=0.0, le=0.95, title="Rate", json_schema_extra={"step": 0.05})]
 
 
 class LayerSpec(Spec):
@@ -90,6 +114,10 @@ class LayerSpec(Spec):
     def macs(self, input_shape: Shape) -> int:
         """Multiply-adds for one image. Comparisons, copies and activation functions count nothing."""
         return 0
+
+    def activations(self, input_shape: Shape) -> int:
+        """Values held for one image while training."""
+        return math.prod(self.output_shape(input_shape))
 
     def window(self, input_shape: Shape) -> tuple[int, int]:
         """(size, stride) in pixels of its input of the square each output looks at."""
@@ -143,6 +171,8 @@ class Conv2D(_Sliding):
     padding: PaddingField = "valid"
     activation: ActivationField = "relu"
     use_bias: UseBias = True
+    kernel_initializer: InitializerField = "glorot_uniform"
+    kernel_regularizer: RegularizerField = 0.0
 
     def _size_and_strides(self) -> tuple[int, int]:
         return self.kernel_size, self.strides
@@ -156,6 +186,55 @@ class Conv2D(_Sliding):
     def macs(self, input_shape: Shape) -> int:
         height, width = self._slid(input_shape)
         return height * width * self.filters * self.kernel_size**2 * input_shape[2]
+
+    def caption(self) -> str:
+        return _words(
+            f"{self.filters} filters {self.kernel_size}×{self.kernel_size}",
+            _moved(self.strides, 1),
+            self.padding,
+            self.activation,
+        )
+
+
+class SeparableConv2D(_Sliding):
+    """One small filter per channel, then a mix of the channels. Source: Chollet 2017, arXiv:1610.02357."""
+
+    kind: Literal["SeparableConv2D"] = "SeparableConv2D"
+    icon: ClassVar = ":material/filter_none:"
+    about: ClassVar = "A convolution in two cheap steps: one filter per channel, then a mix of the channels."
+
+    filters: int = Field(
+        32, ge=1, le=MAX_FILTERS, title="Filters", description="How many mixes of the filtered channels are made."
+    )
+    kernel_size: int = Field(
+        3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
+    )
+    strides: Strides = 1
+    padding: PaddingField = "valid"
+    depth_multiplier: int = Field(
+        1, ge=1, le=8, title="Depth multiplier", description="How many filters each incoming channel gets."
+    )
+    activation: ActivationField = "relu"
+    use_bias: UseBias = True
+    depthwise_initializer: InitializerField = "glorot_uniform"
+    pointwise_initializer: InitializerField = "glorot_uniform"
+    depthwise_regularizer: RegularizerField = 0.0
+    pointwise_regularizer: RegularizerField = 0.0
+
+    def _size_and_strides(self) -> tuple[int, int]:
+        return self.kernel_size, self.strides
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*self._slid(input_shape), self.filters)
+
+    def parameters(self, input_shape: Shape) -> int:
+        filtered = input_shape[2] * self.depth_multiplier
+        return self.kernel_size**2 * filtered + (filtered + self.use_bias) * self.filters
+
+    def macs(self, input_shape: Shape) -> int:
+        height, width = self._slid(input_shape)
+        filtered = input_shape[2] * self.depth_multiplier
+        return height * width * filtered * (self.kernel_size**2 + self.filters)
 
     def caption(self) -> str:
         return _words(
@@ -241,7 +320,23 @@ class Dropout(LayerSpec):
     icon: ClassVar = ":material/grain:"
     about: ClassVar = "Silences a random share of its input while training, so that no unit is relied on alone."
 
-    rate: float = Field(0.2, ge=0.0, le=0.95, title="Rate", description="Share of the values silenced at each step.")
+    rate: Annotated[DropoutRate, Field(description="Share of the values silenced at each step.")] = 0.2
+
+    def caption(self) -> str:
+        return f"{self.rate:g}"
+
+
+class SpatialDropout2D(LayerSpec):
+    """Silences whole channels. Source: Tompson et al. 2015, arXiv:1411.4280."""
+
+    kind: Literal["SpatialDropout2D"] = "SpatialDropout2D"
+    takes: ClassVar = "image"
+    icon: ClassVar = ":material/layers_clear:"
+    about: ClassVar = (
+        "Silences whole channels at random while training: neighbouring pixels can't stand in for each other."
+    )
+
+    rate: Annotated[DropoutRate, Field(description="Share of the channels silenced at each step.")] = 0.2
 
     def caption(self) -> str:
         return f"{self.rate:g}"
@@ -285,6 +380,8 @@ class Dense(LayerSpec):
     units: int = Field(128, ge=1, le=MAX_UNITS, title="Units", description="How many outputs, often called neurons.")
     activation: ActivationField = "relu"
     use_bias: UseBias = True
+    kernel_initializer: InitializerField = "glorot_uniform"
+    kernel_regularizer: RegularizerField = 0.0
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (self.units,)
@@ -299,6 +396,112 @@ class Dense(LayerSpec):
         return _words(f"{self.units} units", self.activation)
 
 
+class Block(LayerSpec):
+    """Several layers as one: two ways from the same input, added up. Its arithmetic is that of its parts."""
+
+    takes: ClassVar = "image"
+
+    def main(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
+        """The layers of the longer way, in order."""
+        raise NotImplementedError
+
+    def shortcut(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
+        """The layers of the shorter way; none where the input is added as it is."""
+        raise NotImplementedError
+
+    def after(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
+        """The layers behind the sum."""
+        return ()
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return _end(self.main(input_shape), input_shape)
+
+    def parameters(self, input_shape: Shape) -> int:
+        return self._sum(LayerSpec.parameters.__name__, input_shape)
+
+    def macs(self, input_shape: Shape) -> int:
+        return self._sum(LayerSpec.macs.__name__, input_shape)
+
+    def activations(self, input_shape: Shape) -> int:
+        return self._sum(LayerSpec.activations.__name__, input_shape)
+
+    def window(self, input_shape: Shape) -> tuple[int, int]:
+        size, jump = 1, 1
+        for part in self.main(input_shape):
+            part_size, strides = part.window(input_shape)
+            size, jump = size + (part_size - 1) * jump, jump * strides
+        return size, jump
+
+    def _sum(self, quantity: str, input_shape: Shape) -> int:
+        total = 0
+        for way, shape in (
+            (self.main(input_shape), input_shape),
+            (self.shortcut(input_shape), input_shape),
+            (self.after(input_shape), self.output_shape(input_shape)),
+        ):
+            for part in way:
+                total += getattr(part, quantity)(shape)
+                shape = part.output_shape(shape)
+        return total
+
+
+class Residual(Block):
+    """Two convolutions whose result is added to what came in. Source: He et al. 2016, arXiv:1512.03385."""
+
+    kind: Literal["Residual"] = "Residual"
+    icon: ClassVar = ":material/alt_route:"
+    about: ClassVar = "Two convolutions whose result is added to what came in, so that deep stacks stay easy to train."
+
+    filters: int = Field(
+        32, ge=1, le=MAX_FILTERS, title="Filters", description="How many patterns each of its convolutions learns."
+    )
+    kernel_size: int = Field(
+        3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
+    )
+    strides: Strides = 1
+    activation: ActivationField = "relu"
+    batch_normalization: bool = Field(
+        True, title="Batch normalization", description="Centre and scale after each convolution."
+    )
+    kernel_initializer: InitializerField = "glorot_uniform"
+    kernel_regularizer: RegularizerField = 0.0
+
+    def main(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
+        first, second = self._convolution(self.kernel_size, self.strides), self._convolution(self.kernel_size, 1)
+        return (*first, Activation(activation=self.activation), *second)
+
+    def shortcut(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
+        is_same = self.strides == 1 and self.filters == input_shape[2]
+        return () if is_same else self._convolution(1, self.strides)
+
+    def after(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
+        return (Activation(activation=self.activation),)
+
+    def caption(self) -> str:
+        return _words(
+            f"{self.filters} filters {self.kernel_size}×{self.kernel_size}", _moved(self.strides, 1), self.activation
+        )
+
+    def _convolution(self, kernel_size: int, strides: int) -> tuple[LayerSpec, ...]:
+        convolution = Conv2D(
+            filters=self.filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding="same",
+            activation="linear",
+            use_bias=not self.batch_normalization,
+            kernel_initializer=self.kernel_initializer,
+            kernel_regularizer=self.kernel_regularizer,
+        )
+        return (convolution, BatchNormalization()) if self.batch_normalization else (convolution,)
+
+
+def _end(layers: tuple[LayerSpec, ...], shape: Shape) -> Shape:
+    for layer in layers:
+        shape = layer.output_shape(shape)
+    return shape
+
+
 LAYER_KINDS: dict[str, type[LayerSpec]] = {
     kind.model_fields["kind"].default: kind
     for kind in (
@@ -309,23 +512,15 @@ LAYER_KINDS: dict[str, type[LayerSpec]] = {
         Activation,
         Dropout,
         Flatten,
-        GlobalAveragePooling2D,
         Dense,
+        GlobalAveragePooling2D,
+        SeparableConv2D,
+        SpatialDropout2D,
+        Residual,
     )
 }
 
-Layer = Annotated[
-    Conv2D
-    | MaxPooling2D
-    | AveragePooling2D
-    | BatchNormalization
-    | Activation
-    | Dropout
-    | Flatten
-    | GlobalAveragePooling2D
-    | Dense,
-    Field(discriminator="kind"),
-]
+Layer = Annotated[reduce(or_, LAYER_KINDS.values()), Field(discriminator="kind")]
 
 OUTPUT_LAYER = Dense(units=CLASSES, activation="linear")
 """The arithmetic of the last layer: ten units. Every network ends in it, with softmax; no stack can leave it out."""
@@ -406,7 +601,7 @@ class OneCycle(Spec):
     kind: Literal["one-cycle"] = "one-cycle"
     about: ClassVar = "Warms up to the learning rate, then falls to nearly nothing: fast for short trainings."
     warmup: float = Field(
-        0.3, gt=0.0, lt=1.0, title="Warm-up", description="Share of the training in which the rate rises."
+        0.3, ge=0.001, le=0.999, title="Warm-up", description="Share of the training in which the rate rises."
     )
 
     def factors(self, progress: np.ndarray) -> np.ndarray:
@@ -421,7 +616,7 @@ class Exponential(Spec):
     kind: Literal["exponential"] = "exponential"
     about: ClassVar = "Falls by the same proportion all the time."
     final: float = Field(
-        0.01, gt=0.0, le=1.0, title="Final share", description="What share of the learning rate is left at the end."
+        0.01, ge=1e-6, le=1.0, title="Final share", description="What share of the learning rate is left at the end."
     )
 
     def factors(self, progress: np.ndarray) -> np.ndarray:
@@ -450,11 +645,11 @@ class Augmentation(Spec):
         description="Up to this many degrees either way.",
         json_schema_extra={"step": 1.0},
     )
-    zoom: float = Field(
+    scale: float = Field(
         0.0,
         ge=0.0,
         le=0.5,
-        title="Zoom",
+        title="Scale",
         description="Up to this share larger or smaller.",
         json_schema_extra={"step": 0.05},
     )
@@ -464,6 +659,30 @@ class Augmentation(Spec):
         le=0.5,
         title="Shear",
         description="Slant by up to this many pixels sideways per pixel of height.",
+        json_schema_extra={"step": 0.05},
+    )
+    elastic: float = Field(
+        0.0,
+        ge=0.0,
+        le=4.0,
+        title="Elastic",
+        description="Neighbouring pixels drift together by up to this many pixels, as if the paper were rubber.",
+        json_schema_extra={"step": 0.25},
+    )
+    thickness: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        title="Thickness",
+        description="Strokes up to this many pixels fatter or thinner on each side.",
+        json_schema_extra={"step": 0.1},
+    )
+    noise: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        title="Noise",
+        description="Grain whose standard deviation is up to this share of white.",
         json_schema_extra={"step": 0.05},
     )
 
@@ -490,7 +709,7 @@ class Training(Spec):
     )
     learning_rate: float = Field(
         0.001,
-        gt=0.0,
+        ge=1e-8,
         le=10.0,
         title="Learning rate",
         description="The size of each step, at its highest.",
@@ -548,13 +767,52 @@ class Training(Spec):
             )
         return self
 
-    def learning_rates(self, steps: int) -> np.ndarray:
+    def learning_rates(self, steps: int, turned: Iterable[tuple[int, float]] = ()) -> np.ndarray:
         """The learning rate of each of `steps` batches.
+
+        Args:
+            turned: (batch, learning rate) from which batch on another one takes the place of this, in order.
 
         Returns: (steps,) float32, positive or zero.
         """
-        progress = np.arange(steps) / max(steps - 1, 1)
-        return (self.learning_rate * self.schedule.factors(progress)).astype(np.float32)
+        factors = self.schedule.factors(np.arange(steps) / max(steps - 1, 1))
+        rates = self.learning_rate * factors
+        for step, learning_rate in turned:
+            rates[step:] = learning_rate * factors[step:]
+        return rates.astype(np.float32)
+
+
+class FineTuning(Spec):
+    """Training that begins with the weights of a trained network and mixes one's own drawings with MNIST's images.
+
+    The weights and the drawings lie in the run's folder; `run_id` and `step` say where the weights were taken from.
+    """
+
+    run_id: str = Field(pattern=r"^[a-z2-7]{16}$", title="Begun with", description="The run that the weights are of.")
+    step: int = Field(
+        ge=0, le=MAX_EPOCHS * TRAINING_SET_SIZE, title="After", description="After how many of its batches."
+    )
+    drawings: int = Field(ge=1, le=1000, title="Drawings", description="How many drawings are learned from.")
+    images: int = Field(
+        5000,
+        ge=0,
+        le=TRAINING_SET_SIZE,
+        title="MNIST's images",
+        description="How many of MNIST's training images are mixed in, so that they are not forgotten.",
+        json_schema_extra={"step": 1000},
+    )
+    share: float = Field(
+        0.25,
+        ge=0.05,
+        le=0.75,
+        title="Share of your drawings",
+        description="They are repeated until they are this share of the images of an epoch.",
+        json_schema_extra={"step": 0.05},
+    )
+
+    def repeated(self, images: int) -> int:
+        """How many images of an epoch are drawings, beside so many of MNIST's: each at least once."""
+        return max(self.drawings, round(images * self.share / (1 - self.share)))
 
 
 class Experiment(Spec):
@@ -563,6 +821,22 @@ class Experiment(Spec):
     version: Literal[1] = 1
     layers: tuple[Layer, ...] = Field(max_length=MAX_LAYERS)
     training: Training = Training()
+    fine_tuning: FineTuning | None = None
+
+    @property
+    def images_per_epoch(self) -> int:
+        """How many images are taken in an epoch, of a training file of 60,000."""
+        if self.fine_tuning is not None:
+            return self.fine_tuning.images + self.fine_tuning.repeated(self.fine_tuning.images)
+        return self.training.train_size - round(self.training.train_size * self.training.validation_split)
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, serialize: Callable[[Experiment], dict[str, object]]) -> dict[str, object]:
+        """As before there was fine-tuning, where there is none: links and files stay the same."""
+        values = serialize(self)
+        if self.fine_tuning is None:
+            del values["fine_tuning"]
+        return values
 
 
 _EXPERIMENT = TypeAdapter(Experiment)
@@ -602,9 +876,9 @@ def _in_our_words(validate: Callable[[], Spec]) -> Spec:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the experiment"
         reason = first["msg"].removeprefix("Value error, ")
-        raise SpecError(
-            f"{_beginning(field, 80)}: {_beginning(reason, 300)}; received {_beginning(repr(first['input']), 80)}."
-        ) from None
+        # Where fields contradict each other, what was received is the whole spec: the reason names them already.
+        received = "" if isinstance(first["input"], dict) else f"; received {_beginning(repr(first['input']), 80)}"
+        raise SpecError(f"{_beginning(field, 80)}: {_beginning(reason, 300)}{received}.") from None
 
 
 def _beginning(text: str, length: int) -> str:

@@ -1,5 +1,6 @@
 """Hypothesis strategies for specs, derived from the models' own fields: a new kind or field is drawn unasked."""
 
+import math
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -59,6 +60,18 @@ def stacks(draw: st.DrawFn, most: dict[str, int] = SMALL, max_layers: int = 7) -
     return tuple(stack)
 
 
+def extreme(kind: type[Spec], is_highest: bool, **values: Any) -> Spec:
+    """A spec whose numbers are as high, or as low, as they may be, but for those given."""
+    for name, field in kind.model_fields.items():
+        lowest = [*stated(field.metadata, "ge"), *(math.nextafter(b, math.inf) for b in stated(field.metadata, "gt"))]
+        highest = [*stated(field.metadata, "le"), *(math.nextafter(b, -math.inf) for b in stated(field.metadata, "lt"))]
+        if lowest and highest:
+            is_float = field.annotation is float
+            bound = min(highest) if is_highest else max(lowest)
+            values.setdefault(name, float(bound) if is_float else bound)
+    return kind(**values)
+
+
 def _fields(kind: type[Spec], most: dict[str, int]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({name: _field(field, name, most) for name, field in kind.model_fields.items()})
 
@@ -82,6 +95,8 @@ def _values(annotation: Any, metadata: list, name: str, most: dict[str, int]) ->
         return st.lists(_values(arguments[0], [], name, most), max_size=longest).map(tuple)
     if annotation is type(None):
         return st.none()
+    if annotation is str:
+        return st.from_regex(next(iter(stated(metadata, "pattern"))), fullmatch=True)
     if annotation is bool:
         return st.booleans()
     if annotation is int:

@@ -11,6 +11,7 @@ from core import ledger, presets, specs
 from core.errors import SpecError
 from core.ledger import Row
 from core.specs import (
+    SGD,
     Activation,
     AveragePooling2D,
     BatchNormalization,
@@ -21,7 +22,11 @@ from core.specs import (
     Flatten,
     GlobalAveragePooling2D,
     MaxPooling2D,
+    Residual,
+    SeparableConv2D,
+    SpatialDropout2D,
     Training,
+    replaced,
 )
 from tests.strategies import SMALL, layers, stacks
 
@@ -92,19 +97,24 @@ class TestByHand:
 
 class TestAgainstKeras:
     @given(stacks())
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=200)
     def test_shapes_and_parameters_are_those_of_the_network_that_is_built(self, stack):
+        """Plain steps, for which Keras makes the fewest variables."""
         from core import model
 
         read = ledger.read(stack)
-        assume(read.problem is None)
-        network = model.build(Experiment(layers=stack, training=Training(batch_size=1)))
-        _, _, *built = network.layers  # but the input and the rescaling
+        network = model.build(Experiment(layers=stack, training=Training(batch_size=1, optimizer=SGD(momentum=0.0))))
+        parts = [parts_of(network, index) for index in range(1, len(stack) + 1)] + [network.layers[-1:]]
 
         assert [(row.output_shape, row.parameters) for row in read.rows] == [
-            (layer.output.shape[1:], layer.count_params()) for layer in built
+            (part[-1].output.shape[1:], sum(layer.count_params() for layer in part)) for part in parts
         ]
         assert read.parameters == network.count_params()
+
+
+def parts_of(network, index: int) -> list:
+    """The Keras layers that a layer of the stack became, counted from 1: one, or those of a block, its end last."""
+    return [layer for layer in network.layers if layer.name.startswith(f"{index:02d}_")]
 
 
 RECEPTIVE = [
@@ -124,6 +134,8 @@ RECEPTIVE = [
     (GlobalAveragePooling2D(),),
     (Conv2D(kernel_size=5), Flatten()),
     (MaxPooling2D(pool_size=7), Flatten(), Dense(units=3)),
+    (SeparableConv2D(filters=3, kernel_size=5, depth_multiplier=2), MaxPooling2D()),
+    (Residual(filters=4, strides=2), Residual(filters=4)),
 ]
 
 
@@ -141,7 +153,7 @@ class TestReceptiveField:
         network = model.build(Experiment(layers=whole, training=Training(batch_size=1)))
         for variable in network.trainable_variables:
             variable.assign(np.zeros(variable.shape) if variable.name in ("bias", "beta") else np.ones(variable.shape))
-        seen = keras.Model(network.inputs, network.layers[1 + len(stack)].output)  # after the input and the rescaling
+        seen = keras.Model(network.inputs, parts_of(network, len(stack))[-1].output)
         pixels = 255 * np.eye(28 * 28, dtype=np.float32).reshape(-1, 28, 28, 1)
 
         lit = seen.predict_on_batch(pixels).reshape(28, 28, -1) > 0
@@ -280,7 +292,56 @@ class TestLimits:
             2,
             f"This network would have {parameters:,} parameters; at most 5,000,000 are allowed. "
             "Most of them stand in layer 3, Dense.",
+            ledger.Repair("Set its units to 250", (Flatten(), Dense(units=4096), Dense(units=250))),
         )
+
+    @pytest.mark.parametrize(
+        ("stack", "label", "layers"),
+        [
+            (
+                (Conv2D(filters=28), MaxPooling2D(), Flatten(), Dense(units=4096)),
+                "Add a 2×2 MaxPooling2D before the Flatten",
+                (Conv2D(filters=28), MaxPooling2D(), MaxPooling2D(), Flatten(), Dense(units=4096)),
+            ),
+            (
+                (Conv2D(filters=512), Flatten(), Dense(units=512)),
+                "Add a 6×6 MaxPooling2D before the Flatten",  # 4 * 4 * 512 values, and 5 * 5 * 512 with the next smaller
+                (Conv2D(filters=512), MaxPooling2D(pool_size=6), Flatten(), Dense(units=512)),
+            ),
+            (
+                (Conv2D(filters=512), SeparableConv2D(kernel_size=28, depth_multiplier=8, padding="same"), Flatten()),
+                "Divide all filters and units by 16",  # fewer of the second alone leave 26 * 26 * 512 * 8 * 28 * 28
+                (
+                    Conv2D(filters=32),
+                    SeparableConv2D(filters=2, kernel_size=28, depth_multiplier=8, padding="same"),
+                    Flatten(),
+                ),
+            ),
+        ],
+        ids=["pooling", "a larger pooling", "less of all"],
+    )
+    def test_what_is_too_large_is_repaired_with_as_little_as_is_enough(self, stack, label, layers):
+        assert ledger.read(stack).problem.repair == ledger.Repair(label, layers)
+
+    @given(stacks({}))
+    @settings(deadline=None)
+    def test_every_stack_beyond_them_has_a_repair_that_can_be_built(self, stack):
+        problem = ledger.read(stack).problem
+
+        if problem is not None:
+            assert problem.repair.label
+            assert len(problem.repair.layers) <= specs.MAX_LAYERS
+            assert ledger.read(problem.repair.layers).problem is None
+
+    @pytest.mark.parametrize("kind", [Conv2D, SeparableConv2D, Residual])
+    def test_the_heaviest_stack_of_a_kind_has_one_too(self, kind):
+        most = {"filters": specs.MAX_FILTERS, "kernel_size": 28, "padding": "same", "depth_multiplier": 8}
+        layer = kind(**{name: value for name, value in most.items() if name in kind.model_fields})
+        stack = (*[layer] * (specs.MAX_LAYERS - 1), Flatten())
+
+        repair = ledger.read(stack).problem.repair
+
+        assert ledger.read(repair.layers).problem is None
 
     def test_the_output_layer_is_called_so(self):
         stack = (
@@ -307,6 +368,7 @@ class TestLimits:
             1,
             f"This network would take {(28 * 28 * 64 * 9 + 28 * 28 * 512 * 9 * 64 + 512 * 10) / 1e6:,.0f} million "
             "multiply-adds per image; at most 200 million are allowed. Most of them stand in layer 2, Conv2D.",
+            ledger.Repair("Set its filters to 256", (stack[0], replaced(stack[1], filters=256), stack[2])),
         )
 
     def test_the_batch_size_that_is_suggested_is_the_largest_that_fits(self):
@@ -321,3 +383,152 @@ class TestLimits:
     def test_check_refuses_what_read_finds_wrong(self):
         with pytest.raises(SpecError, match=r"^Layer 2, Flatten: Flatten needs an image"):
             ledger.check(Experiment(layers=(Flatten(), Flatten())))
+
+
+CONV, RELU = Conv2D(filters=4, activation="linear"), Activation(activation="relu")
+END = (Flatten(), Dense(units=8))
+
+
+class TestHints:
+    @pytest.mark.parametrize(
+        ("stack", "reason", "repair"),
+        [
+            (
+                (Conv2D(filters=4), BatchNormalization(), BatchNormalization(), *END),
+                "Layer 3, BatchNormalization: what reaches it was normalised by the layer before",
+                (Conv2D(filters=4), BatchNormalization(), *END),
+            ),
+            (
+                (CONV, Flatten(), Dense(units=8)),
+                "Layer 1, Conv2D: it has no activation, and all between it and layer 3 (Dense) is linear",
+                (Conv2D(filters=4), Flatten(), Dense(units=8)),
+            ),
+            (
+                (CONV, AveragePooling2D(), Dropout(), Conv2D(filters=4), *END),
+                "Layer 1, Conv2D: it has no activation, and all between it and layer 4 (Conv2D) is linear",
+                (Conv2D(filters=4), AveragePooling2D(), Dropout(), Conv2D(filters=4), *END),
+            ),
+            (
+                (CONV, MaxPooling2D(), *END),
+                "Layer 1, Conv2D: it has no activation: between it and layer 4 (Dense) only the maximum",
+                (Conv2D(filters=4), MaxPooling2D(), *END),
+            ),
+            (
+                (Flatten(), Dense(units=8, activation="linear")),
+                "Layer 2, Dense: it has no activation, and all between it and the output layer is linear",
+                END,
+            ),
+            (
+                (CONV, Residual(filters=4), *END),
+                "Layer 1, Conv2D: it has no activation, and all between it and layer 2 (Residual) is linear. That works",
+                (Conv2D(filters=4), Residual(filters=4), *END),
+            ),
+            (
+                (CONV, AveragePooling2D(), SeparableConv2D(filters=4), *END),
+                "Layer 1, Conv2D: it has no activation, and all between it and layer 3 (SeparableConv2D) is linear. That works",
+                (Conv2D(filters=4), AveragePooling2D(), SeparableConv2D(filters=4), *END),
+            ),
+            (
+                (Residual(filters=4, activation="linear"), *END),
+                "Layer 1, Residual: it has no activation",
+                (Residual(filters=4), *END),
+            ),
+            (
+                (*END, Dropout(rate=0.8)),
+                "Layer 3, Dropout: a rate of 0.8 leaves 20% of the values",
+                (*END, Dropout(rate=0.5)),
+            ),
+            (
+                (SpatialDropout2D(rate=0.9), *END),
+                "Layer 1, SpatialDropout2D: a rate of 0.9 leaves 10% of the values",
+                (SpatialDropout2D(rate=0.5), *END),
+            ),
+            (
+                (Conv2D(filters=32), MaxPooling2D(), Flatten(), Dense(units=128)),
+                "Layer 4, Dense: it holds 692,352 parameters, 99.8% of all",
+                (Conv2D(filters=32), MaxPooling2D(), MaxPooling2D(), Flatten(), Dense(units=128)),
+            ),
+            (
+                (Flatten(), Dense(units=1000)),
+                "Layer 2, Dense: it holds 785,000 parameters",
+                None,
+            ),
+            (
+                (Conv2D(filters=4, kernel_initializer="zeros"), *END),
+                "Layer 1, Conv2D: weights that all begin at zero",
+                (Conv2D(filters=4), *END),
+            ),
+            (
+                (SeparableConv2D(filters=4, pointwise_initializer="zeros"), *END),
+                "Layer 1, SeparableConv2D: weights that all begin at zero",
+                (SeparableConv2D(filters=4), *END),
+            ),
+            (
+                (Conv2D(filters=4), Dropout(), BatchNormalization(), *END),
+                "Layer 3, BatchNormalization: the Dropout before it",
+                (Conv2D(filters=4), BatchNormalization(), Dropout(), *END),
+            ),
+            (
+                (CONV, BatchNormalization(), RELU, *END),
+                "Layer 2, BatchNormalization: it takes the mean away",
+                (replaced(CONV, use_bias=False), BatchNormalization(), RELU, *END),
+            ),
+            (
+                (Conv2D(filters=4, kernel_size=2, strides=3), *END),
+                "Layer 1, Conv2D: its window is 2 wide but moves by 3",
+                (Conv2D(filters=4, kernel_size=2, strides=2), *END),
+            ),
+            (
+                (MaxPooling2D(pool_size=10), *END),
+                "Layer 1, MaxPooling2D: its windows end 8 of 28 pixels before",
+                (MaxPooling2D(pool_size=10, padding="same"), *END),
+            ),
+            ((*END, RELU), "Layer 3, Activation: the Dense before it ends in relu already", END),
+            ((*END, Dropout(rate=0.0)), "Layer 3, Dropout: as it is set, it changes nothing", END),
+            ((MaxPooling2D(pool_size=1), *END), "Layer 1, MaxPooling2D: as it is set, it changes nothing", END),
+            ((*END, Activation(activation="linear")), "Layer 3, Activation: as it is set, it changes nothing", END),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_say_why_and_what_would_do_better(self, stack, reason, repair):
+        hints = ledger.hints(stack)
+
+        assert [hint.reason.startswith(reason) for hint in hints] == [True]
+        assert (hints[0].repair and hints[0].repair.layers) == repair
+
+    @pytest.mark.parametrize("name", ["Fast 99", "LeNet-5", "Keras convnet", "MLP 784-128-10"])
+    def test_most_presets_have_none(self, name):
+        assert ledger.hints(presets.PRESETS[name].experiment.layers) == ()
+
+    def test_first_cnn_has_its_linear_convolution_and_its_large_dense_pointed_out(self):
+        hints = ledger.hints(presets.FIRST_CNN.experiment.layers)
+
+        assert [hint.index for hint in hints] == [0, 3]
+        assert "That works" in hints[0].reason
+
+    def test_are_not_given_for_what_can_not_be_built(self):
+        assert ledger.hints((Flatten(), Flatten(), Dropout(rate=0.9))) == ()
+
+    def test_a_function_between_two_layers_is_enough(self):
+        assert ledger.hints((CONV, AveragePooling2D(), RELU, *END)) == ()
+
+    @given(stacks())
+    @settings(deadline=None)
+    def test_never_block_and_their_repairs_can_be_built(self, stack):
+        for hint in ledger.hints(stack):
+            assert hint.reason.startswith(f"Layer {hint.index + 1}, {stack[hint.index].kind}: ")
+            if hint.repair is not None:
+                assert hint.repair.label
+                assert len(hint.repair.layers) <= specs.MAX_LAYERS
+                assert ledger.read(hint.repair.layers).problem is None
+
+    @given(stacks())
+    @settings(deadline=None)
+    def test_following_them_comes_to_an_end(self, stack):
+        for _ in range(10 * specs.MAX_LAYERS):
+            repairs = [hint.repair for hint in ledger.hints(stack) if hint.repair is not None]
+            if not repairs:
+                break
+            stack = repairs[0].layers
+
+        assert not [hint for hint in ledger.hints(stack) if hint.repair is not None]

@@ -1,6 +1,7 @@
 """Events cross a wire unchanged, and a record built of them says what a screen shows."""
 
 import json
+import math
 from array import array
 
 import msgpack
@@ -9,16 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.progress import Advanced, EpochEnded, Progress, Started, State, StateChanged, from_wire, to_wire
+from core.progress import Advanced, EpochEnded, Progress, Started, State, StateChanged, Turned, from_wire, to_wire
 
 numbers = st.floats(allow_nan=False)
 batches = st.lists(numbers, max_size=5).map(tuple)
+counts = st.lists(st.integers(0, 60_000), min_size=100, max_size=100).map(tuple)
+wrongest = st.lists(st.tuples(st.integers(0, 59_999), st.integers(0, 9), numbers), max_size=3).map(tuple)
 EVENTS = st.one_of(
     st.builds(Started, *[st.integers(0, 2**40)] * 4),
     st.builds(Advanced, st.integers(0, 2**40), batches, batches, numbers, numbers, numbers),
     st.builds(
-        EpochEnded, st.integers(1, 100), numbers, numbers, st.none() | numbers, st.none() | numbers, numbers, numbers
+        EpochEnded,
+        epoch=st.integers(1, 100),
+        loss=numbers,
+        accuracy=numbers,
+        val_loss=st.none() | numbers,
+        val_accuracy=st.none() | numbers,
+        learning_rate=numbers,
+        seconds=numbers,
+        confusion=st.none() | counts,
+        wrongest=st.none() | wrongest,
     ),
+    st.builds(Turned, st.integers(0, 2**40), st.sampled_from(["learning_rate", "dropout"]), numbers),
     st.builds(StateChanged, st.sampled_from(State), st.text()),
 )
 
@@ -114,6 +127,49 @@ class TestProgress:
 
     def test_best_val_accuracy_is_none_without_validation(self):
         assert Progress(history=[EpochEnded(1, 1.0, 0.5, None, None, 0.1, 1.0)]).best_val_accuracy is None
+
+    @pytest.mark.parametrize(
+        ("val_accuracies", "best"),
+        [
+            ([], None),
+            ([0.5, 0.75, 0.625], 2),
+            ([0.5, 0.75, 0.75, 0.625], 3),
+            ([None, None], 2),
+            ([0.0, 0.0], 2),
+            ([math.nan, 0.25, 0.125], 2),
+            ([0.25, math.nan, 0.5, math.nan], 3),
+            ([math.nan, math.nan], 2),
+        ],
+        ids=["none", "highest", "later of equals", "no validation", "all wrong", "NaN first", "NaN between", "all NaN"],
+    )
+    def test_the_best_epoch_is_the_later_of_those_with_the_highest_val_accuracy(self, val_accuracies, best):
+        rows = [EpochEnded(i, 1.0, 0.5, 1.0, value, 0.1, 1.0) for i, value in enumerate(val_accuracies, start=1)]
+
+        assert Progress(history=rows).best == (rows[best - 1] if best else None)
+
+    def test_counts_an_epochs_batches(self):
+        assert Progress(steps_per_epoch=4, epochs=3).step_of(2) == 2 * 4
+
+    def test_gathers_the_knobs_turned(self):
+        turns = [Turned(2, "learning_rate", 0.5), Turned(2, "dropout", 0.25), Turned(3, "learning_rate", 0.125)]
+
+        progress = Progress.of([STARTED, FIRST_HALF, *turns])
+
+        assert progress.turns == turns
+        assert progress.turned_learning_rates == [(2, 0.5), (3, 0.125)]
+
+    def test_says_where_each_knob_stands(self):
+        turns = [Turned(2, "learning_rate", 0.5), Turned(3, "dropout", 0.0), Turned(4, "learning_rate", 0.125)]
+
+        assert Progress(turns=turns).turned == {"learning_rate": 0.125, "dropout": 0.0}
+        assert Progress(turns=[Turned(2, "no such knob", 0.5)]).turned == {}
+
+    def test_a_resume_forgets_the_knobs_turned_after_the_epoch_it_goes_on_from(self):
+        turns = [Turned(3, "dropout", 0.25), Turned(4, "learning_rate", 0.5), Turned(5, "learning_rate", 0.125)]
+
+        progress = Progress.of([STARTED, *turns, Started(steps_per_epoch=4, epochs=2, batch_size=32, step=4)])
+
+        assert progress.turns == turns[:2]
 
     def test_a_resume_forgets_what_came_after_the_epoch_it_goes_on_from(self):
         part_of_the_second = Advanced(6, (9.0, 9.0), (0.0, 0.0), 0.005, 200.0, 1.0)

@@ -80,7 +80,9 @@ class TestParseExperiment:
                 train_size=60_000,
                 validation_split=0.1,
                 patience=None,
-                augmentation=Augmentation(shift=0.0, rotation=0.0, zoom=0.0, shear=0.0),
+                augmentation=Augmentation(
+                    shift=0.0, rotation=0.0, scale=0.0, shear=0.0, elastic=0.0, thickness=0.0, noise=0.0
+                ),
                 seed=0,
             ),
         )
