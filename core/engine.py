@@ -13,35 +13,55 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
+import shutil
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from core import progress, runs
-from core.errors import DigitLabError, EngineError, EngineNotReady, RunError, WorkerLost
-from core.progress import Command, EpochEnded, Event, Progress, State, StateChanged
+from core import ledger, predictor, progress, readings, runs, specs
+from core.errors import DigitLabError, EngineError, EngineNotReady, NotExplainable, RunDamaged, RunError, WorkerLost
+from core.progress import Command, EpochEnded, Event, Progress, Snapshot, State, StateChanged, Turned
+from core.range_test import RangeTest
+from core.trials import AnswerHeldOut, AnswerTest, BreakIt, Trial
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from core.arithmetic import Unit
+    from core.atlas import Neighbours
+    from core.attribution import Explanation
+    from core.explainer import Forgotten, Tour
+    from core.judgement import Reading
+    from core.persuasion import Change, Norm
+    from core.predictor import Moment
 
 logger = logging.getLogger("digitlab.engine")
 
 THREADS_PER_WORKER = 2
 MEMORY_SHARE = 0.65  # of what this machine or container has, for the embedded worker
 RECYCLE_ABOVE_BYTES = 1_300_000_000  # Keras leaks about 11 MB a run; an idle worker this large is restarted
+QUIET_SECONDS = 60.0  # since anybody asked, until a restart, which takes ten, is in nobody's way
+CROWDED = 0.85  # of the memory that a worker is killed beyond: it is restarted in the next gap between two questions
 CONNECT_SECONDS = 30
 COMMAND_SECONDS = 10
 WATCH_SECONDS = 2.0
+FULL_SPEED = Command()
+MOST_ANSWERS = 300
+MOST_TRACES = 20
+WATCHED_SECONDS = 5.0  # that looks inside a network go on after someone asked for one
 
 _DASK_CONFIG = {
     # A task whose worker died is lost at once: never begun again from its start in silence.
@@ -82,6 +102,13 @@ class Status:
     queued: tuple[str, ...] = ()
 
 
+class Job(Protocol):
+    """A long piece of work: a small frozen value that crosses to a worker and works there. See `core.readings`."""
+
+    def work(self, tell: Callable[[float], None]) -> Any:
+        """Do it, telling the share that is done, 0..1; where that raises, the job is to end."""
+
+
 class Engine:
     """A handle on the workers. Its methods may be called from any thread and return at once unless they say otherwise."""
 
@@ -91,11 +118,19 @@ class Engine:
         self._phase, self._message = Phase.OFF, ""
         self._client: Client | None = None
         self._cluster = None
+        self._folder: str | None = None  # the embedded worker's
         self._actor = None
         self._futures: dict[str, Any] = {}  # run id -> its training's Dask future
         self._progress: dict[str, Progress] = {}  # run id -> what its events said
         self._roots: dict[str, str] = {}
-        self._evaluations: dict[tuple[str, int], Any] = {}
+        self._commands: dict[str, Command] = {}
+        self._watchers, self._watching = ThreadPoolExecutor(1, thread_name_prefix="engine-watcher"), None
+        self._traces: dict[tuple[str, bytes], dict[int, np.ndarray]] = {}  # by run and drawing
+        self._asked: dict[tuple, Any] = {}  # questions under way, as futures
+        self._answers: dict[tuple, Any] = {}
+        self._tickets: dict[Job, str] = {}  # long jobs under way, with the topic that they tell their share in
+        self._shares: dict[str, float] = {}  # by ticket
+        self._asked_at = time.monotonic()  # when anybody last wanted something of a worker
         self._workers: dict[str, dict] = {}  # what the scheduler last said of them
         self._warm_workers: set[str] = set()
         self._futures_of_warming: set[Any] = set()
@@ -121,6 +156,9 @@ class Engine:
             client.close(timeout=5)
         if cluster is not None:
             cluster.close(timeout=10)
+        self._watchers.shutdown(wait=False, cancel_futures=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def status(self) -> Status:
         """How it is, without asking anyone: from what the scheduler last heard."""
@@ -137,25 +175,42 @@ class Engine:
 
     # -- training --------------------------------------------------------------------------------------------------------
 
-    def train(self, run: runs.Run) -> None:
-        """Queue a run, new or to be resumed from its last epoch. Starts the engine if need be; the run waits for it."""
+    def train(self, run: runs.Run, command: Command = FULL_SPEED) -> None:
+        """Queue a run, new or to be resumed from its last epoch, with its knobs as they were turned last. Starts the engine if need
+        be; the run waits for it.
+
+        Args:
+            command: what it is to do from its first batch on, as to wait before it.
+        """
         with self._lock:
             if run.id in self._futures or run.id in self._waiting():
                 return
             run.write_state(State.QUEUED)
-            self._progress[run.id] = run.progress()
-            self._roots[run.id] = run.root
+            others = {run_id: progress_ for run_id, progress_ in self._progress.items() if run_id != run.id}
+            queued = run.progress()
+            self._progress = {**others, run.id: queued}  # in the order of the queue
+            # A knob turned in an epoch that wasn't finished is turned again, for the batches that are taken anew.
+            self._roots[run.id], self._commands[run.id] = run.root, replace(command, **queued.turned)
             if self._client is not None:
                 self._submit_training(run.id)
         self.start()
 
-    def command(self, run_id: str, command: Command) -> None:
-        """Pause, go on or stop. A queued run that is stopped leaves the queue.
+    def commanded(self, run_id: str) -> Command:
+        """What a run was last asked to do: by this server, else as far as its progress tells."""
+        command, live = self._commands.get(run_id), self._progress.get(run_id)
+        if command is None and live is not None:
+            return Command(is_paused=live.state is State.PAUSED, **live.turned)
+        return command or Command()
+
+    def command(self, run_id: str, **changes: Any) -> None:
+        """Pause, step, go on, turn a knob or stop: change these fields of what a run is asked to do. The rest stays as it was,
+        whichever server asked for it. A queued run that is stopped leaves the queue.
 
         Raises:
             EngineNotReady: if there is no connection to the workers yet.
         """
         with self._lock:
+            command = replace(self.commanded(run_id), **changes)
             progress_, future = self._progress.get(run_id), self._futures.get(run_id)
             if command.is_stopping and progress_ is not None and progress_.state is State.QUEUED:
                 self._futures.pop(run_id, None)
@@ -164,7 +219,72 @@ class Engine:
                     self._tell_workers(run_id, command)
                     future.cancel()
                 return
-        self._tell_workers(run_id, command)
+            self._commands[run_id] = command
+        self._tell_workers(run_id, command, tuple(changes))
+
+    def watch(self, run_id: str, digit: int, drawing: np.ndarray | None = None) -> Snapshot | None:
+        """The last look inside a network that trains; asking is what keeps looks coming, for some seconds. Does not wait: what
+        is asked for now is there at the next call. None before the first, and where nothing trains.
+
+        Args:
+            digit: of which a held-out image's feature maps are wanted.
+            drawing: (28, 28) uint8 of which `trace` is to know more.
+        """
+        with self._lock:
+            live = self._progress.get(run_id)
+            if live is None or live.state.is_over or live.state is State.QUEUED or self._client is None:
+                return live.snapshot if live else None
+            if self._watching is None or self._watching.done():
+                self._watching = self._watchers.submit(
+                    self._fetch_snapshot, live, run_id, digit, drawing.tobytes() if drawing is not None else b""
+                )
+            return live.snapshot
+
+    def trace(self, run: runs.Run, image: np.ndarray) -> dict[int, np.ndarray]:
+        """What a run's network said to a digit, (28, 28) uint8, by the number of batches: (10,) float32 each, after those of which
+        a checkpoint was kept and those that were watched. Does not wait: what isn't known yet is asked for, and there at a
+        later call.
+
+        Raises:
+            EngineNotReady: while the engine starts and nothing is known yet.
+            EngineError, RunError: if it can't be found out.
+        """
+        with self._lock:
+            known = self._traces.setdefault((run.id, image.tobytes()), {})
+            while len(self._traces) > MOST_TRACES:
+                del self._traces[next(iter(self._traces))]
+        missing = tuple(step for step in run.steps() if step not in known)
+        if missing:
+            key = ("trace", run.id, missing, image.tobytes())
+            try:
+                found = self._answer(key, _trace, run.id, run.root, missing, image)
+            except EngineNotReady:
+                if not known:
+                    raise
+                found = None
+            if found is not None:
+                known.update(zip(missing, found, strict=True))
+                self._answers.pop(key, None)
+        return {step: known[step] for step in sorted(known.copy())}
+
+    def place_in_queue(self, run_id: str) -> tuple[int, float | None]:
+        """A queued run's place, 1 for the next to begin, 0 for one that isn't queued; and in how many seconds it should begin:
+        from what the running ones still need and, by their speed, those before it in the queue. None where that can't be known:
+        nothing trains at a speed yet, or one is paused or in slow motion."""
+        status = self.status()
+        if run_id not in status.queued:
+            return 0, None
+        place = status.queued.index(run_id) + 1
+        running = [self._progress[id_] for id_ in status.training]
+        is_slow = any(self.commanded(id_).batches_per_second is not None for id_ in status.training)
+        if not running or is_slow or not all(_is_at_speed(p) for p in running):
+            return place, None
+        try:
+            speed = running[0].images_per_second * _macs(self._run(status.training[0]))
+            waits = [_whole_work(self._run(id_)) / speed for id_ in status.queued[: place - 1]]
+        except RunDamaged:
+            return place, None
+        return place, min(p.seconds_left for p in running) + sum(waits) / len(running)
 
     def progress(self, run: runs.Run) -> Progress:
         """How far a run is: live where it is under way, else as its folder says.
@@ -190,14 +310,48 @@ class Engine:
 
     # -- answers ---------------------------------------------------------------------------------------------------------
 
-    def predict(self, run: runs.Run, epoch: int, images: np.ndarray, timeout: float = 2.0) -> np.ndarray:
-        """Probabilities (n, 10) float32 of a run's network for images (n, 28, 28) uint8. Waits, up to `timeout` seconds.
+    def predict(self, run: runs.Run, step: int, images: np.ndarray, timeout: float = 2.0) -> np.ndarray:
+        """Probabilities (n, 10) float32 of a run's network after so many batches for images (n, 28, 28) uint8. Waits, up to
+        `timeout` seconds.
 
         Raises:
             EngineNotReady: while TensorFlow loads, or where the answer takes longer.
             WorkerLost: if the worker died over it.
             RunDamaged: if the checkpoint can't be used.
         """
+        return self._ask_actor("probabilities", run, step, images, timeout)
+
+    def read(self, run: runs.Run, step: int, images: np.ndarray, timeout: float = 2.0) -> list[Reading]:
+        """What a run's network after so many batches reads in images (n, 28, 28) uint8, and whether they are digits at all. Waits,
+        and raises, as `predict`.
+
+        The first time it also has the network judged, if its training is over, which takes a few seconds in the background; until
+        then probabilities are not calibrated, and everything is a digit.
+        """
+        found = self._ask_actor("readings", run, step, images, timeout)
+        if found and math.isnan(found[0].strangeness):
+            self._have_judged(run, step)
+        return found
+
+    def _have_judged(self, run: runs.Run, step: int) -> None:
+        from core.judgement import Judge
+
+        with suppress(EngineError, RunError):  # its answers go on as they are; the next one asks again
+            if self.progress(run).state.is_over:
+                self.work_on(Judge(run.id, run.root, step))
+
+    def moment(self, run: runs.Run, step: int, image: np.ndarray, timeout: float = 10.0) -> Moment:
+        """What the time machine shows of a run's network after so many batches. Waits, up to `timeout` seconds.
+
+        Args:
+            image: the digit to look at, (28, 28) uint8.
+
+        Raises:
+            As `predict`.
+        """
+        return self._ask_actor("moment", run, step, image, timeout)
+
+    def _ask_actor(self, question: str, run: runs.Run, step: int, content: np.ndarray, timeout: float) -> Any:
         from distributed.scheduler import KilledWorker
 
         self._require_ready()
@@ -206,7 +360,8 @@ class Engine:
                 self._actor = self._client.submit(_Actor, actor=True, key=f"predictor-{time.time_ns()}")
             actor = self._actor
         try:
-            answer = actor.result(timeout=timeout).answer(run.id, run.root, epoch, images).result(timeout=timeout)
+            asked = actor.result(timeout=timeout).answer(question, run.id, run.root, step, content)
+            answer = asked.result(timeout=timeout)
         except TimeoutError:
             raise EngineNotReady("The network is still being loaded.") from None
         except (OSError, ValueError, RuntimeError, KilledWorker) as error:  # how an actor's lost worker shows itself
@@ -216,45 +371,207 @@ class Engine:
             raise WorkerLost(f"The worker was lost while it looked at the drawing ({error}). Try again.") from None
         return _unwrapped(answer)
 
-    def evaluation(self, run: runs.Run, epoch: int) -> runs.Evaluation | None:
+    def evaluation(self, run: runs.Run, step: int) -> runs.Evaluation | None:
         """The test set's answers of a run's network; None while they are being computed, which the first call begins.
 
         Raises:
             EngineNotReady: while the engine starts and there is nothing to show yet.
             EngineError: if computing them failed.
         """
-        key = (run.id, epoch)
-        found = run.evaluation(epoch)
-        if found is not None:
-            self._evaluations.pop(key, None)
+        return self._beside_run(AnswerTest(run.id, run.root, step))
+
+    def validation(self, run: runs.Run, step: int) -> runs.Evaluation | None:
+        """The answers of a run's network for the images that were held out; else as `evaluation`."""
+        return self._beside_run(AnswerHeldOut(run.id, run.root, step))
+
+    def robustness(self, run: runs.Run, step: int) -> runs.Robustness | None:
+        """What a run's network reads in damaged test images; else as `evaluation`. It takes a while: `share` and `cancel` take
+        the same job, `trials.BreakIt`."""
+        return self._beside_run(BreakIt(run.id, run.root, step))
+
+    def _beside_run(self, trial: Trial) -> Any:
+        with suppress(RunDamaged):  # what can't be read is computed again
+            found = trial.kept()
+            if found is not None:
+                return found
+        if self.work_on(trial) is None:
+            return None
+        self._answers.pop((type(trial).__name__, trial), None)  # the folder has it now, as long as it can be read
+        with suppress(RunDamaged):
+            found = trial.kept()
+            if found is None:
+                raise EngineError(
+                    "The worker answered for other images than those that are loaded here. Let DIGITLAB_MNIST name the same file "
+                    "for both, and start them again."
+                )
             return found
+        return None
+
+    # What follows is computed once for equal arguments, the last few hundred answers being kept, and without waiting: None
+    # means that it is under way, as the first call makes it be. All raise EngineNotReady while the engine starts, WorkerLost
+    # or EngineError where it failed; the next call then begins anew.
+
+    def seconds_per_epoch(self, experiment: specs.Experiment) -> float | None:
+        """How long an epoch of this takes on a worker, validation included: an estimate from a short trial.
+
+        Raises:
+            EngineNotReady: also while runs train, which would make it slower than it is.
+            SpecError: if it can't be built.
+        """
+        key = ("seconds", experiment.model_dump_json())
+        if key not in self._answers and self.status().training:
+            raise EngineNotReady("Measured as soon as nothing trains.")
+        return self._answer(key, _seconds_per_epoch, experiment)
+
+    def range_test(self, experiment: specs.Experiment) -> RangeTest | None:
+        """How the loss goes as the learning rate rises, over a hundred batches.
+
+        Raises:
+            SpecError: if it can't be built.
+        """
+        return self._answer(("range", experiment.model_dump_json()), _range_test, experiment)
+
+    def augmented(self, augmentation: specs.Augmentation, indices: tuple[int, ...], seed: int) -> np.ndarray | None:
+        """Training images as the training would see them, (n, 28, 28) uint8; another `seed`, other changes."""
+        key = ("augmented", augmentation.model_dump_json(), indices, seed)
+        return self._answer(key, _augmented, augmentation, indices, seed)
+
+    def tour(self, run: runs.Run, step: int, image: np.ndarray, timeout: float = 10.0) -> Tour:
+        """What every layer of a run's network makes of a digit, (28, 28) uint8. Waits, and raises, as `predict`."""
+        return self._ask_actor("tour", run, step, image, timeout)
+
+    def unit(
+        self, run: runs.Run, step: int, image: np.ndarray, layer: str, place: tuple[int, ...], timeout: float = 5.0
+    ) -> Unit:
+        """How one number of a layer comes about. Waits, and raises, as `predict`.
+
+        Raises:
+            NotExplainable: if there is no such number.
+        """
+        return self._ask_actor("unit", run, step, (image, layer, place), timeout)
+
+    def explanation(self, run: runs.Run, step: int, image: np.ndarray, digit: int) -> Explanation | None:
+        """Why a run's network says a digit of an image, (28, 28) uint8, or doesn't.
+
+        Raises:
+            NotExplainable: if the network's weights are not numbers.
+        """
+        return self._explain("explanation", run, step, image, digit)
+
+    def forgetting(self, run: runs.Run, step: int, image: np.ndarray, digit: int, level: int) -> Forgotten | None:
+        """The maps of `explanation` once some layers have forgotten what they learned: at level 0 the last, then more."""
+        return self._explain("forgetting", run, step, image, digit, level)
+
+    def smallest_change(self, run: runs.Run, step: int, image: np.ndarray, target: int, norm: Norm) -> Change | None:
+        """The smallest change of a digit found that makes a run's network read another."""
+        return self._explain("smallest_change", run, step, image, target, norm)
+
+    def perfect_digits(self, run: runs.Run, step: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """What a run's network thinks each digit should look like, (10, 28, 28) float32 ink, and how it reads that, (10, 10)."""
+        return self._explained(("perfect_digits", run.id, step), "perfect_digits", run.id, run.root, step)
+
+    def _explain(self, question: str, run: runs.Run, step: int, image: np.ndarray, *arguments: Any) -> Any:
+        key = (question, run.id, step, image.tobytes(), *arguments)
+        return self._explained(key, question, run.id, run.root, step, image, *arguments)
+
+    def _explained(self, key: tuple, *question: Any) -> Any:
+        found = self._answer(key, _explain, *question)
+        if isinstance(found, NotExplainable):
+            raise found
+        return found
+
+    def neighbours(self, run: runs.Run, step: int, image: np.ndarray, but: int | None = None) -> Neighbours | None:
+        """The training digits that a run's network finds most like an image, (28, 28) uint8; `but` an index to leave out.
+
+        Raises:
+            RunDamaged: if the network hasn't read all training digits yet.
+        """
+        key = ("neighbours", run.id, step, image.tobytes(), but)
+        return self._answer(key, readings.neighbours, run.id, run.root, step, image, but)
+
+    def work_on(self, job: Job) -> Any:
+        """What a long job finds, which is never None; None while it is under way. `share` says how far it is, `cancel` ends it."""
+        key = (type(job).__name__, job)
+        known = self._answers.get(key)
+        if known is not None:
+            return known
         self._require_ready()
         with self._lock:
-            future = self._evaluations.get(key)
+            if job not in self._tickets:
+                self._tickets[job] = self._listen(f"digitlab-job-{time.time_ns()}")
+            try:
+                answer = self._answer(key, _work, job, self._tickets[job])
+            except EngineError:
+                self._forget_job(job)
+                raise
+            if answer is not None:
+                self._forget_job(job)
+            return answer
+
+    def share(self, job: Job) -> float:
+        """How much of a long job is done, 0..1."""
+        return self._shares.get(self._tickets.get(job, ""), 0.0)
+
+    def cancel(self, job: Job) -> None:
+        """End a long job, whoever asked for it; nothing where it isn't under way. To ask for it again is to begin anew."""
+        with self._lock:
+            ticket = self._tickets.get(job)
+            if ticket is None:
+                return
+            self._asked.pop((type(job).__name__, job), None)
+            self._forget_job(job)
+        self._tell_workers(ticket, Command(is_stopping=True))
+
+    # -- inside ----------------------------------------------------------------------------------------------------------
+
+    def _listen(self, ticket: str) -> str:
+        if self._client is not None:
+            self._client.subscribe_topic(ticket, lambda message: self._shares.update({ticket: message[1]}))
+        return ticket
+
+    def _forget_job(self, job: Job) -> None:
+        ticket = self._tickets.pop(job, "")
+        self._shares.pop(ticket, None)
+        if self._client is not None and ticket:
+            self._client.unsubscribe_topic(ticket)
+
+    def _answer(self, key: tuple, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function says in a worker, which is never None; None while it is at it, which the first call makes it be."""
+        known = self._answers.get(key)
+        if known is not None:
+            return known
+        self._require_ready()
+        with self._lock:
+            future = self._asked.get(key)
             if future is None:
-                self._evaluations[key] = self._client.submit(
-                    _in_worker, _evaluate, run.id, run.root, epoch, key=f"evaluate-{run.id}-{epoch}-{time.time_ns()}"
-                )
+                self._asked[key] = self._client.submit(_in_worker, function, *arguments, pure=False)
                 return None
             if not future.done():
                 return None
-            del self._evaluations[key]
+            del self._asked[key]
         if future.status != "finished":
-            raise WorkerLost("The worker was lost while it answered for the test set. Open the page again.")
-        _unwrapped(future.result())
-        return run.evaluation(epoch)
-
-    # -- inside ----------------------------------------------------------------------------------------------------------
+            raise WorkerLost("The worker was lost over it. Try again.")
+        answer = _unwrapped(future.result())
+        with self._lock:
+            self._answers[key] = answer
+            while len(self._answers) > MOST_ANSWERS:
+                del self._answers[next(iter(self._answers))]
+        return answer
 
     def _start(self) -> None:
         try:
             client, cluster = self._connect()
         except Exception as error:  # whatever it is, it belongs on the page, not in a dead thread
+            if self._is_closing:
+                return
             logger.exception("the engine did not start")
             self._phase, self._message = Phase.FAILED, f"The engine did not start: {error}"
             return
         with self._lock:
             self._client, self._cluster, self._phase = client, cluster, Phase.WARMING
+            if self._is_closing:  # it was closed before there was anything to close
+                self.close()
+                return
             for run_id in self._waiting():
                 self._submit_training(run_id)
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
@@ -262,11 +579,11 @@ class Engine:
     def _connect(self):
         import dask
         from distributed import Client, LocalCluster
-        from distributed.system import MEMORY_LIMIT
 
         dask.config.set(_DASK_CONFIG)
         if self._scheduler:
             return Client(self._scheduler, timeout=CONNECT_SECONDS, name="digitlab"), None
+        self._folder = tempfile.mkdtemp(prefix="digitlab-")
         cluster = LocalCluster(
             n_workers=1,
             threads_per_worker=THREADS_PER_WORKER,
@@ -277,9 +594,9 @@ class Engine:
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             worker_dashboard_address=None,
-            memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE),
+            memory_limit=_memory_limit(),
             resources={"train": 1},
-            local_directory=tempfile.mkdtemp(prefix="digitlab-"),
+            local_directory=self._folder,
             silence_logs=logging.ERROR,
         )
         return Client(cluster), cluster
@@ -301,6 +618,7 @@ class Engine:
         future.add_done_callback(is_warm)
 
     def _require_ready(self) -> None:
+        self._asked_at = time.monotonic()
         self.start()
         if self._phase is Phase.FAILED:
             raise EngineError(self._message)
@@ -318,11 +636,10 @@ class Engine:
     def _submit_training(self, run_id: str) -> None:
         from distributed import fire_and_forget
 
-        self._tell_workers(run_id, Command())
+        self._tell_workers(run_id, self.commanded(run_id))
         self._client.subscribe_topic(_topic(run_id), lambda message: self._heard(run_id, message[1]))
-        future = self._client.submit(
-            _in_worker, _train, run_id, self._roots[run_id], key=_task(run_id), resources={"train": 1}, pure=False
-        )
+        task = (_train, run_id, self._roots[run_id], self.commanded(run_id))
+        future = self._client.submit(_in_worker, *task, key=_task(run_id), resources={"train": 1}, pure=False)
         fire_and_forget(future)
         self._futures[run_id] = future
         future.add_done_callback(lambda done: self._done(run_id, done))
@@ -330,14 +647,25 @@ class Engine:
     def _attach(self, run: runs.Run, recorded: Progress) -> None:
         """Follow a run that another process of ours gave to the scheduler."""
         with self._lock:
+            self._commands.pop(run.id, None)  # was for an earlier part of its training
             self._progress[run.id], self._roots[run.id] = recorded, run.root
             for _, message in self._client.get_events(_topic(run.id)):
                 event = progress.from_wire(message)
-                if not (isinstance(event, progress.Advanced) and event.step <= recorded.step) and not (
-                    isinstance(event, EpochEnded) and event.epoch <= len(recorded.history)
-                ):
+                if not _is_in(recorded, event):
                     recorded.apply(event)
             self._client.subscribe_topic(_topic(run.id), lambda message: self._heard(run.id, message[1]))
+
+    def _run(self, run_id: str) -> runs.Run:
+        return runs.Run(run_id, self._roots[run_id])
+
+    def _fetch_snapshot(self, live: Progress, run_id: str, digit: int, drawing: bytes) -> None:
+        with suppress(
+            OSError, TimeoutError, RuntimeError
+        ):  # the worker is away: a later look finds it, or the run has ended
+            answers = self._client.run(_look, run_id, digit, drawing, on_error="ignore").values()
+            live.snapshot = look = next((answer for answer in answers if answer is not None), live.snapshot)
+            if look is not None and look.reading is not None and (run_id, look.drawing) in self._traces:
+                self._traces[run_id, look.drawing][look.step] = look.reading
 
     def _heard(self, run_id: str, message: dict) -> None:
         self._progress[run_id].apply(progress.from_wire(message))
@@ -348,19 +676,36 @@ class Engine:
             if self._futures.get(run_id) is not future:
                 return
             del self._futures[run_id]
-        if future.status != "finished" and not self._progress[run_id].state.is_over:
-            self._end(run_id, State.INTERRUPTED, "Its worker was lost in the middle: killed, or out of memory.")
-            self._wake.set()
+            self._asked_at = time.monotonic()  # whoever waited for it goes on from here
+            if future.status == "finished" or self._progress[run_id].state.is_over:
+                return
+            if self._is_closing and self._scheduler:
+                return  # this server lets go of it, and it goes on
+            if not self._is_closing and self._only_waited(run_id, future):
+                future.release()  # or its key would still be taken
+                self._submit_training(run_id)
+            else:
+                self._end(run_id, State.INTERRUPTED, "Its worker was lost in the middle: killed, or out of memory.")
+        self._wake.set()
+
+    def _only_waited(self, run_id: str, future) -> bool:
+        """Whether a training's task was lost with a worker that hadn't begun it."""
+        from distributed.scheduler import KilledWorker
+
+        with suppress(RunDamaged):
+            is_queued = self._run(run_id).record().state is State.QUEUED
+            return is_queued and isinstance(future.exception(timeout=COMMAND_SECONDS), KilledWorker)
+        return False
 
     def _end(self, run_id: str, state: State, message: str) -> None:
         with suppress(RunError):  # shown all the same; the folder says later that it was never finished
             runs.Run(run_id, self._roots[run_id]).write_state(state, message)
         self._progress[run_id].apply(StateChanged(state, message))
 
-    def _tell_workers(self, run_id: str, command: Command) -> None:
+    def _tell_workers(self, run_id: str, command: Command, changed: tuple[str, ...] = ()) -> None:
         if self._client is None:
             raise EngineNotReady("There is no connection to the workers yet.")
-        self._client.run(_set_command, run_id, command, on_error="ignore", wait=True)
+        self._client.run(_set_command, run_id, command, changed, on_error="ignore", wait=True)
 
     def _is_known_to_scheduler(self, run_id: str) -> bool:
         if run_id in self._futures or (run_id in self._progress and not self._progress[run_id].state.is_over):
@@ -370,6 +715,7 @@ class Engine:
         return self._client.run_on_scheduler(_knows_task, key=_task(run_id))
 
     def _watch(self) -> None:
+        from distributed.client import ClosedClientError
         from distributed.comm import CommClosedError
 
         while not self._is_closing:
@@ -377,8 +723,14 @@ class Engine:
             client = self._client
             try:
                 if client is not None and client.status == "running":
-                    self._look_after(client, client.scheduler_info(n_workers=-1)["workers"])
-            except (CommClosedError, TimeoutError, RuntimeError) as error:  # the scheduler is away: look again later
+                    # It says nothing at all while the connection is being closed or has been lost.
+                    self._look_after(client, client.scheduler_info(n_workers=-1).get("workers", {}))
+            except (
+                ClosedClientError,
+                CommClosedError,
+                TimeoutError,
+                RuntimeError,
+            ) as error:  # the scheduler is away: look again later
                 self._message = f"The scheduler doesn't answer: {error}"
             self._wake.wait(WATCH_SECONDS)
 
@@ -391,14 +743,28 @@ class Engine:
             self._warm_workers &= workers.keys()
             if self._phase is Phase.READY and not self._warm_workers:
                 self._actor, self._phase, self._message = None, Phase.WARMING, "The worker is being restarted."
-            is_evaluating = any(not future.done() for future in self._evaluations.values())
-            is_idle = not self._futures and not is_evaluating and self._phase is Phase.READY
+            is_asked = any(not future.done() for future in self._asked.values())
+            is_idle = not self._futures and not is_asked and self._phase is Phase.READY
         memory = max((worker.get("metrics", {}).get("memory", 0) for worker in workers.values()), default=0)
-        if self._cluster is not None and is_idle and memory > RECYCLE_ABOVE_BYTES:
+        if self._cluster is not None and is_idle and self._is_time_to_restart(memory):
             with self._lock:
                 self._actor, self._phase, self._message = None, Phase.WARMING, "The worker is being restarted."
                 self._warm_workers.clear()
             client.restart_workers(list(workers), raise_for_error=False)
+
+    def _is_time_to_restart(self, memory: int) -> bool:
+        """Whether an idle worker of so many bytes has grown so much that it should begin anew, now that nobody uses it or
+        before it is killed."""
+        if memory <= RECYCLE_ABOVE_BYTES:
+            return False
+        return time.monotonic() - self._asked_at >= QUIET_SECONDS or memory > CROWDED * _memory_limit()
+
+
+def _memory_limit() -> int:
+    """Bytes that the embedded worker may take before it is killed."""
+    from distributed.system import MEMORY_LIMIT
+
+    return int(MEMORY_LIMIT * MEMORY_SHARE)
 
 
 _engine: Engine | None = None
@@ -425,6 +791,8 @@ def close_shared() -> None:
 # Functions of a module, so that Dask sends them by name.
 
 _commands: dict[str, Command] = {}
+_watched: dict[str, tuple[float, int, bytes]] = {}  # run id -> until when (monotonic), which digit, and which drawing
+_snapshots: dict[str, Snapshot] = {}
 
 
 @dataclass(frozen=True)
@@ -471,10 +839,54 @@ def _warning(workers: dict[str, dict]) -> str:
     return ""
 
 
-def _set_command(run_id: str, command: Command) -> None:
+def _is_in(recorded: Progress, event: Event) -> bool:
+    """Whether a run's folder holds an event already."""
+    match event:
+        case progress.Advanced():
+            return event.step <= recorded.step
+        case EpochEnded():
+            return event.epoch <= len(recorded.history)
+        case Turned():
+            return event in recorded.turns
+    return False
+
+
+def _macs(run: runs.Run) -> int:
+    return ledger.read(run.experiment().layers).macs
+
+
+def _is_at_speed(live: Progress) -> bool:
+    return live.state is not State.PAUSED and live.seconds_left is not None and live.images_per_second > 0
+
+
+def _whole_work(run: runs.Run) -> float:
+    """Multiply-adds for all images of all epochs."""
+    experiment = run.experiment()
+    return _macs(run) * experiment.images_per_epoch * experiment.training.epochs
+
+
+def _set_command(run_id: str, command: Command, changed: tuple[str, ...] = ()) -> None:
+    """Take a command; only the fields that were `changed`, where the rest is known here: another server may have set it."""
+    known = _commands.get(run_id)
+    if known is not None and changed:
+        command = replace(known, **{name: getattr(command, name) for name in changed})
     _commands[run_id] = command
 
 
+def _look(run_id: str, digit: int, drawing: bytes = b"") -> Snapshot | None:
+    """Ask for looks inside a run that may train here; the last one."""
+    _watched[run_id] = time.monotonic() + WATCHED_SECONDS, digit, drawing
+    return _snapshots.get(run_id)
+
+
+def _read_command(run_id: str) -> Command:
+    """What a run is asked to do, by those who drive it and those who watch."""
+    until, digit, drawing = _watched.get(run_id, (0.0, 0, b""))
+    command = _commands.get(run_id, Command())
+    return replace(command, is_watched=True, digit=digit, drawing=drawing) if time.monotonic() < until else command
+
+
+@cache
 def _warm_up() -> None:
     # Keras tries to import these where they are installed, for adapters that nothing here uses: hidden while it loads,
     # they don't cost a third of its start and 130 MB. They import as usual afterwards.
@@ -488,9 +900,10 @@ def _warm_up() -> None:
             sys.modules.pop(name, None)
     # Each run compiles functions of its own, which TensorFlow takes for one function compiled too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from core import model
+    from core import explain, model
 
     model.warm_up()
+    explain.warm_up()
 
 
 class _Actor:
@@ -501,27 +914,93 @@ class _Actor:
 
         self._predictor = Predictor()
 
-    def answer(self, *arguments: Any) -> np.ndarray | _Failure:
-        return _in_worker(self._predictor.probabilities, *arguments)
+    def answer(self, question: str, *arguments: Any) -> Any:
+        return _in_worker(getattr(self._predictor, question), *arguments)
 
 
-def _evaluate(run_id: str, root: str, epoch: int) -> None:
-    from core import predictor
+def _explain(question: str, *arguments: Any) -> Any:
+    _warm_up()
+    from core import explainer
 
-    predictor.evaluate(run_id, root, epoch)
+    try:
+        return getattr(explainer, question)(*arguments)
+    except NotExplainable as error:  # an answer like others: kept, and not looked for again
+        return error
 
 
-def _train(run_id: str, root: str) -> None:
-    """Train a run to its end in this worker, sending its events and keeping its folder."""
+def _work(job: Job, ticket: str) -> Any:
+    """Work on a job in this worker, telling its share to whoever listens, until it is done or cancelled."""
+    from distributed import get_worker
+
+    _warm_up()
+    worker = get_worker()
+
+    def tell(share: float) -> None:
+        if _commands.get(ticket, FULL_SPEED).is_stopping:
+            raise EngineError("It was cancelled.")
+        worker.log_event(ticket, share)
+
+    try:
+        return job.work(tell)
+    finally:
+        _commands.pop(ticket, None)
+
+
+def _trace(run_id: str, root: str, steps: tuple[int, ...], image: np.ndarray) -> np.ndarray:
+    _warm_up()
+    return predictor.trace(run_id, root, steps, image)
+
+
+def _seconds_per_epoch(experiment: specs.Experiment) -> float:
+    _warm_up()
+    from core import data, training
+
+    return training.seconds_per_epoch(experiment, data.load())
+
+
+def _range_test(experiment: specs.Experiment) -> RangeTest:
+    _warm_up()
+    from core import data, training
+
+    return training.find_range(experiment, data.load())
+
+
+def _augmented(augmentation: specs.Augmentation, indices: tuple[int, ...], seed: int) -> np.ndarray:
+    _warm_up()
+    from core import augment, data
+
+    return augment.preview(data.load().x_train[list(indices)], augmentation, seed)
+
+
+def _unfinished(record: Progress) -> str:
+    """What is kept of an epoch in whose midst a run was stopped, in words; empty where it wasn't."""
+    if record.step % record.steps_per_epoch == 0:
+        return ""
+    whole = len(record.history)
+    return (
+        f"Stopped in epoch {record.epoch}, after {record.step:,} batches. The time machine keeps that network. "
+        "Evaluate and Draw take one after a whole epoch, and going on begins "
+        f"{f'after epoch {whole}' if whole else 'with the first batch'}."
+    )
+
+
+def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
+    """Train a run to its end in this worker, sending its events and keeping its folder. The command is for a worker that was
+    told of none."""
     from distributed import get_worker
 
     worker, topic, run = get_worker(), _topic(run_id), runs.Run(run_id, root)
     record = run.progress()
+    turns = tuple(record.turns)
 
     def send(event: Event) -> None:
         worker.log_event(topic, progress.to_wire(event))
 
     def keep(checkpoint: runs.Checkpoint) -> None:
+        if checkpoint.optimizer is None:
+            run.write_weights(checkpoint)
+            run.thin(record)
+            return
         run.write_epoch(record, checkpoint)
         send(record.history[-1])
 
@@ -535,33 +1014,44 @@ def _train(run_id: str, root: str) -> None:
                     run.write_state(event.state, event.message)
                 case progress.Started():
                     run.write_state(State.RUNNING, steps_per_epoch=event.steps_per_epoch)
+                    run.forget_unfinished(record)
+                    if tuple(record.turns) != turns:  # the batches of later ones are taken anew
+                        run.write_turns(record)
+                case Turned():
+                    run.write_turns(record)
         finally:  # a full disk must not keep the screen from hearing of it
             send(event)
 
+    _commands.setdefault(run_id, command)
     try:
         tell(StateChanged(State.RUNNING))
         _warm_up()
-        from core import data, training
+        from core import data, fine_tuning, model, training
 
         network, state = training.train(
             run.experiment(),
             data.load(),
             tell,
-            read_command=lambda: _commands.get(run_id, Command()),
+            read_command=lambda: _read_command(run_id),
             on_checkpoint=keep,
+            on_snapshot=lambda snapshot: _snapshots.update({run_id: snapshot}),
             resume_from=run.last_checkpoint(),
             history=tuple(record.history),
+            turns=turns,
+            start=fine_tuning.start_of(run),
         )
-        if run.epochs():
+        if record.best is not None:
+            model.set_variables(network, run.weights(record.step_of(record.best.epoch)))
             with tempfile.TemporaryDirectory() as folder:
                 network.save(Path(folder, "model.keras"))
                 run.write_keras_file(Path(folder, "model.keras").read_bytes())
-        tell(StateChanged(state))
+        tell(StateChanged(state, _unfinished(record) if state is State.STOPPED else ""))
     except DigitLabError as error:
         tell(StateChanged(State.FAILED, str(error)))
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it is, the run has ended, and its page and folder have to say so
         tell(StateChanged(State.FAILED, f"{type(error).__name__}: {str(error)[:500]}"))
         raise
     finally:
-        _commands.pop(run_id, None)
+        for kept in (_commands, _watched, _snapshots):
+            kept.pop(run_id, None)

@@ -8,6 +8,7 @@ DigitLabError
 │   ├── RunNotFound    no such run, or an id that can't be one
 │   ├── RunDamaged     half written, or not readable any more
 │   └── StorageFull    there is no room, or no right, to write it
+├── NotExplainable     a network or a digit that nothing can be told about
 ├── TrainingError      training ended by itself
 │   └── LossNotFinite  the loss became NaN or infinite
 └── EngineError        where the work runs
@@ -48,6 +49,10 @@ class RunDamaged(RunError):
 
 class StorageFull(RunError):
     """A run's folder can't be written: no room, or no permission."""
+
+
+class NotExplainable(DigitLabError):
+    """A network, or a layer of one, that a method can tell nothing about."""
 
 
 class TrainingError(DigitLabError):

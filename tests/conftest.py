@@ -7,12 +7,14 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("DIGITLAB_OFFLINE", "1")
+os.environ["DIGITLAB_REFERENCE"] = "off"  # most tests begin where nothing has been trained; `shipped` brings it back
 
 from pathlib import Path
 
 import pytest
 
-from core import data
+from core import data, reference
+from core.runs import Run
 from core.specs import Conv2D, Experiment, Flatten, MaxPooling2D, Training
 
 
@@ -22,6 +24,15 @@ def runs_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     root = tmp_path / "runs"
     monkeypatch.setenv("DIGITLAB_RUNS", str(root))
     return root
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch, runs_root: Path) -> Run:
+    """The shipped run, where this test's runs are kept."""
+    monkeypatch.delenv("DIGITLAB_REFERENCE")
+    run, why_not = reference.installed(str(runs_root))
+    assert run is not None, why_not
+    return run
 
 
 @pytest.fixture(scope="session")

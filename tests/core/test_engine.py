@@ -6,9 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -19,11 +23,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core import engine as engine_module
-from core import runs
+from core import fine_tuning, runs
 from core.engine import Engine, Phase
-from core.errors import EngineError, EngineNotReady, WorkerLost
-from core.progress import Command, State
-from core.specs import SGD, Conv2D, Dense, Experiment, Flatten, MaxPooling2D, Training
+from core.errors import EngineError, EngineNotReady, RunDamaged, SpecError, WorkerLost
+from core.handwriting import Handwriting
+from core.progress import (
+    Advanced,
+    Command,
+    EpochEnded,
+    Progress,
+    Snapshot,
+    Started,
+    State,
+    StateChanged,
+    Turned,
+    to_wire,
+)
+from core.range_test import RangeTest
+from core.specs import SGD, Augmentation, Conv2D, Dense, Experiment, Flatten, MaxPooling2D, Training, replaced
+from core.trials import AnswerTest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 90.0
@@ -47,9 +65,67 @@ def engine(request, tmp_path_factory):
         yield made
 
 
+@pytest.fixture(scope="module")
+def finished(engine, tmp_path_factory):
+    """A run of 36 batches, to be looked at only."""
+    return _trained(engine, str(tmp_path_factory.mktemp("finished")))
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """An engine that never gets to its workers."""
+    made = Engine("tcp://127.0.0.1:1")
+    monkeypatch.setattr(made, "start", lambda: None)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def root(tmp_path):
     return str(tmp_path / "runs")
+
+
+def test_a_fine_tuning_is_a_run_that_goes_on_where_another_was(engine, finished, dataset):
+    hand = Handwriting(dataset.x_test[:3].copy(), dataset.y_test[:3].copy())
+    training = fine_tuning.usual_training(finished.experiment())
+    run = fine_tuning.create(finished, 36, hand, replaced(training, epochs=1), 64, 0.25, "My hand")
+
+    engine.train(run)
+    _until(lambda: engine.progress(run).state.is_over)
+
+    assert engine.progress(run).state is State.FINISHED, engine.progress(run).message
+    assert run.steps() == [0, 1, 2, 3]
+    began, before = run.weights(0), finished.weights(36)
+    assert all(np.array_equal(began[name], before[name]) for name in before)
+
+
+def test_a_digit_s_readings_are_traced_through_the_kept_networks(engine, finished, dataset):
+    image = dataset.x_test[0]
+
+    _until(lambda: len(engine.trace(finished, image)) == len(finished.steps()))
+
+    trace = engine.trace(finished, image)
+    assert list(trace) == finished.steps()
+    for step in (0, 36):
+        assert np.allclose(trace[step], engine.predict(finished, step, image[None], timeout=30)[0], atol=1e-6)
+
+
+def test_a_digit_is_watched_while_a_run_trains(engine, root, dataset):
+    image = dataset.x_test[1]
+    run = runs.create(LONG, "Watched", root)
+    engine.train(run)
+
+    def is_watched() -> bool:
+        engine.watch(run.id, 7, image)
+        return bool(engine.trace(run, image).keys() - set(run.steps()))
+
+    _until(is_watched)
+    engine.command(run.id, is_stopping=True)
+    _until(lambda: engine.progress(run).state.is_over)
+
+    trace = engine.trace(run, image)
+    assert list(trace) == sorted(trace)
+    assert all(np.isclose(reading.sum(), 1, atol=1e-5) for reading in trace.values())
 
 
 def test_a_run_trains_to_its_end_and_leaves_a_whole_folder(engine, root):
@@ -57,8 +133,8 @@ def test_a_run_trains_to_its_end_and_leaves_a_whole_folder(engine, root):
 
     assert engine.progress(run).state is State.FINISHED
     assert [row.epoch for row in engine.progress(run).history] == [1, 2]
-    assert run.epochs() == [1, 2]
-    assert run.last_checkpoint().epoch == 2
+    assert run.steps() == [0, 1, 2, 4, 8, 16, 18, 36]
+    assert run.last_checkpoint().step == 36
     assert run.has_keras_file()
 
 
@@ -73,40 +149,129 @@ def test_what_the_events_said_is_what_the_folder_says(engine, root):
     assert live.step == recorded.step
 
 
-def test_probabilities_are_those_of_the_evaluation(engine, root):
+def test_probabilities_are_those_of_the_evaluation(engine, finished):
     from core import data
 
-    run = _trained(engine, root)
-    evaluation = _until(lambda: engine.evaluation(run, 2))
+    evaluation = _until(lambda: engine.evaluation(finished, 36))
     images = data.load().x_test[:3]
-    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(run, 2, images)))
+    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(finished, 36, images)))
 
     assert probabilities.shape == (3, 10)
     np.testing.assert_allclose(probabilities, evaluation.probabilities[:3], atol=1e-5)
     np.testing.assert_allclose(evaluation.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_an_evaluation_is_computed_once(engine, root):
-    run = _trained(engine, root)
-    _until(lambda: engine.evaluation(run, 2))
-    written = Path(root, run.id, "evaluation.npz").stat().st_mtime_ns
+def test_a_reading_is_the_network_s_answer_and_soon_a_judged_one(engine, finished):
+    image = np.zeros((1, 28, 28), np.uint8)
+    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(finished, 36, image)))
+    (first,) = _until(lambda: _unless_not_ready(lambda: engine.read(finished, 36, image)))
 
-    assert engine.evaluation(run, 2) is not None
-    assert Path(root, run.id, "evaluation.npz").stat().st_mtime_ns == written
+    def judged():
+        (reading,) = engine.read(finished, 36, image)
+        return reading if np.isfinite(reading.strangeness) else None
+
+    reading = _until(judged)
+
+    assert first.is_digit
+    np.testing.assert_allclose(first.probabilities, probabilities[0], atol=1e-5)
+    assert reading.is_digit is (reading.strangeness <= 0)
+    assert reading.probabilities.argmax() == probabilities[0].argmax()
+    assert finished.judgement(36) is not None
+
+
+def test_an_evaluation_is_computed_once(engine, finished):
+    _until(lambda: engine.evaluation(finished, 36))
+    file = Path(finished.root, finished.id, "evaluations/00000036.npz")
+    written = file.stat().st_mtime_ns
+
+    assert engine.evaluation(finished, 36) is not None
+    assert file.stat().st_mtime_ns == written
 
 
 def test_a_paused_run_stands_still_until_it_goes_on(engine, root):
     run = _started(engine, root, LONG)
-    engine.command(run.id, Command(is_paused=True))
+    engine.command(run.id, is_paused=True)
     _until(lambda: engine.progress(run).state is State.PAUSED)
     step = engine.progress(run).step
 
     assert run.record().state is State.PAUSED
     assert engine.progress(run).step == step
 
-    engine.command(run.id, Command())
+    engine.command(run.id, is_paused=False)
     _until(lambda: engine.progress(run).step > step)
     _stop(engine, run)
+
+
+def test_a_run_begun_paused_is_stepped_watched_and_turned(engine, root):
+    run = runs.create(LONG, "test", root)
+    engine.train(run, Command(is_paused=True))
+    _until(lambda: engine.progress(run).state is State.PAUSED)
+
+    assert engine.progress(run).step == 0
+
+    engine.command(run.id, until_step=1)
+    _until(lambda: engine.progress(run).state is State.PAUSED and engine.progress(run).step)
+    snapshot = _until(lambda: (seen := engine.watch(run.id, digit=3)) and seen.step and seen)
+
+    assert engine.progress(run).step == snapshot.step == 1
+    assert snapshot.kernels.shape == (4, 3, 3)
+    assert list(snapshot.gradient_norms) == ["01_conv2d", "04_dense", "probabilities"]
+    np.testing.assert_array_equal(snapshot.kernels, run.weights(1)["01_conv2d.0.kernel"][:, :, 0].transpose(2, 0, 1))
+
+    engine.command(run.id, is_paused=False, learning_rate=0.125)
+    _until(lambda: engine.progress(run).history)
+    _stop(engine, run)
+
+    assert engine.progress(run).turns == run.progress().turns == [Turned(1, "learning_rate", 0.125)]
+    assert run.progress().learning_rate == 0.125
+    assert engine.watch(run.id, digit=3).step >= 1
+
+
+def test_a_moment_is_what_predictions_and_checkpoints_say(engine, finished):
+    from core import data
+
+    image = data.load().x_test[0]
+    for step in (1, 36):
+        moment = _until(lambda step=step: _unless_not_ready(lambda: engine.moment(finished, step, image)))
+        probabilities = _until(lambda step=step: _unless_not_ready(lambda: engine.predict(finished, step, image[None])))
+
+        np.testing.assert_allclose(moment.probabilities, probabilities[0], atol=1e-6)
+        kernel = finished.weights(step)["01_conv2d.0.kernel"]
+        np.testing.assert_array_equal(moment.kernels, kernel[:, :, 0].transpose(2, 0, 1))
+        assert list(moment.maps) == ["01_conv2d", "02_maxpooling2d"]
+        assert moment.confusion.sum() == 64
+
+    assert tuple(moment.confusion.ravel()) == finished.progress().history[-1].confusion
+
+
+def test_a_moment_that_was_not_kept_is_refused(engine, finished):
+    with pytest.raises(RunDamaged, match=r"has no checkpoints/00000003\.npz"):
+        _until(lambda: _unless_not_ready(lambda: engine.moment(finished, 3, _blank()[0])))
+
+
+def test_a_damaged_evaluation_is_computed_again(engine, finished):
+    whole = _until(lambda: engine.evaluation(finished, 18))
+    Path(finished.root, finished.id, "evaluations/00000018.npz").write_bytes(b"damaged")
+    again = _until(lambda: engine.evaluation(finished, 18))
+
+    np.testing.assert_array_equal(again.probabilities, whole.probabilities)
+
+
+def test_questions_are_answered_by_a_worker(engine):
+    from core import augment, data
+
+    augmentation = Augmentation(rotation=20.0)
+    found = _until(lambda: engine.range_test(SMALL))
+    seconds = _until(lambda: _unless_not_ready(lambda: engine.seconds_per_epoch(SMALL)))
+    moved = _until(lambda: engine.augmented(augmentation, (5, 2), 7))
+
+    assert type(found) is RangeTest
+    assert 5 <= len(found.losses) == len(found.learning_rates) <= 100
+    assert 0 < seconds < 60
+    np.testing.assert_array_equal(moved, augment.preview(data.load().x_train[[5, 2]], augmentation, 7))
+    assert engine.range_test(SMALL) is found
+    with pytest.raises(SpecError, match=r"^The output layer: "):
+        _until(lambda: engine.range_test(Experiment(layers=())))
 
 
 def test_a_stopped_run_keeps_its_last_epoch_and_can_go_on(engine, root):
@@ -114,7 +279,7 @@ def test_a_stopped_run_keeps_its_last_epoch_and_can_go_on(engine, root):
     run = _started(engine, root, short)
     _until(lambda: engine.progress(run).history)
     _stop(engine, run)
-    kept = run.epochs()[-1]
+    kept = len(run.progress().history)
 
     assert engine.progress(run).state is State.STOPPED
     assert 1 <= kept < 30
@@ -122,7 +287,7 @@ def test_a_stopped_run_keeps_its_last_epoch_and_can_go_on(engine, root):
     engine.train(run)
     _until(lambda: engine.progress(run).state is State.FINISHED)
 
-    assert run.epochs() == list(range(1, 31))
+    assert len(run.progress().history) == 30
 
 
 def test_the_second_run_waits_for_a_free_worker_and_can_leave_the_queue(engine, root):
@@ -134,7 +299,7 @@ def test_the_second_run_waits_for_a_free_worker_and_can_leave_the_queue(engine, 
     assert engine.progress(waiting).state is State.QUEUED
     assert waiting.id in engine.status().queued
 
-    engine.command(waiting.id, Command(is_stopping=True))
+    engine.command(waiting.id, is_stopping=True)
 
     assert engine.progress(waiting).state is State.STOPPED
     for run in busy:
@@ -150,7 +315,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_so(engine, root):
 
     assert engine.progress(run).state is State.FAILED
     assert "Try a lower learning rate" in engine.progress(run).message
-    assert _trained(engine, root).epochs() == [1, 2]
+    assert len(_trained(engine, root).progress().history) == 2
 
 
 def test_a_killed_worker_interrupts_its_run_which_goes_on_from_its_last_epoch(engine, root):
@@ -158,7 +323,7 @@ def test_a_killed_worker_interrupts_its_run_which_goes_on_from_its_last_epoch(en
     _until(lambda: engine.progress(run).history)
     _kill_worker_of(engine, run)
     _until(lambda: engine.progress(run).state is State.INTERRUPTED, patience=5)
-    kept = run.last_checkpoint().epoch
+    kept = len(run.progress().history)
 
     assert run.record().state is State.INTERRUPTED
 
@@ -169,12 +334,27 @@ def test_a_killed_worker_interrupts_its_run_which_goes_on_from_its_last_epoch(en
     _stop(engine, run)
 
 
+def test_a_run_that_only_waited_behind_a_killed_worker_keeps_its_place_and_its_command(engine, root):
+    if engine._cluster is None:
+        pytest.skip("which of several workers it waits behind is the scheduler's choice")
+    busy = _started(engine, root, LONG)
+    waiting = runs.create(SMALL, "waits", root)
+    engine.train(waiting, Command(is_paused=True))
+    _kill_worker_of(engine, busy)
+    _until(lambda: engine.progress(busy).state is State.INTERRUPTED)
+    _until(lambda: engine.progress(waiting).state is State.PAUSED)
+
+    assert engine.progress(waiting).step == 0
+
+    _stop(engine, waiting)
+
+
 def test_predictions_come_back_after_the_worker_died(engine, root):
     run = _trained(engine, root)
-    _until(lambda: _unless_not_ready(lambda: engine.predict(run, 2, _blank())) is not None)
+    _until(lambda: _unless_not_ready(lambda: engine.predict(run, 36, _blank())) is not None)
     for process in engine._client.run(os.getpid).values():
         os.kill(process, signal.SIGKILL)
-    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(run, 2, _blank())))
+    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(run, 36, _blank())))
 
     assert probabilities.shape == (1, 10)
 
@@ -184,6 +364,436 @@ def test_a_run_that_only_its_folder_calls_unfinished_is_interrupted(engine, root
     run.write_state(State.RUNNING)
 
     assert engine.progress(run).state is State.INTERRUPTED
+
+
+class TestQueue:
+    """Without workers: three runs of one network, told of by hand."""
+
+    @pytest.fixture
+    def waiting(self, offline, root):
+        made = [runs.create(SMALL, name, root) for name in "abc"]
+        for run in made:
+            offline.train(run)
+        return made
+
+    @staticmethod
+    def told(engine, run, seconds_left, images_per_second=1000.0):
+        engine._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+        engine._heard(run.id, to_wire(Advanced(1, (2.3,), (0.1,), 0.001, images_per_second, seconds_left)))
+
+    def test_nothing_is_known_before_anything_trains(self, offline, waiting):
+        assert [offline.place_in_queue(run.id) for run in waiting] == [(1, None), (2, None), (3, None)]
+
+    def test_nothing_is_known_before_the_first_run_knows_its_speed(self, offline, waiting):
+        self.told(offline, waiting[0], seconds_left=0.0, images_per_second=0.0)
+
+        assert offline.place_in_queue(waiting[1].id) == (1, None)
+
+    def test_waits_for_what_trains_and_what_is_ahead(self, offline, waiting):
+        self.told(offline, waiting[0], seconds_left=30.0)
+
+        images = 2 * 640 * 0.9  # epochs, images used, less those held out
+        assert offline.place_in_queue(waiting[0].id) == (0, None)
+        assert offline.place_in_queue(waiting[1].id) == (1, 30.0)
+        assert offline.place_in_queue(waiting[2].id) == (2, pytest.approx(30.0 + images / 1000))
+
+    def test_nothing_is_known_while_the_run_ahead_is_paused_or_slow(self, offline, waiting, monkeypatch):
+        monkeypatch.setattr(offline, "_tell_workers", lambda *told: None)
+        self.told(offline, waiting[0], seconds_left=30.0)
+
+        offline.command(waiting[0].id, batches_per_second=3.0)
+        assert offline.place_in_queue(waiting[1].id) == (1, None)
+        offline.command(waiting[0].id, batches_per_second=None)
+        assert offline.place_in_queue(waiting[1].id) == (1, 30.0)
+        offline._heard(waiting[0].id, to_wire(StateChanged(State.PAUSED)))
+        assert offline.place_in_queue(waiting[1].id) == (1, None)
+
+    def test_a_network_of_twice_the_work_takes_twice_as_long(self, offline, root):
+        small, twice, last = (
+            runs.create(
+                replaced(SMALL, layers=(Conv2D(filters=filters, activation="relu"), *SMALL.layers[1:2], Flatten())),
+                "",
+                root,
+            )
+            for filters in (4, 8, 4)
+        )
+        for run in (small, twice, last):
+            offline.train(run)
+        self.told(offline, small, seconds_left=30.0)
+
+        assert offline.place_in_queue(last.id) == (2, pytest.approx(30.0 + 2 * 2 * 640 * 0.9 / 1000))
+
+    def test_two_workers_share_what_is_ahead(self, offline, waiting, root):
+        last = runs.create(SMALL, "d", root)
+        offline.train(last)
+        self.told(offline, waiting[0], seconds_left=30.0)
+        self.told(offline, waiting[1], seconds_left=20.0)
+
+        assert offline.place_in_queue(last.id) == (2, pytest.approx(20.0 + 2 * 640 * 0.9 / 1000 / 2))
+
+    def test_a_damaged_run_ahead_leaves_the_time_open(self, offline, waiting):
+        self.told(offline, waiting[0], seconds_left=30.0)
+        Path(waiting[1].root, waiting[1].id, "spec.json").unlink()
+
+        assert offline.place_in_queue(waiting[2].id) == (2, None)
+
+    def test_a_run_that_is_resumed_waits_behind_those_that_waited(self, offline, waiting):
+        first, second, third = waiting
+        offline.command(first.id, is_stopping=True)
+        offline.train(first)
+
+        assert offline.status().queued == (second.id, third.id, first.id)
+        assert offline.place_in_queue(first.id) == (3, None)
+
+
+class TestCommands:
+    """Without workers."""
+
+    @pytest.fixture
+    def sent(self, offline, monkeypatch):
+        """What the workers are told, in order."""
+        sent = []
+        monkeypatch.setattr(offline, "_tell_workers", lambda *told: sent.append(told[1:]))
+        return sent
+
+    def test_of_a_run_that_another_server_paused_leave_it_paused(self, offline, root, sent):
+        run = runs.create(SMALL, "test", root)
+        offline._progress[run.id] = Progress.of([Turned(0, "dropout", 0.0), StateChanged(State.PAUSED)])
+
+        offline.command(run.id, until_step=1)
+        offline.command(run.id, learning_rate=0.5)
+
+        paused = Command(is_paused=True, dropout=0.0, until_step=1)
+        assert sent == [(paused, ("until_step",)), (replace(paused, learning_rate=0.5), ("learning_rate",))]
+
+    def test_change_in_the_worker_what_was_changed_alone(self, monkeypatch):
+        """As where another server has paused it since."""
+        monkeypatch.setattr(engine_module, "_commands", {})
+        engine_module._set_command("run", Command())
+        engine_module._set_command("run", Command(is_paused=True), ("is_paused",))
+        engine_module._set_command("run", Command(learning_rate=0.5), ("learning_rate",))
+
+        assert engine_module._commands == {"run": Command(is_paused=True, learning_rate=0.5)}
+
+    def test_turn_the_knobs_of_a_resumed_run_to_where_they_were(self, offline, root):
+        run = runs.create(SMALL, "test", root)
+        turns = [Turned(1, "learning_rate", 0.5), Turned(5, "dropout", 0.0), Turned(9, "learning_rate", 0.25)]
+        run.write_turns(Progress(turns=turns))
+
+        offline.train(run, Command(is_paused=True))
+
+        assert offline.commanded(run.id) == Command(is_paused=True, learning_rate=0.25, dropout=0.0)
+
+
+class TestWatching:
+    SNAPSHOT = Snapshot(5, {}, {}, np.zeros((0, 0, 0)), np.zeros((28, 28)), {})
+
+    def test_does_not_wait_and_asks_once_at_a_time(self, offline, root):
+        gate, asked = threading.Event(), []
+
+        def answer(function, *arguments, on_error):
+            asked.append((function, *arguments))
+            gate.wait(PATIENCE)
+            return {"tls://elsewhere": None, "tls://here": self.SNAPSHOT}
+
+        run = runs.create(SMALL, "test", root)
+        offline.train(run)
+        assert offline.watch(run.id, digit=3) is None  # it is queued: nobody is asked
+
+        offline._client = SimpleNamespace(run=answer, close=lambda timeout: None)
+        offline._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+        assert [offline.watch(run.id, digit=3) for _ in range(5)] == [None] * 5
+        _until(lambda: asked)
+        assert asked == [(engine_module._look, run.id, 3, b"")]
+
+        gate.set()
+        offline._watchers.shutdown(wait=True)  # once all that was asked for is answered
+        assert len(asked) == 1
+        assert offline.progress(run).snapshot is self.SNAPSHOT
+
+    def test_shows_the_last_look_once_it_is_over_and_asks_no_more(self, offline, root):
+        run = runs.create(SMALL, "test", root)
+        offline.train(run)
+        offline._client = SimpleNamespace(close=lambda timeout: None)
+        offline._progress[run.id].snapshot = self.SNAPSHOT
+        offline._heard(run.id, to_wire(StateChanged(State.FINISHED)))
+
+        assert offline.watch(run.id, digit=3) is self.SNAPSHOT
+        assert offline.watch("a" * 16, digit=3) is None
+
+    def test_ends_soon_after_the_last_one_asked(self, monkeypatch):
+        now = [100.0]
+        monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        for kept in ("_commands", "_watched", "_snapshots"):
+            monkeypatch.setattr(engine_module, kept, {})
+        commanded = Command(is_paused=True, until_step=5, learning_rate=0.5)
+        engine_module._set_command("run", commanded)
+        engine_module._snapshots["run"] = self.SNAPSHOT
+
+        assert engine_module._read_command("run") == commanded
+        assert engine_module._look("run", 3) is self.SNAPSHOT
+        assert engine_module._read_command("run") == replace(commanded, is_watched=True, digit=3)
+        now[0] += engine_module.WATCHED_SECONDS - 1
+        engine_module._look("run", 4)
+        now[0] += engine_module.WATCHED_SECONDS - 1
+        assert engine_module._read_command("run") == replace(commanded, is_watched=True, digit=4)
+        now[0] += 1
+        assert engine_module._read_command("run") == commanded
+        assert engine_module._read_command("another") == Command()
+
+
+class TestAnswers:
+    """Questions to workers that the test itself plays."""
+
+    @pytest.fixture
+    def submitted(self, offline):
+        """The futures of what was asked, in order; the engine is ready."""
+        futures = []
+
+        def submit(*task, **options):
+            future = SimpleNamespace(status="pending", done=lambda: future.status != "pending", result=None)
+            futures.append(future)
+            return future
+
+        offline._client = SimpleNamespace(submit=submit, close=lambda timeout: None)
+        offline._phase = Phase.READY
+        return futures
+
+    @staticmethod
+    def end(future, status, answer=None):
+        future.status, future.result = status, lambda: answer
+
+    def test_are_computed_once_for_equal_questions(self, offline, submitted):
+        ask = lambda: offline.seconds_per_epoch(Experiment.model_validate(SMALL.model_dump()))  # noqa: E731
+
+        assert [ask(), ask(), ask()] == [None] * 3
+        self.end(submitted[0], "finished", 2.5)
+        assert [ask(), ask()] == [2.5, 2.5]
+        assert offline.seconds_per_epoch(LONG) is None
+        assert len(submitted) == 2
+
+    def test_are_begun_anew_after_they_failed(self, offline, submitted):
+        assert offline.range_test(SMALL) is None
+        self.end(submitted[0], "finished", engine_module._Failure(SpecError("It can't be built.")))
+        with pytest.raises(SpecError, match=r"It can't be built\."):
+            offline.range_test(SMALL)
+        assert offline.range_test(SMALL) is None
+        self.end(submitted[1], "error")
+        with pytest.raises(WorkerLost):
+            offline.range_test(SMALL)
+        assert offline.range_test(SMALL) is None
+        self.end(submitted[2], "finished", "a range")
+        assert offline.range_test(SMALL) == "a range"
+
+    def test_only_the_last_ones_are_kept(self, offline, submitted, monkeypatch):
+        monkeypatch.setattr(engine_module, "MOST_ANSWERS", 2)
+        for seed in range(3):
+            offline.augmented(Augmentation(), (0,), seed)
+            self.end(submitted[seed], "finished", f"images {seed}")
+            offline.augmented(Augmentation(), (0,), seed)
+
+        assert [offline.augmented(Augmentation(), (0,), seed) for seed in (1, 2, 0)] == ["images 1", "images 2", None]
+
+    def test_one_that_is_forgotten_while_it_is_asked_for_is_found_again(self, offline, submitted):
+        class Forgetful(dict):
+            def __contains__(self, key):
+                is_known = super().__contains__(key)
+                self.pop(key, None)
+                return is_known
+
+        job = AnswerTest("a" * 16, "", 0)
+        offline._answers = Forgetful({("AnswerTest", job): "answers", ("trace",): "lines"})
+
+        assert offline.work_on(job) == "answers"
+        assert offline._answer(("trace",), None) == "lines"
+
+    def test_nothing_is_timed_while_something_trains(self, offline, submitted, root):
+        run = runs.create(SMALL, "test", root)
+        offline._progress[run.id] = run.progress()
+        offline._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+
+        with pytest.raises(EngineNotReady, match="as soon as nothing trains"):
+            offline.seconds_per_epoch(SMALL)
+        assert submitted == []
+
+
+class TestTrainingInAWorker:
+    """`_train` called here, on few images, in place of a worker."""
+
+    @pytest.fixture
+    def sent(self, monkeypatch, dataset):
+        """The events sent, in order."""
+        from core import data, training
+
+        events = []
+        worker = SimpleNamespace(
+            log_event=lambda topic, message: events.append(engine_module.progress.from_wire(message))
+        )
+        monkeypatch.setattr("distributed.get_worker", lambda: worker)
+        monkeypatch.setattr(engine_module, "_warm_up", lambda: None)
+        monkeypatch.setattr(data, "load", lambda: dataset)
+        monkeypatch.setattr(training, "FIRST_CHUNK_STEPS", 1)
+        monkeypatch.setattr(training, "MAX_CHUNK_STEPS", 1)
+        return events
+
+    @staticmethod
+    def losses(sent):
+        return [loss for event in sent if isinstance(event, Advanced) for loss in event.loss]
+
+    def commanded(self, monkeypatch, sent, commands):
+        """Have the last command obeyed whose batch has been reached."""
+
+        def read_command(run_id):
+            step = next(event.step for event in reversed(sent) if isinstance(event, Started | Advanced))
+            return commands[max(first for first in commands if first <= step)]
+
+        monkeypatch.setattr(engine_module, "_read_command", read_command)
+
+    def test_leaves_the_network_of_its_best_epoch_for_keras(self, monkeypatch, sent, tiny, root, tmp_path):
+        import keras
+
+        from core import training
+
+        val_accuracies, train = {1: 0.5, 2: 0.75, 3: 0.25}, training.train
+
+        def judged(experiment, dataset, on_event, **options):
+            def tell(event):
+                is_end = isinstance(event, EpochEnded)
+                on_event(replace(event, val_accuracy=val_accuracies[event.epoch]) if is_end else event)
+
+            return train(experiment, dataset, tell, **options)
+
+        monkeypatch.setattr(training, "train", judged)
+        run = runs.create(replaced(tiny, training=replaced(tiny.training, epochs=3)), "test", root)
+
+        engine_module._train(run.id, root)
+
+        (tmp_path / "model.keras").write_bytes(run.keras_file())
+        kernel = keras.saving.load_model(tmp_path / "model.keras").get_layer("01_conv2d").get_weights()[0]
+        assert run.steps()[-3:] == [13, 26, 39]
+        np.testing.assert_array_equal(kernel, run.weights(26)["01_conv2d.0.kernel"])
+        assert not np.array_equal(kernel, run.weights(39)["01_conv2d.0.kernel"])
+
+    def test_goes_on_with_the_knobs_turned_before_its_last_epochs_end_and_forgets_later_ones(
+        self, monkeypatch, sent, tiny, root
+    ):
+        turned, again = (runs.create(tiny, name, root) for name in ("turned and stopped", "turned"))
+        commands = {0: Command(), 5: Command(learning_rate=0.05)}
+        self.commanded(monkeypatch, sent, {**commands, 16: Command(learning_rate=0.001), 18: Command(is_stopping=True)})
+
+        engine_module._train(turned.id, root)
+
+        assert turned.progress().turns == [Turned(5, "learning_rate", 0.05), Turned(16, "learning_rate", 0.001)]
+
+        sent.clear()
+        self.commanded(monkeypatch, sent, {0: Command()})
+        engine_module._train(turned.id, root)
+        resumed = self.losses(sent)
+        sent.clear()
+        self.commanded(monkeypatch, sent, commands)
+        engine_module._train(again.id, root)
+
+        assert turned.progress().turns == [Turned(5, "learning_rate", 0.05)]
+        assert resumed == self.losses(sent)[13:]
+        assert turned.progress().loss == again.progress().loss
+
+    def test_stopped_in_its_first_epoch_keeps_its_network_until_that_is_trained_anew(
+        self, monkeypatch, sent, tiny, root
+    ):
+        stopped, never = (runs.create(tiny, name, root) for name in ("stopped", "never stopped"))
+        self.commanded(monkeypatch, sent, {0: Command(), 5: Command(is_stopping=True)})
+
+        engine_module._train(stopped.id, root)
+
+        assert stopped.steps() == [0, 1, 2, 4, 5]
+        assert stopped.last_checkpoint() is None
+        assert stopped.record().state is State.STOPPED
+        assert stopped.record().message.startswith("Stopped in epoch 1, after 5 batches. The time machine keeps")
+        assert stopped.record().message.endswith("going on begins with the first batch.")
+
+        sent.clear()
+        self.commanded(monkeypatch, sent, {0: Command(), 18: Command(is_stopping=True)})
+        engine_module._train(stopped.id, root)
+
+        assert stopped.steps() == [0, 1, 2, 4, 8, 13, 18]
+        assert stopped.last_checkpoint().step == 13
+        assert stopped.record().message.endswith("going on begins after epoch 1.")
+
+        for run in (stopped, never):
+            sent.clear()
+            self.commanded(monkeypatch, sent, {0: Command()})
+            engine_module._train(run.id, root)
+
+        assert stopped.steps() == never.steps() == [0, 1, 2, 4, 8, 13, 26]
+        assert stopped.record().message == ""
+        assert stopped.progress().loss == never.progress().loss
+
+    def test_turns_a_knob_again_that_was_turned_in_an_unfinished_epoch(self, monkeypatch, sent, tiny, root, offline):
+        run = runs.create(tiny, "turned and stopped", root)
+        commands = {0: Command(), 16: Command(learning_rate=0.001), 18: Command(is_stopping=True)}
+        self.commanded(monkeypatch, sent, commands)
+        engine_module._train(run.id, root)
+        sent.clear()
+
+        offline.train(run)
+        self.commanded(monkeypatch, sent, {0: offline.commanded(run.id)})
+        engine_module._train(run.id, root)
+
+        assert run.progress().turns == [Turned(13, "learning_rate", 0.001)]
+        assert {event.learning_rate for event in sent if isinstance(event, Advanced)} == {float(np.float32(0.001))}
+
+    def test_leaves_no_more_checkpoints_of_its_first_epoch_than_there_is_room_for(self, monkeypatch, sent, tiny, root):
+        monkeypatch.setattr(runs, "MAX_CHECKPOINT_BYTES", 0)
+        run = runs.create(tiny, "test", root)
+        self.commanded(monkeypatch, sent, {0: Command(), 9: Command(is_stopping=True)})
+
+        engine_module._train(run.id, root)
+
+        assert run.steps() == [0, 9]
+
+    def test_leaves_nothing_in_the_worker(self, sent, tiny, root):
+        run = runs.create(tiny, "test", root)
+        engine_module._set_command(run.id, Command())
+        engine_module._look(run.id, 3)
+
+        engine_module._train(run.id, root)
+
+        for kept in (engine_module._commands, engine_module._watched, engine_module._snapshots):
+            assert run.id not in kept
+
+
+def test_an_engines_folder_is_gone_after_it_is_closed():
+    made = Engine()
+    made.start()
+    _until(lambda: made._client is not None)
+    folder = Path(made._folder)
+
+    assert folder.is_dir()
+
+    made.close()
+
+    assert not folder.exists()
+
+
+def test_an_engine_closed_while_it_starts_leaves_nothing(monkeypatch, tmp_path):
+    made, gate, closed = Engine(), threading.Event(), []
+    client = SimpleNamespace(close=lambda timeout: closed.append("client"))
+    cluster = SimpleNamespace(close=lambda timeout: closed.append("cluster"))
+
+    def connect():
+        gate.wait(PATIENCE)
+        made._folder = str(tmp_path / "worker")
+        Path(made._folder).mkdir()
+        return client, cluster
+
+    monkeypatch.setattr(made, "_connect", connect)
+    made.start()
+    made.close()
+    gate.set()
+    _until(lambda: len(closed) == 2 and not Path(made._folder).exists())
+
+    assert closed == ["client", "cluster"]
+    assert made.status().phase is Phase.OFF
 
 
 def test_no_exception_of_another_library_leaves_the_worker():
@@ -206,11 +816,28 @@ def test_an_engine_that_cannot_reach_its_scheduler_says_so(monkeypatch, root):
     alone.close()
 
 
-def test_predicting_before_the_engine_is_ready_is_refused_with_a_reason(root):
-    sleeping = Engine("tcp://127.0.0.1:1")
+def test_a_scheduler_that_says_nothing_is_asked_again(offline, monkeypatch):
+    said = [{}, {}, {"workers": {"tls://a": {"metrics": {"memory": 5}}}}]
+    offline._client = SimpleNamespace(
+        status="running",
+        scheduler_info=lambda n_workers: said.pop(0) if len(said) > 1 else said[0],
+        submit=lambda *task, **options: Future(),
+        close=lambda timeout: None,
+    )
+    monkeypatch.setattr(engine_module, "WATCH_SECONDS", 0.01)
+    watching = threading.Thread(target=offline._watch)
+    watching.start()
+    _until(lambda: offline.status().workers == 1)
+    offline.close()
+    watching.join(PATIENCE)
 
+    assert offline.status().memory == 5
+    assert not watching.is_alive()
+
+
+def test_predicting_before_the_engine_is_ready_is_refused_with_a_reason(offline, root):
     with pytest.raises(EngineNotReady, match="TensorFlow"):
-        sleeping.predict(runs.Run("a" * 16, root), 1, _blank())
+        offline.predict(runs.Run("a" * 16, root), 1, _blank())
 
 
 def test_another_server_on_the_same_scheduler_finds_the_run_going_on(engine, root):
@@ -229,16 +856,48 @@ def test_another_server_on_the_same_scheduler_finds_the_run_going_on(engine, roo
     _stop(engine, run)
 
 
+def test_a_server_that_is_closed_leaves_its_run_to_go_on(engine, root):
+    if engine._cluster is not None:
+        pytest.skip("an embedded worker ends with its server")
+    other = Engine(engine._scheduler)
+    other.start()
+    _until(lambda: other.status().phase is Phase.READY)
+    run = _started(other, root, LONG)
+    other.close()
+    epochs = len(_until(lambda: engine.progress(run).history))
+    _until(lambda: len(engine.progress(run).history) > epochs)
+
+    assert engine.progress(run).state is run.record().state is State.RUNNING
+
+    _stop(engine, run)
+
+
 def test_an_idle_worker_that_has_grown_is_restarted(engine, monkeypatch):
     if engine._cluster is None:
         pytest.skip("a cluster's workers are not ours to restart")
     before = set(engine._client.run(os.getpid).values())
     monkeypatch.setattr(engine_module, "RECYCLE_ABOVE_BYTES", 0)
+    monkeypatch.setattr(engine_module, "QUIET_SECONDS", 0)
     _until(lambda: engine.status().phase is Phase.WARMING)
     monkeypatch.undo()
     _until(lambda: engine.status().phase is Phase.READY)
 
     assert before.isdisjoint(engine._client.run(os.getpid).values())
+
+
+def test_a_grown_worker_is_restarted_once_nobody_asks_or_before_it_is_killed(offline, monkeypatch):
+    monkeypatch.setattr(engine_module, "_memory_limit", lambda: 4 * engine_module.RECYCLE_ABOVE_BYTES)
+    grown, crowded = engine_module.RECYCLE_ABOVE_BYTES + 1, int(3.5 * engine_module.RECYCLE_ABOVE_BYTES)
+    with pytest.raises(EngineNotReady):
+        offline._require_ready()
+
+    assert not offline._is_time_to_restart(grown)
+    assert offline._is_time_to_restart(crowded)
+
+    monkeypatch.setattr(engine_module, "QUIET_SECONDS", 0)
+
+    assert offline._is_time_to_restart(grown)
+    assert not offline._is_time_to_restart(engine_module.RECYCLE_ABOVE_BYTES)
 
 
 def test_this_process_never_loads_tensorflow():
@@ -296,7 +955,7 @@ def _trained(engine, root):
 
 
 def _stop(engine, run):
-    engine.command(run.id, Command(is_stopping=True))
+    engine.command(run.id, is_stopping=True)
     _until(lambda: engine.progress(run).state is State.STOPPED)
     _until(lambda: run.id not in engine._futures)
 

@@ -6,6 +6,7 @@ import re
 import zipfile
 from array import array
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -16,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from core import runs
 from core.errors import RunDamaged, RunNotFound, StorageFull
-from core.progress import EpochEnded, Progress, State
+from core.progress import EpochEnded, Progress, State, Turned
 from core.runs import Checkpoint, Evaluation, Record, Run
 
 ROWS = [
@@ -49,15 +50,23 @@ def checkpoint(epoch: int) -> Checkpoint:
         "01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32),
         "04_dropout.0.seed_generator_state": np.array([epoch, 2**32 - 1], np.uint32),
     }
-    return Checkpoint(epoch, weights, [np.array(13 * epoch, np.int64), np.float32([0.01]), np.ones((3, 3, 1, 4), "f4")])
+    return Checkpoint(
+        2 * epoch, weights, [np.array(13 * epoch, np.int64), np.float32([0.01]), np.ones((3, 3, 1, 4), "f4")]
+    )
 
 
 def write_all(run: Run) -> None:
-    progress = Progress(history=ROWS[:1], loss=array("f", [2.5, 1.5]), accuracy=array("f", [0.25, 0.5]))
+    run.write_weights(replace(checkpoint(0), optimizer=None))
+    progress = Progress(
+        steps_per_epoch=2, history=ROWS[:1], loss=array("f", [2.5, 1.5]), accuracy=array("f", [0.25, 0.5])
+    )
     run.write_epoch(progress, checkpoint(1))
-    progress = Progress(history=ROWS, loss=array("f", [2.5, 1.5, 1, 1]), accuracy=array("f", [0.25, 0.5, 0.75, 0.75]))
+    progress = replace(progress, history=ROWS)
+    progress.loss, progress.accuracy = array("f", [2.5, 1.5, 1, 1]), array("f", [0.25, 0.5, 0.75, 0.75])
+    progress.turns = [Turned(1, "learning_rate", 0.5)]
     run.write_epoch(progress, checkpoint(2))
-    run.write_evaluation(Evaluation(2, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
+    run.write_turns(progress)
+    run.write_evaluation(Evaluation(4, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
     run.write_keras_file(b"PK a network")
 
 
@@ -66,7 +75,7 @@ def read_all(run: Run) -> None:
     run.experiment()
     run.progress()
     run.last_checkpoint()
-    run.evaluation(2)
+    run.evaluation(4)
     run.keras_file()
 
 
@@ -91,7 +100,7 @@ class TestCreate:
         assert run.experiment() == tiny
         assert record == Record("Ünïcødé ✏️", State.QUEUED, "", record.began, None, 0)
         assert run.progress() == Progress(State.QUEUED, epochs=2, batch_size=32)
-        assert run.epochs() == []
+        assert run.steps() == []
         assert run.last_checkpoint() is None
         assert run.evaluation(1) is None
         assert not run.has_keras_file()
@@ -182,11 +191,27 @@ class TestRoundTrips:
 
         last = run.last_checkpoint()
 
-        assert run.epochs() == [1, 2]
-        assert_same_arrays(run.weights(1), checkpoint(1).weights)
-        assert last.epoch == 2
+        assert run.steps() == [0, 2, 4]
+        assert_same_arrays(run.weights(2), checkpoint(1).weights)
+        assert last.step == 4
         assert_same_arrays(last.weights, checkpoint(2).weights)
         assert_same_arrays(last.optimizer, checkpoint(2).optimizer)
+
+    def test_turned_knobs(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        turns = [Turned(0, "dropout", 0.25), Turned(3, "learning_rate", 1e-6), Turned(3, "dropout", 0.0)]
+
+        run.write_turns(Progress(turns=turns))
+
+        assert run.progress().turns == turns
+
+    def test_what_an_epoch_says_of_the_images_held_out(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        row = replace(ROWS[0], confusion=tuple(range(100)), wrongest=((59_999, 7, 0.125), (3, 0, 1.0)))
+
+        run.write_epoch(Progress(steps_per_epoch=2, history=[row]), checkpoint(1))
+
+        assert run.progress().history == [row]
 
     def test_progress(self, tiny, root):
         run = runs.create(tiny, "A run", root)
@@ -203,6 +228,7 @@ class TestRoundTrips:
             learning_rate=0.005,
             images_per_second=2 * 32 / 2.25,  # batches of the last epoch, over its seconds
             history=ROWS,
+            turns=[Turned(1, "learning_rate", 0.5)],
             loss=array("f", [2.5, 1.5, 1, 1]),
             accuracy=array("f", [0.25, 0.5, 0.75, 0.75]),
         )
@@ -230,16 +256,16 @@ class TestRoundTrips:
         assert stopped == Record("A run", State.STOPPED, "asked to", before.began, stopped.ended, 13)
         assert stopped.ended >= stopped.began
 
-    def test_an_evaluation_is_of_one_epoch(self, tiny, root):
+    def test_an_evaluation_is_of_one_step(self, tiny, root):
         run = runs.create(tiny, "A run", root)
         write_all(run)
 
-        evaluation = run.evaluation(2)
+        evaluation = run.evaluation(4)
 
-        assert evaluation.epoch == 2
+        assert evaluation.step == 4
         np.testing.assert_array_equal(evaluation.probabilities, np.full((3, 10), 0.1, np.float32), strict=True)
         np.testing.assert_array_equal(evaluation.y_true, np.uint8([7, 2, 1]), strict=True)
-        assert run.evaluation(1) is None
+        assert run.evaluation(2) is None
 
     def test_a_keras_file(self, tiny, root):
         run = runs.create(tiny, "A run", root)
@@ -262,15 +288,17 @@ class TestRoundTrips:
         files = sorted(str(path.relative_to(folder(run))) for path in folder(run).rglob("*") if path.is_file())
 
         assert files == [
-            "checkpoints/0001.npz",
-            "checkpoints/0002.npz",
+            "checkpoints/00000000.npz",
+            "checkpoints/00000002.npz",
+            "checkpoints/00000004.npz",
             "curve.npz",
-            "evaluation.npz",
+            "evaluations/00000004.npz",
             "history.json",
             "model.keras",
             "optimizer.npz",
             "spec.json",
             "state.json",
+            "turns.json",
         ]
 
 
@@ -279,9 +307,10 @@ FILES = [
     "state.json",
     "history.json",
     "curve.npz",
-    "checkpoints/0002.npz",
+    "turns.json",
+    "checkpoints/00000004.npz",
     "optimizer.npz",
-    "evaluation.npz",
+    "evaluations/00000004.npz",
 ]
 
 
@@ -291,9 +320,108 @@ def npz(**arrays: object) -> bytes:
     return file.getvalue()
 
 
+class TestThinning:
+    """There is room for four checkpoints."""
+
+    @pytest.fixture
+    def thinned(self, tiny, root, monkeypatch) -> Run:
+        run = runs.create(tiny, "A run", root)
+        run.write_weights(replace(checkpoint(0), optimizer=None))
+        size = run._fs.size(run._path("checkpoints/00000000.npz"))
+        monkeypatch.setattr(runs, "MAX_CHECKPOINT_BYTES", 4 * size)
+        return run
+
+    @staticmethod
+    def write(run: Run, *val_accuracies: float | None) -> list[list[int]]:
+        """An epoch of two batches for each validation accuracy; which checkpoints there are after each."""
+        rows, kept = [], []
+        for epoch, val_accuracy in enumerate(val_accuracies, start=1):
+            rows.append(EpochEnded(epoch, 1.0, 0.5, 1.0, val_accuracy, 0.01, 1.0))
+            run.write_epoch(Progress(steps_per_epoch=2, history=rows), checkpoint(epoch))
+            kept.append(run.steps())
+        return kept
+
+    def test_removes_the_oldest_but_the_first_the_best_and_the_last(self, thinned):
+        kept = self.write(thinned, 0.5, 0.75, 0.25, 0.25, 0.25, 0.25)
+
+        assert kept == [[0, 2], [0, 2, 4], [0, 2, 4, 6], [0, 4, 6, 8], [0, 4, 8, 10], [0, 4, 10, 12]]
+
+    def test_lets_the_best_go_once_another_is_better(self, thinned):
+        kept = self.write(thinned, 0.75, 0.5, 0.5, 0.5, 0.875, 0.5, 0.5)
+
+        assert kept[3:] == [[0, 2, 6, 8], [0, 6, 8, 10], [0, 8, 10, 12], [0, 10, 12, 14]]
+
+    def test_keeps_the_last_ones_where_nothing_is_held_out(self, thinned):
+        assert self.write(thinned, *[None] * 5)[-1] == [0, 6, 8, 10]
+
+    def test_early_ones_go_first(self, thinned):
+        thinned.write_weights(Checkpoint(1, checkpoint(0).weights, None))
+
+        assert self.write(thinned, 0.5, 0.75, 0.5)[-1] == [0, 2, 4, 6]
+
+    def test_in_an_unfinished_epoch_leaves_what_training_and_pages_need(self, thinned):
+        self.write(thinned, 0.75, 0.5, 0.5)
+        rows = [EpochEnded(epoch, 1.0, 0.5, 1.0, 0.75 / epoch, 0.01, 1.0) for epoch in (1, 2, 3)]
+        thinned.write_weights(Checkpoint(7, checkpoint(0).weights, None))
+
+        thinned.thin(Progress(steps_per_epoch=2, history=rows))
+
+        assert thinned.steps() == [0, 2, 6, 7]
+
+    def test_before_the_first_epochs_end_leaves_the_first_and_the_last(self, thinned):
+        for step in (1, 2, 4, 8):
+            thinned.write_weights(Checkpoint(step, checkpoint(0).weights, None))
+            thinned.thin(Progress(steps_per_epoch=100))
+
+        assert thinned.steps() == [0, 2, 4, 8]
+
+    def test_keeps_what_it_must_even_where_that_is_too_much(self, thinned, monkeypatch):
+        monkeypatch.setattr(runs, "MAX_CHECKPOINT_BYTES", 0)
+
+        assert self.write(thinned, 0.75, 0.5, 0.5)[-1] == [0, 2, 6]
+
+    def test_leaves_a_run_that_can_go_on_and_be_read(self, thinned):
+        self.write(thinned, 0.5, 0.75, 0.25, 0.25, 0.25)
+
+        assert_same_arrays(thinned.last_checkpoint().weights, checkpoint(5).weights)
+        assert_same_arrays(thinned.weights(4), checkpoint(2).weights)
+        with pytest.raises(RunDamaged, match=r"has no checkpoints/00000002\.npz"):
+            thinned.weights(2)
+
+
+class TestForgetting:
+    def test_what_is_known_of_networks_in_an_epoch_that_is_taken_anew_goes_with_them(self, tiny, root):
+        run = runs.create(tiny, "A run", root)
+        for step in (0, 1, 2, 4, 5):
+            run.write_weights(Checkpoint(step, checkpoint(0).weights, None))
+            run.answered(step, "a question", int, lambda: 1)
+
+        run.forget_unfinished(Progress(steps_per_epoch=4, step=1))
+
+        assert run.steps() == [0, 1, 4]
+        assert len(run._fs.ls(run._path("answers"))) == 3
+
+
 class TestDamage:
     def test_without_any_everything_can_be_read(self, run):
         read_all(run)
+
+    def test_a_finished_run_without_its_history_is_damaged_and_a_queued_one_is_not(self, run):
+        (folder(run) / "history.json").unlink()
+
+        assert run.progress().history == []
+        run.write_state(State.FINISHED)
+        with pytest.raises(RunDamaged, match=f"^Run {run.id} has no history.json: "):
+            run.progress()
+
+    @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive at all"])
+    def test_a_file_that_is_no_archive_is_called_that(self, run, content):
+        (folder(run) / "curve.npz").write_bytes(content)
+
+        with pytest.raises(RunDamaged) as damage:
+            run.progress()
+
+        assert str(damage.value) == f"Run {run.id}: curve.npz can't be read (it is no .npz file, or cut short)."
 
     @pytest.mark.parametrize("name", FILES)
     @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{", b"[1]", b"null", b"PK\x03\x04", b"\x80\x04K\x01."])
@@ -323,7 +451,7 @@ class TestDamage:
             with suppress(RunDamaged):
                 read_all(run)
 
-    @pytest.mark.parametrize("name", ["spec.json", "state.json", "checkpoints/0002.npz"])
+    @pytest.mark.parametrize("name", ["spec.json", "state.json", "checkpoints/00000004.npz"])
     def test_a_missing_file_is_named(self, run, name):
         (folder(run) / name).unlink()
 
@@ -364,11 +492,11 @@ class TestDamage:
             ("curve.npz", npz(loss=[[1.0]], accuracy=[[1.0]])),
             ("curve.npz", npz(loss=["low"], accuracy=["high"])),
             ("optimizer.npz", npz(**{"0": 1})),
-            ("optimizer.npz", npz(**{"epoch": 2, "0": 1, "2": 1})),
-            ("optimizer.npz", npz(epoch="two")),
-            ("evaluation.npz", npz(epoch=2, probabilities=np.ones((3, 10)))),
-            ("evaluation.npz", npz(epoch=2, probabilities=np.ones((3, 9)), y_true=np.ones(3))),
-            ("evaluation.npz", npz(epoch=2, probabilities=np.ones((3, 10)), y_true=np.ones(4))),
+            ("optimizer.npz", npz(**{"step": 4, "0": 1, "2": 1})),
+            ("optimizer.npz", npz(step="two")),
+            ("evaluations/00000004.npz", npz(step=4, probabilities=np.ones((3, 10)))),
+            ("evaluations/00000004.npz", npz(step=4, probabilities=np.ones((3, 9)), y_true=np.ones(3))),
+            ("evaluations/00000004.npz", npz(step=4, probabilities=np.ones((3, 10)), y_true=np.ones(4))),
         ],
     )
     def test_content_that_is_whole_but_foreign_is_named(self, run, name, content):
@@ -390,19 +518,21 @@ class TestDamage:
             run.last_checkpoint()
 
     def test_what_is_no_checkpoint_is_not_counted_as_one(self, run):
-        (folder(run) / "checkpoints" / "0003.npz.0a1b.part").write_bytes(b"half")
+        (folder(run) / "checkpoints" / "00000006.npz.0a1b.part").write_bytes(b"half")
         (folder(run) / "checkpoints" / "²").write_bytes(b"")
 
-        assert run.epochs() == [1, 2]
+        assert run.steps() == [0, 2, 4]
 
     def test_a_run_cut_short_between_two_files_goes_on_from_its_last_whole_epoch(self, run):
         """The optimizer is written last, so all else may be an epoch ahead of it."""
-        progress = Progress(history=[*ROWS, ROWS[1]], loss=array("f", [0.5] * 6), accuracy=array("f", [0.5] * 6))
+        progress = Progress(
+            steps_per_epoch=2, history=[*ROWS, ROWS[1]], loss=array("f", [0.5] * 6), accuracy=array("f", [0.5] * 6)
+        )
         optimizer = (folder(run) / "optimizer.npz").read_bytes()
         run.write_epoch(progress, checkpoint(3))
         (folder(run) / "optimizer.npz").write_bytes(optimizer)
 
-        assert run.last_checkpoint().epoch == 2
+        assert run.last_checkpoint().step == 4
 
 
 class Trap:
@@ -488,9 +618,9 @@ class TestFullStorage:
         run = runs.create(tiny, "A run")
         (folder(run) / "checkpoints").write_text("not a folder")
 
-        with pytest.raises(StorageFull, match=r"checkpoints/0001\.npz"):
+        with pytest.raises(StorageFull, match=r"checkpoints/00000002\.npz"):
             run.write_epoch(Progress(history=ROWS), checkpoint(1))
-        assert run.epochs() == []
+        assert run.steps() == []
 
     def test_is_told_where_no_folder_is_involved(self, tiny, monkeypatch):
         run = runs.create(tiny, "A run", "memory://full")

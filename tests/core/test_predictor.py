@@ -1,0 +1,115 @@
+"""Networks of runs answer as Keras would, at every step that was kept."""
+
+import numpy as np
+import pytest
+
+from core import data, predictor, runs, specs, trials
+from core.errors import RunDamaged
+from core.predictor import Predictor
+from core.runs import Checkpoint, Run
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch, dataset) -> None:
+    monkeypatch.setattr(data, "load", lambda: dataset)
+
+
+def network(experiment: specs.Experiment, step: int):
+    """Another network for every step, as if it had learned in between."""
+    from core import model
+
+    return model.build(specs.replaced(experiment, training=specs.replaced(experiment.training, seed=step)))
+
+
+def made(experiment: specs.Experiment, *steps: int) -> Run:
+    """A run with checkpoints at these steps."""
+    from core import model
+
+    run = runs.create(experiment, "A run")
+    for step in steps:
+        run.write_weights(Checkpoint(step, model.variables(network(experiment, step))[0], None))
+    return run
+
+
+def probabilities(experiment: specs.Experiment, step: int, images: np.ndarray) -> np.ndarray:
+    return network(experiment, step).predict_on_batch(images[..., None])
+
+
+class TestProbabilities:
+    def test_are_those_of_the_network_at_that_step(self, tiny, dataset):
+        run, images = made(tiny, 1, 2), dataset.x_test[:5]
+
+        asked = {step: Predictor().probabilities(run.id, run.root, step, images) for step in (1, 2)}
+
+        for step, answer in asked.items():
+            np.testing.assert_allclose(answer, probabilities(tiny, step, images), rtol=1e-5)
+
+    def test_of_a_step_that_was_not_kept_are_refused(self, tiny, dataset):
+        run = made(tiny, 1, 4)
+
+        with pytest.raises(RunDamaged, match=rf"^Run {run.id} has no checkpoint after 3 batches; it has \[1, 4\]\.$"):
+            Predictor().probabilities(run.id, run.root, 3, dataset.x_test[:1])
+
+
+class TestMoment:
+    def test_is_of_the_network_at_that_step(self, tiny, dataset):
+        from sklearn.metrics import confusion_matrix
+
+        from core.explain import Inspector
+
+        run, image, asked = made(tiny, 1, 2), dataset.x_test[3], Predictor()
+        _, held_out = data.split(dataset.y_train, 500, 0.2, seed=0)
+        for step in (2, 1, 2):  # back and forth, as one travels
+            moment = asked.moment(run.id, run.root, step, image)
+
+            read = probabilities(tiny, step, dataset.x_train[held_out]).argmax(axis=1)
+            inspector = Inspector(network(tiny, step))
+            np.testing.assert_allclose(moment.probabilities, probabilities(tiny, step, image[None])[0], rtol=1e-5)
+            np.testing.assert_array_equal(
+                moment.confusion, confusion_matrix(dataset.y_train[held_out], read, labels=range(10))
+            )
+            np.testing.assert_array_equal(moment.kernels, inspector.kernels())
+            np.testing.assert_array_equal(moment.maps["01_conv2d"], inspector.feature_maps(image)["01_conv2d"])
+
+    def test_counts_as_many_held_out_images_as_it_may(self, tiny, dataset, monkeypatch):
+        monkeypatch.setattr(predictor, "MOST_HELD_OUT", 30)
+        run = made(tiny, 1)
+
+        assert Predictor().moment(run.id, run.root, 1, dataset.x_test[0]).confusion.sum() == 30
+
+    def test_has_no_confusion_where_nothing_is_held_out(self, tiny, dataset):
+        run = made(specs.replaced(tiny, training=specs.replaced(tiny.training, validation_split=0.0)), 1)
+
+        assert Predictor().moment(run.id, run.root, 1, dataset.x_test[0]).confusion is None
+
+    def test_is_of_the_run_asked_about(self, tiny, dataset):
+        other = specs.replaced(tiny, layers=(*tiny.layers, specs.Dense(units=8)))
+        first, second, asked, image = made(tiny, 1), made(other, 1), Predictor(), dataset.x_test[0]
+
+        answers = [asked.moment(run.id, run.root, 1, image).probabilities for run in (first, second, first)]
+
+        np.testing.assert_array_equal(answers[0], answers[2])
+        np.testing.assert_allclose(answers[1], probabilities(other, 1, image[None])[0], rtol=1e-5)
+
+    def test_of_a_step_that_was_not_kept_is_refused_and_another_can_be_seen_after(self, tiny, dataset):
+        run, asked, image = made(tiny, 1), Predictor(), dataset.x_test[0]
+
+        with pytest.raises(RunDamaged, match=r"has no checkpoints/00000003\.npz"):
+            asked.moment(run.id, run.root, 3, image)
+
+        answer = asked.moment(run.id, run.root, 1, image).probabilities
+        np.testing.assert_allclose(answer, probabilities(tiny, 1, image[None])[0], rtol=1e-5)
+
+
+class TestEvaluate:
+    @pytest.mark.parametrize("batch", [500, 64])
+    def test_leaves_the_answers_for_the_test_set_in_the_folder(self, tiny, dataset, monkeypatch, batch):
+        cost = predictor.ledger.read(tiny.layers)
+        monkeypatch.setattr(type(cost), "evaluation_batch", batch)
+        run = made(tiny, 1)
+
+        trials.AnswerTest(run.id, run.root, 1).work(lambda share: None)
+
+        evaluation = run.evaluation(1)
+        np.testing.assert_allclose(evaluation.probabilities, probabilities(tiny, 1, dataset.x_test), rtol=1e-4)
+        np.testing.assert_array_equal(evaluation.y_true, dataset.y_test)
