@@ -1,0 +1,123 @@
+"""A network of one's own hand, put to the test in this process as a worker would."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core import data, judgement, predictor, robustness, runs
+from core.errors import RunNotFound
+from core.specs import Experiment, Flatten, Training, replaced
+from core.trials import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings, held_out_count, held_out_images
+
+
+class Still:
+    """A network that has learned one digit and says nothing else."""
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        assert images.shape[1:] == (28, 28, 1)
+        return np.tile(np.eye(10, dtype=np.float32)[7], (len(images), 1))
+
+
+@pytest.fixture(autouse=True)
+def _few_digits(monkeypatch, dataset) -> None:
+    monkeypatch.setattr(data, "_loaded", dataset)
+    monkeypatch.setattr(predictor, "network", lambda *_: Still())
+
+
+@pytest.fixture
+def run(tiny) -> runs.Run:
+    return runs.create(tiny, "A run")
+
+
+def test_the_whole_test_set_is_answered(run, dataset):
+    assert AnswerTest(run.id, run.root, 8).work(lambda share: None) == len(dataset.y_test)
+
+    kept = run.evaluation(8)
+
+    np.testing.assert_array_equal(kept.y_true, dataset.y_test, strict=True)
+    assert (kept.probabilities.argmax(axis=1) == 7).all()
+
+
+def test_the_held_out_are_those_that_the_training_held_out(run, dataset):
+    training = run.experiment().training
+    trained_on, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
+
+    assert AnswerHeldOut(run.id, run.root, 8).work(lambda share: None) == 100
+    assert held_out_count(run, len(dataset.y_train)) == 100
+
+    kept = run.validation(8)
+
+    np.testing.assert_array_equal(kept.indices, held_out, strict=True)
+    np.testing.assert_array_equal(kept.y_true, dataset.y_train[held_out], strict=True)
+    assert not set(kept.indices.tolist()) & set(trained_on.tolist())
+
+
+def test_drawings_are_answered_as_draw_answers(run, monkeypatch):
+    drawings, told = np.zeros((450, 28, 28), np.uint8), []
+    drawings[:, 0, 0] = np.arange(450) % 10
+
+    def read(run_id, root, step, images):
+        assert (run_id, root, step) == (run.id, run.root, 8)
+        return [judgement.Reading(np.eye(10, dtype=np.float32)[one[0, 0]], 0.0, True, "") for one in images]
+
+    monkeypatch.setattr(judgement, "read", read)
+
+    probabilities = ReadDrawings(run.id, run.root, 8, drawings.tobytes()).work(told.append)
+
+    np.testing.assert_array_equal(probabilities, np.eye(10, dtype=np.float32)[np.arange(450) % 10], strict=True)
+    assert told == sorted(told)
+    assert len(told) > 1
+
+
+def test_where_none_are_held_out_there_are_no_answers(tiny, dataset):
+    experiment = Experiment(layers=(Flatten(),), training=Training(train_size=200, validation_split=0.0))
+    run = runs.create(replaced(tiny, training=experiment.training), "All of them")
+
+    assert AnswerHeldOut(run.id, run.root, 8).work(lambda share: None) == 0
+    assert run.validation(8).probabilities.shape == (0, 10)
+    assert len(held_out_images(run, dataset.y_train)) == held_out_count(run, len(dataset.y_train)) == 0
+
+
+def test_breaking_it_keeps_what_was_read(run, dataset):
+    shares = []
+
+    assert BreakIt(run.id, run.root, 8).work(shares.append) == len(dataset.y_test)
+
+    kept = run.robustness(8)
+
+    assert kept.images == len(dataset.y_test)
+    assert robustness.score(kept) == pytest.approx(float(np.mean(dataset.y_test == 7)))
+    assert shares == sorted(shares)
+    assert len(shares) == 45
+
+
+@pytest.mark.parametrize("kind", [AnswerTest, AnswerHeldOut, BreakIt])
+def test_what_is_kept_counts_for_the_images_that_it_is_of(run, dataset, kind, monkeypatch):
+    trial = kind(run.id, run.root, 8)
+    assert trial.kept() is None
+
+    trial.work(lambda share: None)
+    assert trial.kept() is not None
+
+    turned = replace(dataset, **{name: getattr(dataset, name)[::-1] for name in data.ARRAYS})
+    fewer = replace(dataset, **{name: getattr(dataset, name)[:50] for name in data.ARRAYS})
+    for other in (turned, fewer):
+        monkeypatch.setattr(data, "_loaded", other)
+        assert trial.kept() is None
+
+
+@pytest.mark.parametrize("trial", [AnswerTest, AnswerHeldOut, BreakIt])
+def test_a_run_deleted_meanwhile_stays_deleted(run, trial, monkeypatch):
+    folder = run.root
+
+    def delete_and_answer(*arguments):
+        if runs.Run(run.id, folder)._exists(""):
+            run.delete()
+        return np.tile(np.eye(10, dtype=np.float32)[7], (len(arguments[2]), 1))
+
+    monkeypatch.setattr(predictor, "answers", delete_and_answer)
+
+    with pytest.raises(RunNotFound):
+        trial(run.id, run.root, 8).work(lambda share: None)
+    assert not run._exists("")
