@@ -1,0 +1,114 @@
+"""Strokes without their width: thinned to centre lines, and drawn again with a pen as wide as wanted.
+
+A mask is a bool array, True where there is ink. Everything is NumPy, and quick enough to follow a pen: 1 ms for 80 x 80 pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def skeleton(mask: np.ndarray) -> np.ndarray:
+    """The centre lines of what is inked, one pixel wide, in as many pieces and around as many holes as the ink.
+
+    Source: Z. Guo, R. W. Hall, "Parallel thinning with two-subiteration algorithms", Communications of the ACM 32(3), 1989,
+    algorithm A1: its ends stay where a round pen began and ended, and no diagonal vanishes as in Zhang & Suen's.
+
+    Args:
+        mask: (h, w) bool.
+
+    Returns:
+        (h, w) bool, within the mask.
+    """
+    padded = np.pad(mask, 1).astype(np.uint8)
+    inner = padded[1:-1, 1:-1]
+    is_done = [False, False]
+    while not all(is_done):
+        for turn, removable in enumerate(_REMOVABLE):
+            removed = inner & removable[neighbours(padded)]
+            is_done[turn] = not removed.any()
+            inner ^= removed
+    return inner.astype(bool)
+
+
+def inked(lines: np.ndarray, radius: float) -> np.ndarray:
+    """Lines drawn with a round pen, anti-aliased.
+
+    Args:
+        lines: (h, w) bool, each True pixel's middle a place where the pen has been.
+        radius: of the pen, in pixels.
+
+    Returns:
+        (h + 2 m, w + 2 m) float32 in [0, 1], where m, `margin(radius)`, leaves room for the pen all around.
+    """
+    reach = margin(radius)
+    squared = np.where(np.pad(lines, 2 * reach), np.float32(0), np.float32(9 * reach * reach))
+    # The squared distance to the nearest line, columns first and rows then, as far as the pen reaches.
+    offsets = [(shift, np.float32((shift - reach) ** 2)) for shift in range(2 * reach + 1)]
+    height, width = squared.shape[0] - 2 * reach, squared.shape[1] - 2 * reach
+    down = np.minimum.reduce([squared[shift : shift + height] + far for shift, far in offsets])
+    nearest = np.minimum.reduce([down[:, shift : shift + width] + far for shift, far in offsets])
+    return np.clip(np.float32(radius + 0.5) - np.sqrt(nearest), 0, 1)
+
+
+def depths(mask: np.ndarray) -> np.ndarray:
+    """How deep in the ink each pixel lies: the distance of its middle from that of the nearest bare pixel.
+
+    Source: P. Felzenszwalb, D. Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8, 2012: columns
+    first, and rows then, here with all offsets at once.
+
+    Args:
+        mask: (h, w) bool, surrounded by bare pixels.
+
+    Returns:
+        (h, w) float32, 0 where there is no ink.
+    """
+    padded = np.pad(mask, 1)
+    height, width = padded.shape
+    row = np.arange(height, dtype=np.float32)[:, None]
+    above = np.maximum.accumulate(np.where(padded, -np.inf, row), axis=0)
+    below = np.minimum.accumulate(np.where(padded, np.inf, row)[::-1], axis=0)[::-1]
+    down = np.square(np.minimum(row - above, below - row), dtype=np.float32)
+    column = np.arange(width, dtype=np.float32)
+    squared = (down[:, None, :] + np.square(column[:, None] - column)).min(axis=2)
+    return np.sqrt(squared)[1:-1, 1:-1]
+
+
+def margin(radius: float) -> int:
+    """How many pixels a pen of this radius reaches beyond the pixel that its middle is in."""
+    return int(np.ceil(radius + 0.5))
+
+
+def neighbours(padded: np.ndarray) -> np.ndarray:
+    """Which of the eight neighbours of each pixel are inked, as bits: 1 above, 2 above right, and so on clockwise.
+
+    Args:
+        padded: (h + 2, w + 2) uint8 of 0 and 1, with a rim of one pixel.
+
+    Returns:
+        (h, w) uint8.
+    """
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    code = np.zeros((height, width), np.uint8)
+    for bit, (row, column) in enumerate(((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))):
+        code |= padded[row : row + height, column : column + width] << np.uint8(bit)
+    return code
+
+
+def _removable() -> np.ndarray:
+    """Which inked pixels each of the two turns takes away, by their neighbours' code: (2, 256) uint8 of 0 and 1."""
+    bits = (np.arange(256)[:, None] >> np.arange(8)) & 1 == 1
+    p2, p3, p4, p5, p6, p7, p8, p9 = bits.T  # the paper's names
+    crossings = sum(
+        (~edge & (corner | following)).astype(int)
+        for edge, corner, following in ((p2, p3, p4), (p4, p5, p6), (p6, p7, p8), (p8, p9, p2))
+    )
+    pairs = np.minimum(
+        sum((a | b).astype(int) for a, b in ((p9, p2), (p3, p4), (p5, p6), (p7, p8))),
+        sum((a | b).astype(int) for a, b in ((p2, p3), (p4, p5), (p6, p7), (p8, p9))),
+    )
+    is_border = (crossings == 1) & (pairs >= 2) & (pairs <= 3)
+    return np.stack([is_border & ~((p6 | p7 | ~p9) & p8), is_border & ~((p2 | p3 | ~p5) & p4)]).astype(np.uint8)
+
+
+_REMOVABLE = _removable()

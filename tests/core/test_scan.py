@@ -1,0 +1,229 @@
+"""Pictures of handwriting become ink, whatever camera, paper and file format; what can't is refused in a sentence."""
+
+import io
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageFilter
+
+from core import scan
+from core.drawing import ink_from_picture, ink_from_strokes
+from core.errors import DrawingError
+
+FIVE = [[[70, 50], [65, 95], [110, 95], [125, 130], [100, 150], [60, 140]], [[70, 50], [120, 48]]]
+SIDE = 320
+FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"]
+
+
+@pytest.fixture(scope="module")
+def ink() -> np.ndarray:
+    """What was written, (320, 320) float32."""
+    return ink_from_strokes(FIVE, (200, 200), SIDE, 9)
+
+
+def photo(ink: np.ndarray, light: np.ndarray | float = 0.9, paper: np.ndarray | float = 1.0) -> np.ndarray:
+    """Dark ink on paper of this reflectance under this light, a little blurred, with grain: (h, w) uint8."""
+    grey = light * paper * (1 - 0.75 * ink)
+    soft = Image.fromarray((grey * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1))
+    grain = np.random.default_rng(0).normal(0, 5, ink.shape)
+    return np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8)
+
+
+def file(picture: np.ndarray | Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    (Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def overlap(found: np.ndarray, ink: np.ndarray) -> float:
+    """Intersection over union of what is inked, 0..1."""
+    found, ink = found >= 0.5, ink >= 0.5
+    return (found & ink).sum() / (found | ink).sum()
+
+
+def lit() -> dict[str, np.ndarray]:
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    return {
+        "gradient": 0.35 + 0.6 * (0.7 * x + 0.3 * y),
+        "shadow's edge": 0.9 - 0.4 / (1 + np.exp(-30 * (x + 0.6 * y - 0.8))),
+        "vignette": 0.95 - 1.1 * ((x - 0.5) ** 2 + (y - 0.5) ** 2),
+    }
+
+
+def ruled(step: int, is_squared: bool, tilt: float) -> np.ndarray:
+    lines = np.ones((2 * SIDE, 2 * SIDE), np.float32)
+    lines[::step] = 0.55
+    if is_squared:
+        lines[:, ::step] = 0.55
+    whole = np.asarray(Image.fromarray(lines).rotate(tilt, Image.Resampling.BILINEAR))
+    return whole[SIDE // 2 : -SIDE // 2, SIDE // 2 : -SIDE // 2]
+
+
+class TestInkFromPicture:
+    @pytest.mark.parametrize("kind", FORMATS)
+    @pytest.mark.parametrize("is_dark_on_light", [True, False])
+    def test_finds_the_ink_in_every_format(self, ink, kind, is_dark_on_light):
+        grey = photo(ink)
+
+        found = ink_from_picture(file(grey if is_dark_on_light else 255 - grey, kind))
+
+        assert (found.shape, found.dtype) == (ink.shape, np.float32)
+        assert overlap(found, ink) > 0.8
+
+    @pytest.mark.parametrize("light", lit())
+    def test_looks_through_uneven_light(self, ink, light):
+        assert overlap(ink_from_picture(file(photo(ink, lit()[light]), "JPEG")), ink) > 0.75
+
+    @pytest.mark.parametrize(("is_squared", "tilt"), [(False, 0), (False, 2.5), (True, 0), (True, -2)])
+    def test_takes_the_papers_lines_away(self, ink, is_squared, tilt):
+        assert overlap(ink_from_picture(file(photo(ink, paper=ruled(37, is_squared, tilt)), "JPEG")), ink) > 0.75
+
+    def test_leaves_out_specks_and_the_table_around_the_paper(self, ink):
+        grey = photo(ink)
+        grey[:, :25] = 20
+        grey[60:64, 290:294] = 30
+
+        found = ink_from_picture(file(grey))
+
+        assert not found[:, :28].any()
+        assert not found[55:70, 280:300].any()
+        assert overlap(found, ink) > 0.8
+
+    def test_a_pencil_is_enough(self, ink):
+        assert overlap(ink_from_picture(file(photo(ink * 0.5), "JPEG")), ink) > 0.7
+
+    def test_a_digit_cropped_to_its_edges_is_kept(self):
+        grey = np.full((100, 60), 250, np.uint8)
+        grey[:, 25:35] = 10
+
+        assert ink_from_picture(file(grey)).any()
+
+    def test_turns_a_photo_upright(self, ink):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6  # shown after a quarter turn clockwise
+        lying = np.rot90(photo(ink)).copy()
+
+        for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+            assert overlap(ink_from_picture(file(lying, kind, exif=exif)), ink) > 0.75, kind
+
+    @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 60)])
+    def test_a_transparent_picture_is_its_own_ink(self, ink, colour):
+        rgba = np.zeros((SIDE, SIDE, 4), np.uint8)
+        rgba[..., :3] = colour
+        rgba[..., 3] = np.rint(ink * 255)
+
+        for picture in (Image.fromarray(rgba), Image.fromarray(rgba).convert("LA")):
+            assert overlap(ink_from_picture(file(picture)), ink) > 0.8
+
+    @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "I;16", "RGB", "F", "I"])
+    def test_reads_every_kind_of_pixel(self, ink, mode):
+        grey = photo(ink)
+        match mode:
+            case "I;16":
+                picture = Image.fromarray(grey.astype(np.uint16) * 257)
+            case "F" | "I":
+                picture = Image.fromarray(grey.astype(np.float32 if mode == "F" else np.int32) * 100)
+            case "P":
+                picture = Image.fromarray(grey).convert("RGB").quantize(16)
+            case _:
+                picture = Image.fromarray(grey).convert("RGB").convert(mode, dither=Image.Dither.NONE)
+
+        assert overlap(ink_from_picture(file(picture, "TIFF" if mode in ("CMYK", "F", "I") else "PNG")), ink) > 0.7
+
+    @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+    def test_takes_the_first_of_several_frames(self, ink, kind):
+        first, second = Image.fromarray(photo(ink)), Image.fromarray(photo(ink[::-1].copy()))
+
+        assert overlap(ink_from_picture(file(first, kind, save_all=True, append_images=[second])), ink) > 0.75
+
+    def test_a_large_photo_becomes_a_small_one(self, ink):
+        large = Image.fromarray(photo(ink)).resize((3000, 2000))
+
+        assert ink_from_picture(file(large, "JPEG")).shape == (373, scan.SIDE)
+
+
+class TestRefusals:
+    def test_no_picture(self):
+        for content in (b"", b"GIF89a, or so it says", b"%PDF-1.7", bytes(1000)):
+            with pytest.raises(DrawingError, match="expected a PNG, JPEG, WebP"):
+                ink_from_picture(content)
+
+    def test_shapes_without_pixels(self):
+        with pytest.raises(DrawingError, match="SVG file holds shapes"):
+            ink_from_picture(b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"></svg>')
+
+    @pytest.mark.parametrize("kind", FORMATS)
+    def test_a_file_cut_short(self, ink, kind):
+        content = file(photo(ink), kind)
+
+        with pytest.raises(DrawingError, match=r"^The picture can't be read"):
+            ink_from_picture(content[: len(content) // 2])
+
+    @pytest.mark.parametrize("grey", [0, 128, 255])
+    def test_nothing_on_it(self, grey):
+        with pytest.raises(DrawingError, match="Nothing stands out"):
+            ink_from_picture(file(np.full((50, 50), grey, np.uint8)))
+
+    def test_too_many_bytes(self):
+        with pytest.raises(DrawingError, match=r"at most 10 MB, received 10\.0 MB"):
+            ink_from_picture(bytes(scan.MAX_BYTES + 1))
+
+    @pytest.mark.parametrize("side", [7000, 10_000, 20_000])
+    def test_too_many_pixels(self, side):
+        content = file(Image.new("1", (side, side)))
+
+        with pytest.raises(DrawingError, match=r"The picture (is too large|can't be read)"):
+            ink_from_picture(content)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is of Linux")
+def test_the_largest_picture_allowed_is_read_within_bounded_memory():
+    script = """
+        import io, resource
+        import numpy as np
+        from PIL import Image
+        from core.scan import MAX_PIXELS, ink_from_picture
+        from core.errors import DrawingError
+
+        side = int(MAX_PIXELS**0.5)
+        picture = Image.new("RGBA", (side, side), (255, 255, 255, 200))
+        picture.paste((0, 0, 0, 255), (side // 3, side // 5, side // 2, side // 2))
+        largest, buffer = io.BytesIO(), io.BytesIO()
+        picture.save(largest, "PNG", compress_level=1)
+        Image.new("L", (10_000, 10_000)).save(buffer, "PNG")
+        del picture
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 450_000_000,) * 2)
+        assert ink_from_picture(largest.getvalue()).any()
+        try:
+            ink_from_picture(buffer.getvalue())
+        except DrawingError as error:
+            print(error)
+    """
+
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert "10000 × 10000" in ended.stdout or "can't be read" in ended.stdout
+
+
+CIRCLE = [[[100 + 62 * np.sin(t), 100 - 70 * np.cos(t)] for t in np.linspace(0.2, 6.2, 40)]]
+LARGE_SEVEN = [[[40, 30], [150, 32], [148, 60], [50, 180]]]
+
+
+@pytest.mark.parametrize("is_chalk", [False, True], ids=["pen", "chalk"])
+@pytest.mark.parametrize("light", [0.35, 0.6, 0.9])
+@pytest.mark.parametrize("width", [5, 12, 22])
+@pytest.mark.parametrize("strokes", [CIRCLE, LARGE_SEVEN], ids=["circle", "seven"])
+def test_large_writing_in_dim_light_is_told_from_its_paper(strokes, width, light, is_chalk):
+    written = ink_from_strokes(strokes, (200, 200), SIDE, width)
+    picture = photo(written, light)
+
+    found = ink_from_picture(file(255 - picture if is_chalk else picture))
+
+    assert overlap(found, written) > 0.6
