@@ -5,6 +5,7 @@
 frame. Beside `ui/app.py` there is no such folder.
 """
 
+import importlib
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,14 +14,14 @@ from starlette.middleware import Middleware
 
 from core import engine
 from ui import digits
-from ui.app import main
 from ui.headers import SecurityHeaders
 
 
 @asynccontextmanager
 async def lifespan(app):
-    """Fetch the digits while the first browser is still loading; let the workers go when the server is told to end."""
+    """Load digits and code while the first browser is still loading; let the workers go when the server is told to end."""
     digits.prefetch()
+    importlib.import_module("ui.app")
     yield
     engine.close_shared()
 
@@ -28,4 +29,4 @@ async def lifespan(app):
 app = st.App(Path(__file__).parent / "ui" / "app.py", lifespan=lifespan, middleware=[Middleware(SecurityHeaders)])
 
 if __name__ == "__main__":  # run as a plain script: by tests, or by a host that doesn't know st.App
-    main()
+    importlib.import_module("ui.app").main()

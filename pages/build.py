@@ -7,18 +7,19 @@ from ui import digits, stack, state
 
 st.title("Build")
 draft = state.draft()
-read = ledger.read(draft.experiment.layers)
+read, hints = ledger.read(draft.experiment.layers), ledger.hints(draft.experiment.layers)
 sample = digits.dataset().x_train[0]
 
+# No fragment: when the clock of another one, the status strip's say, ticks while a fragment is drawn, Streamlit 1.67 leaves
+# on the screen what that one no longer draws. A whole run is cleaned up in any case.
 stack.toolbar(presets.PRESETS)
 st.html(pictures.network_diagram(read, sample))
-stack.totals(read)
-stack.problem(read.problem)
+stack.whole(draft, read)
 
-layers, add = st.columns([3, 2], gap="large")
-with layers:
-    st.subheader("Layers", anchor=False)
-    stack.editor(draft, read)
-with add:
-    st.subheader("Add a layer", anchor=False)
-    stack.palette(draft)
+st.subheader("Layers", anchor=False)
+stack.editor(draft, read, hints)
+st.subheader("Add a layer", anchor=False)
+stack.palette()
+stack.worth_a_thought(hints)
+stack.link()
+stack.code(draft.experiment)

@@ -1,16 +1,45 @@
-"""Data: the digits themselves, by split and class, one of them large."""
+"""Data: the digits themselves: one by one, the whole set at a glance, and a map of them."""
 
 import streamlit as st
 
-from ui import browser, digits, state
+from ui import browser, digit_map, digits, handwriting, set_glance, state
 
 st.title("Data")
 dataset = digits.dataset()
-selection = browser.choose(dataset, state.draft().experiment.training)
+network = browser.network_in_use()
+training = browser.training_in_use(network)
+views = ["Browse", "The whole set", "Map"]
+view = st.segmented_control(
+    "View", views, default="Browse", required=True, key="view", bind="query-params", label_visibility="collapsed"
+)
 
-sheet, detail = st.columns(2, gap="large")
-with sheet:
-    index = browser.sheet(selection)
-with detail:
-    browser.large(selection, index)
-browser.balance(selection)
+if view == "The whole set":
+    set_glance.shape(dataset)
+    balance, greys = st.columns([3, 2], gap="large")
+    with balance:
+        set_glance.balance(dataset, training)
+    with greys:
+        set_glance.greys(dataset)
+    set_glance.means(dataset)
+    set_glance.traits(dataset)
+    set_glance.near_duplicates(dataset)
+elif view == "Map":
+    job, colouring = digit_map.choose(dataset, network)
+    digit_map.panel(dataset, job, colouring, network)
+else:
+    selection = browser.choose(dataset, training, network)
+    if selection is not None:
+        sheet, detail = st.columns(2, gap="large")
+        with sheet:
+            index = browser.sheet(selection)
+            if selection.split == browser.OWN:
+                handwriting.summary(state.handwriting())
+        with detail:
+            browser.large(selection, index)
+            if selection.split == browser.OWN and index is not None:
+                handwriting.correct(state.handwriting(), index)
+        read, alike = st.columns(2, gap="large")
+        with read:
+            browser.reading(selection, index, network)
+        with alike:
+            browser.neighbours(dataset, selection, index, network)

@@ -1,10 +1,28 @@
-"""Draw: a canvas, and what the network in use reads there."""
+"""Draw: what the network in use reads of one's own hand, a digit or a whole number."""
 
 import streamlit as st
 
-from ui import canvas, guards
+from ui import drawn_answer, guards, handwriting, state, whole_number
 
 st.title("Draw")
-run, epoch = guards.trained_run("reads what you draw")
-st.markdown(f"One digit, as large as you like. **{run.record().name}** answers after every stroke.")
-canvas.draw_and_read(run, epoch)
+run, step = guards.trained_run("reads what you draw")
+state.show_in_widget("draw-part", state.draw_part())
+st.segmented_control(
+    "What to draw",
+    state.DRAW_PARTS,
+    required=True,
+    key="draw-part",
+    label_visibility="collapsed",
+    on_change=lambda: state.choose_draw_part(state.widget_value("draw-part")),
+)
+if state.draw_part() == "One digit":
+    st.markdown(f"One digit, as large as you like. **{run.record().name}** answers after every stroke.")
+    drawn_answer.choose_source()
+    drawn_answer.draw_and_read(run, step)
+    drawn_answer.look_into(run, step)
+elif state.draw_part() == "A whole number":
+    st.markdown(f"Several digits side by side. **{run.record().name}** reads them one by one.")
+    whole_number.draw_and_read(run, step)
+else:
+    st.markdown(f"Digits of your own hand, and how **{run.record().name}** reads them.")
+    handwriting.section(run, step)

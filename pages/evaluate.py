@@ -1,20 +1,25 @@
-"""Evaluate: what the test set says about the network in use, and the digits behind every number."""
+"""Evaluate: how good the network in use is, where it errs, how sure it is, and what breaks it."""
 
 import streamlit as st
 
 from core import evaluation
-from ui import digits, guards, report
+from ui import break_it, comparison, digits, guards, report
 
 st.title("Evaluate")
-run, epoch = guards.trained_run("is tested here")
+run, step = guards.trained_run("is tested here")
 dataset = digits.dataset()
-answers = report.answers(run, epoch)
 
+source = report.choose_source(dataset, run, step)
+answers = report.answers(run, step, source)
 matrix = evaluation.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
+key = f"{run.id}-{step}-{source}"
+
 report.figures(answers, matrix)
-picture, gallery = st.columns([3, 2], gap="large")
-with picture:
-    cell = report.matrix(matrix, run, epoch)
-with gallery:
-    report.gallery(dataset, answers, cell)
-report.scores(evaluation.class_scores(matrix))
+report.mistakes(dataset, answers, run, source)
+report.scores(matrix, key)
+report.certainty(answers, key)
+report.download(answers, matrix, run, source)
+other = comparison.other_run(run)
+if other is not None:
+    comparison.verdict(answers, source, other)
+break_it.panel(run, step, other)

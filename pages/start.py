@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from core import engine, pictures, presets
-from ui import canvas, digits, journey, navigation, state
+from ui import digits, drawn_answer, guards, journey, navigation, state
 
 st.title("Build a network. Watch it learn. Draw for it.")
 st.markdown(
@@ -12,11 +12,12 @@ st.markdown(
     "eyes, and then it has to read yours."
 )
 
-run = state.run_in_use()
+run, own = state.run_in_use(), state.chosen_run()
 progress = engine.shared().progress(run) if run else None
 
 if progress is not None and progress.history:
-    canvas.draw_and_read(run, progress.history[-1].epoch)
+    drawn_answer.use_canvas()
+    drawn_answer.draw_and_read(run, guards.step_in_use(run, progress))
 else:
     dataset = digits.dataset()
     chosen = np.random.default_rng(7).choice(len(dataset.x_train), 4 * 24, replace=False)
@@ -25,10 +26,11 @@ else:
         width="stretch",
         alt="Ninety-six handwritten digits from the data set.",
     )
+if own is None:
     if st.button("Train my first network", type="primary", icon=":material/play_arrow:"):
         state.use_preset(presets.FAST_99.name)
         journey.start_training(state.draft())
         st.switch_page(navigation.TRAIN)
     st.caption(f"It will be *{presets.FAST_99.name}*. {presets.FAST_99.about}")
 
-journey.steps(progress)
+journey.steps(progress if own else None)

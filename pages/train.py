@@ -3,36 +3,47 @@
 import streamlit as st
 
 from core import ledger
-from ui import fields, journey, live, messages, navigation, state
+from core.progress import Command
+from ui import journey, live, messages, navigation, recipe, stack, state, time_machine
 
 st.title("Train")
-draft, run = state.draft(), state.run_in_use()
-
+draft, run = state.draft(), state.chosen_run()
 read = ledger.read(draft.experiment.layers)
 
 with st.container(horizontal=True, vertical_alignment="center"):
-    if st.button(
+    why_not = ledger.refusal(draft.experiment)
+    start = st.button(
         "Start training",
         type="primary",
         icon=":material/play_arrow:",
-        disabled=read.problem is not None,
-        help=read.problem.reason if read.problem else "Begins a new run; the others are kept.",
-    ):
+        disabled=why_not is not None,
+        shortcut="Ctrl+Enter",
+        help=why_not or "Begins a new run; the others are kept.",
+    )
+    start_paused = st.button(
+        "Start paused",
+        icon=":material/pause_circle:",
+        disabled=why_not is not None,
+        help=why_not or "Waits before its first batch, so that you can take one at a time.",
+    )
+    if start or start_paused:
         with messages.shown():
-            journey.start_training(draft)
+            journey.start_training(draft, Command(is_paused=start_paused))
             st.rerun()
     st.markdown(
         f"**{draft.preset}**, {len(draft.experiment.layers) + 1} layers, {read.parameters:,} parameters",
         width="content",
     )
     st.page_link(navigation.BUILD, label="Change its layers", icon=":material/account_tree:")
+stack.problem(draft.experiment, read)
 
-panel, recipe = st.columns([5, 2], gap="large")
+panel, form = st.columns([5, 2], gap="large")
 with panel:
     if run is None:
         live.invitation(draft)
     else:
         live.panel(run)
-with recipe:
-    st.subheader("How the next run learns", anchor=False)
-    fields.editor(state.training, f"training-{state.draft_version()}", state.edit_training, columns=1)
+        time_machine.panel(run)
+with form:
+    recipe.editor(draft)
+    recipe.learning_rate_finder(draft.experiment)

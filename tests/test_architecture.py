@@ -1,6 +1,7 @@
 """The tree's rules: who may import whom, and what is to be found in one place only."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 PLACES = ["core", "ui", "pages", "streamlit_app"]  # each may import those before it and its own
-WITH_TENSORFLOW = {"core/augment.py", "core/model.py", "core/training.py"}  # for worker processes only
+WITH_TENSORFLOW = {
+    "core/augment.py",
+    "core/explain.py",
+    "core/model.py",
+    "core/training.py",
+}  # for worker processes only
 HEAVY = {"tensorflow", "keras"}
+LATEST_KINDS = {"SeparableConv2D", "SpatialDropout2D", "Residual"}
+WHERE_KINDS_ARE_MADE = {"core/specs.py", "core/model.py"}
 
 CORE = sorted(ROOT.glob("core/**/*.py"))
 APP = [*CORE, *sorted(ROOT.glob("ui/**/*.py")), *sorted(ROOT.glob("pages/**/*.py")), *ROOT.glob("streamlit_app.py")]
@@ -127,6 +135,14 @@ def test_layers_are_made_in_one_place(path):
 
 
 @pytest.mark.parametrize("path", APP, ids=name)
+def test_a_kind_of_layer_is_known_in_the_files_that_make_it_only(path):
+    """As for any kind that is yet to come: the others ask what a layer has and does."""
+    words = set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+
+    assert not words & LATEST_KINDS or name(path) in WHERE_KINDS_ARE_MADE
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
 def test_nothing_is_unpickled(path):
     assert not packages(imported(tree(path))) & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
     assert "allow_pickle=True" not in path.read_text(encoding="utf-8")
@@ -134,7 +150,22 @@ def test_nothing_is_unpickled(path):
 
 def test_the_places_that_rules_speak_of_exist():
     """A rule about files that were renamed would hold for ever."""
-    missing = [file for file in WITH_TENSORFLOW if not (ROOT / file).exists()]
+    missing = [file for file in WITH_TENSORFLOW | WHERE_KINDS_ARE_MADE if not (ROOT / file).exists()]
 
     assert missing == []
     assert len(CORE) > 10
+
+
+def test_no_module_of_ours_hides_one_of_pythons_own():
+    """Streamlit puts the folder of its script first on the path, and a worker that starts meanwhile inherits it."""
+    ours = {path.stem for place in ("ui", "pages") for path in (ROOT / place).glob("*.py")}
+
+    assert not ours & sys.stdlib_module_names - {"__init__"}
+
+
+def test_a_worker_that_starts_while_a_page_is_drawn_does_not_run_the_app_again():
+    app = ROOT / "ui" / "app.py"
+    names = {"__name__": "app", "__file__": str(app)}
+    exec(compile(app.read_text(encoding="utf-8"), str(app), "exec"), names)  # noqa: S102
+
+    assert "__file__" not in names

@@ -8,7 +8,9 @@ import streamlit as st
 
 from ui import digits, messages, navigation, runs_menu, state, status
 
-ROOT = Path(__file__).parent.parent
+# While it runs, Streamlit has this script be Python's `__main__`, which a worker process that starts meanwhile would run again
+# from its file: without one it does not.
+ROOT = Path(globals().pop("__file__")).parent.parent
 LOGO = ROOT / "ui" / "static" / "logo.svg"
 
 
@@ -24,10 +26,13 @@ def main() -> None:
     with st.sidebar:
         runs_menu.choose_run()
         status.strip()
+    notice = st.container()
     with messages.shown():
-        digits.banner()
+        is_told = digits.banner(notice)
         messages.waiting()
         page.run()
+        if not is_told:  # the data set may have come meanwhile
+            digits.banner(notice)
 
 
 def _needs_login() -> bool:

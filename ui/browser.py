@@ -1,108 +1,508 @@
-"""Leafing through the digits."""
+"""Leafing through the digits: which are looked at, in which order, in sheets, and one of them large."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import streamlit as st
 
-from core import charts, data
+from core import atlas, charts, data, drawing, engine, evaluation, pictures, runs
+from core.atlas import Neighbours, Traits
 from core.data import Dataset
+from core.errors import DigitLabError, EngineNotReady, RunDamaged
+from core.readings import ReadAll
 from core.specs import CLASSES, Training
+from core.trials import ReadDrawings
+from ui import digits, guards, navigation, report, state, work
 
-COLUMNS, ROWS = 12, 8
-PER_PAGE = COLUMNS * ROWS
-SPLITS = ("Training", "Validation", "Test")
+OWN = "My hand"
+# With Explain's names: there a kept drawing is a picture that was given.
+SPLITS = {"Training": "train", "Validation": "validation", "Test": "test", "Drawn": "drawing", OWN: "upload"}
+READ = ("All", "Read right", "Read wrong")
+GRIDS = {"Few": (8, 5), "Some": (12, 8), "Many": (18, 12)}  # columns and rows
+POLL_SECONDS = 0.25
+
+
+class Order(StrEnum):
+    """What the digits can be sorted by."""
+
+    NUMBER = "Number"
+    INK = "Ink"
+    SLANT = "Slant"
+    STROKE_WIDTH = "Stroke width"
+    HARDEST = "Hardest first"
+    SUSPECT = "Suspected label errors"
 
 
 @dataclass(frozen=True)
+class Network:
+    """A run's network after so many batches."""
+
+    run: runs.Run
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
 class Selection:
-    """Which images are looked at: `indices` (n,) into `images` (m, 28, 28) and `labels` (m,)."""
+    """Which images are looked at: `indices` (n,) in their order into `images` (m, 28, 28), `labels` (m,), -1 where there is none;
+    `name` tells orders apart, `grid` is a sheet's columns and rows, `is_wrong` (m,) which are known to be read wrong."""
 
     split: str
-    digit: int | None
+    name: str
     images: np.ndarray
     labels: np.ndarray
     indices: np.ndarray
-    counts: np.ndarray
+    grid: tuple[int, int] = (12, 8)
+    is_wrong: np.ndarray | None = None
 
 
-def choose(dataset: Dataset, training: Training) -> Selection:
-    """Controls for split and digit, and what they leave. The splits are those of the training that is being prepared."""
+def network_in_use() -> Network | None:
+    """The network in use; None where there is none yet, or its run can't be read, which the sidebar says."""
+    run = state.run_in_use()
+    if run is None:
+        return None
+    try:
+        progress = engine.shared().progress(run)
+        run.experiment()  # whose splits are looked at
+    except RunDamaged:
+        return None
+    return Network(run, guards.step_in_use(run, progress)) if progress.history else None
+
+
+def training_in_use(network: Network | None) -> Training:
+    """The training whose splits are looked at: that of the network in use, else the one that is being prepared."""
+    return state.training() if network is None else network.run.experiment().training
+
+
+def choose(dataset: Dataset, training: Training, network: Network | None) -> Selection | None:
+    """Controls for what is looked at, and what they leave; None where there is nothing, or something has to be done first, which
+    is said here."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = st.segmented_control(
-            "Split", SPLITS, default=SPLITS[0], required=True, key="split", bind="query-params"
+            "Split",
+            list(SPLITS),
+            default="Training",
+            required=True,
+            key="split",
+            bind="query-params",
+            wrap=True,
+            help="Training and validation as the network in use was trained; before there is one, as Train's form says.",
         )
-        split = split or SPLITS[0]  # an address may say `?split=`
-        digit = st.pills("Digit", range(CLASSES), key="digit", bind="query-params")
-    if split == "Test":
-        images, labels, indices = dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))
-    else:
-        images, labels = dataset.x_train, dataset.y_train
-        trained_on, held_out = _split(
-            labels, len(labels), training.train_size, training.validation_split, training.seed
+        split = split or "Training"  # an address may say `?split=`
+        digit = st.pills(
+            "Digit", range(CLASSES), key="digit", bind="query-params", disabled=split == "Drawn", wrap=True
         )
-        indices = trained_on if split == "Training" else held_out
-    counts = np.bincount(labels[indices], minlength=CLASSES)
+        orders = [order for order in Order if _is_offered(order, split, network)]
+        order = st.selectbox(
+            "Sorted by",
+            orders,
+            key=f"order-{len(orders)}",
+            width=210,
+            help=None if network else "With a trained network also by how hard it finds them.",
+        )
+        is_reversed = st.toggle("Reversed", key="reversed")
+        grid = st.segmented_control("Grid", list(GRIDS), default="Some", required=True, key="grid", bind="query-params")
+    grid = GRIDS[grid or "Some"]
+    if split == "Drawn":
+        return _drawn(order, is_reversed, grid, network)
+    if split == OWN:
+        return _own(digit, order, is_reversed, grid, network)
+    images, labels, indices = split_of(dataset, training, split)
+    if not len(indices):
+        st.info(
+            "There are no validation images here: nothing is held out of the training. Train's form says how many the next one holds "
+            "out."
+        )
+        return None
+    indices = _sorted(dataset, split, labels, indices, order, network)
+    if indices is None:
+        return None
     if digit is not None:
         indices = indices[labels[indices] == digit]
-    return Selection(split, digit, images, labels, indices, counts)
+    name = f"{split}-{digit}-{order}-{is_reversed}"
+    if order in (Order.HARDEST, Order.SUSPECT):
+        name = f"{name}-{network.run.id}-{network.step}"
+    return Selection(split, name, images, labels, indices[::-1] if is_reversed else indices, grid)
+
+
+def split_of(dataset: Dataset, training: Training, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A split's images (m, 28, 28) and labels (m,), those of its whole file, and which of them are the split's, (n,) int64."""
+    if split == "Test":
+        return dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))
+    labels = dataset.y_train
+    trained_on, held_out = _split(labels, len(labels), training.train_size, training.validation_split, training.seed)
+    return dataset.x_train, labels, trained_on if split == "Training" else held_out
 
 
 def sheet(selection: Selection) -> int | None:
-    """One sheet of digits with its paging; the index of the digit that is clicked on it."""
-    pages = max(1, -(-len(selection.indices) // PER_PAGE))
-    where = f"{selection.split}-{selection.digit}"
-    number = st.pagination(pages, key=f"page-{where}", persist_state="session")
-    shown = selection.indices[(number - 1) * PER_PAGE : number * PER_PAGE]
-    if not len(shown):
-        st.info(f"There are no {selection.split.lower()} images here: nothing is held out. Train says how many are.")
+    """One sheet of digits with its paging and its keys; the index of the digit that is looked at."""
+    if not len(selection.indices):
+        st.info(_nothing(selection))
         return None
-    names = [f"{selection.labels[i]} · number {i:,}" for i in shown]
-    chosen = st.plotly_chart(
-        charts.digit_sheet(selection.images[shown], names, COLUMNS),
-        key=f"sheet-{where}-{number}",
-        on_select="rerun",
+    columns, rows = selection.grid
+    size, total, name = columns * rows, len(selection.indices), selection.name
+    place = min(state.place(name), total - 1)
+    page, pages = place // size, -(-total // size)
+    shown = selection.indices[page * size : (page + 1) * size]
+    chart_key, page_key = f"sheet-{name}-{size}-{page}", f"page-{name}-{size}-{page}"
+
+    def clicked() -> None:
+        points = state.widget_value(chart_key)["selection"]["points"]
+        state.click_place(name, page * size + int(points[0]["customdata"]) if points else None)
+
+    def turned() -> None:
+        state.go_to_place(name, (state.widget_value(page_key) - 1) * size)
+
+    st.plotly_chart(
+        charts.digit_sheet(
+            selection.images[shown], _names(selection, shown), columns, place % size, _wrong_ones(selection, shown)
+        ),
+        key=chart_key,
+        on_select=clicked,
         selection_mode="points",
         config={"displayModeBar": False},
-        alt=f"{len(shown)} handwritten digits, sheet {number} of {pages}.",
+        alt=f"{len(shown)} handwritten digits, sheet {page + 1} of {pages}.{_marked(selection, shown)}",
     )
-    points = chosen["selection"]["points"]
-    return int(shown[points[0]["customdata"]]) if points else int(shown[0])
+    st.markdown(f":small[{total:,} {'digit' if total == 1 else 'digits'}, sheet {page + 1} of {pages:,}]")
+    st.pagination(pages, default=page + 1, key=page_key, on_change=turned)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        _search(selection)
+        for label, by, keys in (
+            ("Back", -1, "Left"),
+            ("On", 1, "Right"),
+            ("Sheet back", -size, "Shift+Left"),
+            ("Sheet on", size, "Shift+Right"),
+        ):
+            st.button(
+                label,
+                on_click=state.go_to_place,
+                args=(name, min(max(place + by, 0), total - 1)),
+                disabled=not 0 <= place + np.sign(by) < total,
+                shortcut=keys,
+                type="tertiary",
+            )
+    return int(selection.indices[place])
 
 
 def large(selection: Selection, index: int | None) -> None:
     """One digit with the values of its pixels."""
     if index is None:
         return
-    image = selection.images[index]
-    st.subheader(f"A {selection.labels[index]}", anchor=False)
+    image, label = selection.images[index], selection.labels[index]
+    st.subheader(f"A {label}" if label >= 0 else "Your drawing", anchor=False)
     st.caption(
-        f"{selection.split} image number {index:,}, 28 × 28 pixels from 0 (black) to 255 (white). Its ink covers "
-        f"{np.mean(image > 0):.0%} of the pixels. Click another digit to see it here."
+        f"{_numbered(selection, index)}, 28 × 28 pixels from 0 (black) to 255 (white). {_measured(image)} "
+        "Click another digit, or use the arrow keys."
     )
     st.plotly_chart(
         charts.digit_values(image),
         key="large",
         config={"displayModeBar": False},
-        alt=f"A handwritten {selection.labels[index]}, large.",
+        alt=f"A handwritten {label}, large." if label >= 0 else "A drawing, large.",
     )
 
 
-def balance(selection: Selection) -> None:
-    """How many images of each digit the split holds."""
-    st.subheader("How many of each", anchor=False)
-    total = selection.counts.sum()
-    st.caption(
-        f"{total:,} images in this split, between {selection.counts.min():,} and {selection.counts.max():,} of each digit."
+def reading(selection: Selection, index: int | None, network: Network | None) -> None:
+    """What the network in use says to one digit, and the way to Explain."""
+    if index is None:
+        return
+    if network is None:
+        st.caption("What a network reads here stands here as soon as you have trained one.")
+        return
+    try:
+        probabilities = engine.shared().predict(network.run, network.step, selection.images[index][None])[0]
+    except EngineNotReady:
+        st.caption("What the network in use reads stands here as soon as TensorFlow is loaded.")
+        return
+    except DigitLabError as error:
+        st.caption(str(error))
+        return
+    if not np.isfinite(probabilities).all():
+        st.caption(
+            "This network's weights are not numbers any more (NaN), so it reads nothing. Choose an earlier epoch of it."
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{network.run.record().name}** reads a **{probabilities.argmax()}**")
+        if st.button("Explain", icon=":material/psychology:", help="Why it reads that."):
+            if selection.split == OWN:
+                state.keep_upload(selection.images[index])
+            number = list(drawings())[index] if selection.split == "Drawn" else index
+            state.explain_digit(SPLITS[selection.split], number)
+            st.switch_page(navigation.EXPLAIN)
+    st.html(pictures.probability_bars(probabilities))
+
+
+def neighbours(dataset: Dataset, selection: Selection, index: int | None, network: Network | None) -> None:
+    """The digits of the training file that are nearest to one, by pixels and by what the network makes of them."""
+    if index is None:
+        return
+    image = selection.images[index]
+    but = index if selection.images is dataset.x_train else None
+    st.markdown("**Nearest by pixels**")
+    _row(dataset, nearest_by_pixels(dataset, image, but), "by pixels")
+    st.markdown("**Nearest to the network**")
+    _neighbours_by_features(dataset, image, but, network)
+
+
+def _neighbours_by_features(dataset: Dataset, image: np.ndarray, but: int | None, network: Network | None) -> None:
+    if network is None:
+        st.caption("A trained network has its own opinion of what looks alike. Train one, and it stands here.")
+        return
+    if readings(dataset, network) is None:
+        job = ReadAll(network.run.id, network.run.root, network.step)
+        found = work.result(
+            job, "neighbours", "The network reads the training digits", "Have it read all digits", is_begun=False
+        )
+        if found is not None:
+            st.caption("What the network read can't be found in the run's folder any more.")
+        return
+    try:
+        found = engine.shared().neighbours(network.run, network.step, image, but)
+    except DigitLabError as error:
+        st.caption(str(error))
+        return
+    if found is None:
+        st.fragment(_wait_for_neighbours, run_every=POLL_SECONDS)(network, image, but)
+    else:
+        _row(dataset, found, "by what the network's last layer sees")
+
+
+def nearest_by_pixels(dataset: Dataset, image: np.ndarray, but: int | None) -> Neighbours:
+    """The digits of the training file nearest to one, (28, 28) uint8; `but` an index to leave out."""
+    return _nearest(dataset.x_train, len(dataset.x_train), image.tobytes(), but)
+
+
+def drawings() -> dict[int, np.ndarray]:
+    """What this visitor drew, by the drawings' numbers, the newest first: each as a network sees it, (28, 28) uint8. The one that is
+    there now is among them though no network has read it."""
+    earlier = {drawn.number: drawn.image for drawn in reversed(state.drawn())}
+    ink = state.ink()
+    if ink is None or not ink.any():
+        return earlier
+    number = state.drawing_number()
+    return {number: drawing.to_mnist(ink, state.preparation())} | {k: v for k, v in earlier.items() if k != number}
+
+
+def readings(dataset: Dataset, network: Network) -> runs.Readings | None:
+    """What the network reads in all digits of the training file, where that is kept and of these digits."""
+    try:
+        found = _kept_readings(network.run.id, network.run.root, network.step)
+    except (LookupError, RunDamaged):
+        return None
+    return found if np.array_equal(found.y_true, dataset.y_train) else None
+
+
+def _is_offered(order: Order, split: str, network: Network | None) -> bool:
+    if order is Order.SUSPECT:
+        return network is not None and split not in ("Drawn", OWN)
+    return order is not Order.HARDEST or network is not None
+
+
+def _sorted(
+    dataset: Dataset, split: str, labels: np.ndarray, indices: np.ndarray, order: Order, network: Network | None
+) -> np.ndarray | None:
+    """A split's indices in an order; None where what it goes by has to be found out first, which is said here."""
+    if order in (Order.INK, Order.SLANT, Order.STROKE_WIDTH):
+        survey, test_traits = digits.survey(dataset)
+        return indices[_by_trait(test_traits if split == "Test" else survey.traits, order, indices)]
+    if order is Order.NUMBER or network is None:
+        return indices
+    probabilities = _probabilities(dataset, split, network)
+    if probabilities is None or _says_nothing(probabilities[indices]):
+        return None
+    if order is Order.HARDEST:
+        return indices[np.argsort(-atlas.losses(labels[indices], probabilities[indices]), kind="stable")]
+    if split == "Training":
+        st.caption("These it was trained on, so it has learned wrong labels too. Validation shows more of them.")
+    return indices[evaluation.suspected_label_errors(labels[indices], probabilities[indices])]
+
+
+def _probabilities(dataset: Dataset, split: str, network: Network) -> np.ndarray | None:
+    """The network's answers (m, 10) to all images of a split's file; None where they have to be got first, which is said here."""
+    run, step = network.run, network.step
+    if split == "Test":
+        answers = report.kept_answers(run, step, report.TEST) if state.is_test_open(run.id, step) else None
+        if answers is None:
+            st.info(
+                "This network hasn't been tested yet in this visit. Evaluate opens the test set; afterwards its digits can be "
+                "sorted here."
+            )
+            st.page_link(navigation.EVALUATE, label="Evaluate", icon=":material/arrow_forward:")
+            return None
+        return answers.probabilities
+    found = readings(dataset, network)
+    if found is None:
+        job = ReadAll(run.id, run.root, step)
+        said = f"The network reads {len(dataset.x_train):,} digits"
+        if work.result(job, "order", said, "Have the network read all digits") is not None:
+            found = readings(dataset, network)
+            if found is None:
+                st.error("What the network read can't be found in the run's folder any more.")
+    return None if found is None else found.probabilities
+
+
+def _says_nothing(probabilities: np.ndarray) -> bool:
+    """Whether answers are no numbers, which is said here."""
+    if not evaluation.without_answer(probabilities):
+        return False
+    st.info(
+        "This network's answers are no numbers any more (NaN), so it reads nothing and finds nothing hard. Choose an earlier epoch "
+        "of it in the sidebar."
     )
-    st.plotly_chart(
-        charts.class_balance(selection.counts, selection.digit),
-        key="balance",
-        config={"displayModeBar": False},
-        alt=", ".join(f"{count} of {digit}" for digit, count in enumerate(selection.counts)),
+    return True
+
+
+def _by_trait(traits: Traits, order: Order, indices: np.ndarray) -> np.ndarray:
+    values = {Order.INK: traits.ink, Order.SLANT: traits.slant, Order.STROKE_WIDTH: traits.stroke_width}[order]
+    return np.argsort(values[indices], kind="stable")
+
+
+def _drawn(order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None) -> Selection | None:
+    """This visitor's own drawings, made the way MNIST's digits were."""
+    made = list(drawings().values())
+    images = np.stack(made) if made else np.zeros((0, 28, 28), np.uint8)
+    labels, read = np.full(len(images), -1), None
+    if order is Order.HARDEST and len(images):
+        read = _read(images, network)
+        if read is None:
+            return None
+    indices = _drawings_sorted(images, labels, np.arange(len(images)), order, read)
+    name = f"Drawn-{order}-{is_reversed}"
+    return Selection("Drawn", name, images, labels, indices[::-1] if is_reversed else indices, grid)
+
+
+def _own(
+    digit: int | None, order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None
+) -> Selection:
+    """The drawings that were kept with their labels, those read wrong marked where the network in use has read them."""
+    handwriting = state.handwriting()
+    images, labels, indices = handwriting.images, handwriting.labels, np.arange(len(handwriting))
+    read = _read(images, network) if network is not None and len(handwriting) else None
+    is_wrong = None if read is None else read.argmax(axis=1) != labels
+    chosen = st.segmented_control(
+        "By what is read", READ, default=READ[0], required=True, disabled=is_wrong is None, key="own-read"
     )
+    if is_wrong is not None and chosen != READ[0]:
+        indices = indices[is_wrong if chosen == READ[2] else ~is_wrong]
+    if digit is not None:
+        indices = indices[labels[indices] == digit]
+    indices = _drawings_sorted(images, labels, indices, order, read)
+    name = f"{OWN}-{digit}-{order}-{is_reversed}-{chosen}"
+    return Selection(OWN, name, images, labels, indices[::-1] if is_reversed else indices, grid, is_wrong)
+
+
+def _read(images: np.ndarray, network: Network) -> np.ndarray | None:
+    """What the network says to drawings, (n, 10); None while that isn't known, or where it is no answer, which is said here."""
+    job = ReadDrawings(network.run.id, network.run.root, network.step, images.tobytes())
+    found = work.result(job, "own-hand", "The network reads your drawings", "Have the network read them")
+    return None if found is None or _says_nothing(found) else found
+
+
+def _drawings_sorted(
+    images: np.ndarray, labels: np.ndarray, indices: np.ndarray, order: Order, read: np.ndarray | None
+) -> np.ndarray:
+    """Drawings in an order; as they came where it goes by what the network reads, and that isn't known."""
+    if order is Order.NUMBER or not len(indices) or (order is Order.HARDEST and read is None):
+        return indices
+    if order is Order.HARDEST:
+        return indices[np.argsort(-atlas.losses(labels[indices], read[indices]), kind="stable")]
+    return indices[_by_trait(atlas.traits(images), order, indices)]
+
+
+def _search(selection: Selection) -> None:
+    """A field that leads to the image of a number, or says why it isn't here."""
+    key = f"search-{selection.split}"
+
+    def searched() -> None:
+        number = state.widget_value(key)
+        if number is None:
+            return
+        found = np.flatnonzero(selection.indices == number)
+        if len(found):
+            state.go_to_place(selection.name, int(found[0]))
+        elif number >= len(selection.images):
+            state.say(f"There is no image number {number:,}: here they go from 0 to {len(selection.images) - 1:,}.")
+        else:
+            what = f"is a {selection.labels[number]} and " if selection.labels[number] >= 0 else ""
+            state.say(f"Image number {number:,} {what}isn't among those chosen here. Choose another split or digit.")
+
+    st.number_input(
+        "Go to number", min_value=0, value=None, step=1, key=key, on_change=searched, placeholder="0", width=150
+    )
+
+
+def _wrong_ones(selection: Selection, shown: np.ndarray) -> list[int]:
+    return [] if selection.is_wrong is None else np.flatnonzero(selection.is_wrong[shown]).tolist()
+
+
+def _marked(selection: Selection, shown: np.ndarray) -> str:
+    wrong = len(_wrong_ones(selection, shown))
+    return f" {wrong} of them, underlined, are read wrong." if wrong else ""
+
+
+def _names(selection: Selection, shown: np.ndarray) -> list[str]:
+    return [f"{selection.labels[i]} · number {i:,}" if selection.labels[i] >= 0 else "Your drawing" for i in shown]
+
+
+def _numbered(selection: Selection, index: int) -> str:
+    if selection.split == OWN:
+        return f"Your drawing number {index:,}"
+    return (
+        "Made the way MNIST's digits were"
+        if selection.split == "Drawn"
+        else f"{selection.split} image number {index:,}"
+    )
+
+
+def _measured(image: np.ndarray) -> str:
+    traits = atlas.traits(image[None])
+    slant = float(traits.slant[0])
+    leaning = "Upright" if abs(slant) < 1 else f"Leaning {abs(slant):.0f}° to the {'right' if slant > 0 else 'left'}"
+    return f"{leaning}, strokes {traits.stroke_width[0]:.1f} pixels wide, ink {traits.ink[0]:.0%}."
+
+
+def _nothing(selection: Selection) -> str:
+    if selection.split == "Drawn":
+        return "You haven't drawn anything yet. What you draw on the page Draw stands here."
+    if selection.split == OWN:
+        if len(selection.images):
+            return "None of the drawings that are kept is one of these. Choose another digit, or All."
+        return "No drawing of your own is kept here. Draw a digit on the page Draw, and keep it with its label."
+    if Order.SUSPECT in selection.name:
+        return "None of these labels looks wrong to the network."
+    return f"There are no {selection.split.lower()} images here. Choose another digit."
+
+
+def _row(dataset: Dataset, found: Neighbours, by: str) -> None:
+    captions = [f"{dataset.y_train[i]} · {i:,}" for i in found.indices]
+    st.html(pictures.captioned_digits(dataset.x_train[found.indices], captions, f"Training digits nearest {by}"))
+
+
+def _wait_for_neighbours(network: Network, image: np.ndarray, but: int | None) -> None:
+    try:
+        if engine.shared().neighbours(network.run, network.step, image, but) is not None:
+            st.rerun()
+    except DigitLabError as error:
+        st.caption(str(error))
+        return
+    st.caption("Looking …")
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _nearest(_images: np.ndarray, count: int, image: bytes, but: int | None) -> Neighbours:
+    """`atlas.nearest`, kept: the images are told apart by their number, of which each data set has its own."""
+    return atlas.nearest(_images, np.frombuffer(image, np.uint8), but=but)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _kept_readings(run_id: str, root: str, step: int) -> runs.Readings:
+    found = runs.Run(run_id, root).readings(step)
+    if found is None:
+        raise LookupError  # which, unlike None, is not kept
+    return found
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

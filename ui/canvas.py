@@ -1,4 +1,4 @@
-"""The drawing canvas, and the network's answer to what is on it."""
+"""The standard canvas: pens, an eraser, undo, redo and clear; the ink that is on it."""
 
 from __future__ import annotations
 
@@ -6,74 +6,103 @@ import numpy as np
 import streamlit as st
 from streamlit_drawable_canvas import st_canvas
 
-from core import drawing, engine, pictures, runs
-from core.errors import DrawingError, EngineNotReady
+from core import canvas_record
 from ui import messages, state
 
-SIDE = 320  # pixels; what a phone of 360 leaves
-PEN_WIDTH = 24  # an eighth of a digit that fills most of the canvas, which is MNIST's proportion
-INK = "#5566F5"  # the theme's ultramarine, readable on paper and on blue-black
-POLL_SECONDS = 1.0
+DIGIT, NUMBER = "digit", "number"
+SIZES = {DIGIT: (400, 400), NUMBER: (640, 280)}  # width and height in pixels, before a narrow screen shrinks them
+ROOM = {DIGIT: 400, NUMBER: 200}  # pixels that a digit may fill
+PENS = {"Fine": 0.035, "Medium": 0.075, "Bold": 0.094}  # of that room; medium is MNIST's share of a large digit
+ERASE = "Eraser"
+ERASER = 0.11
+MARGIN = 32  # of a phone's screen, left and right of the page
 
 
-def draw_and_read(run: runs.Run, epoch: int) -> None:
-    """A canvas with the network's ten probabilities beside it, new after every stroke."""
-    is_waiting = engine.shared().status().phase is not engine.Phase.READY
-    st.fragment(_draw_and_read, run_every=POLL_SECONDS if is_waiting else None)(run, epoch, is_waiting)
+def sheet(name: str) -> np.ndarray | None:
+    """A canvas with its tools; the ink on it, (h, w) float32 0..1, None before the first stroke.
+
+    Args:
+        name: DIGIT or NUMBER.
+    """
+    width, height = SIZES[name]
+    key = state.canvas_key(name)
+    _fit(width + 4)
+    with st.container(width=width + 4, key="pad"):
+        pen = state.pen()
+        st_canvas(
+            stroke_width=round(PENS.get(pen, ERASER) * ROOM[name]),
+            stroke_color=_paper() if pen == ERASE else canvas_record.INK,
+            width=width,
+            height=height,
+            initial_drawing=state.told_canvas(name),
+            return_image_data=True,
+            on_change=lambda: _heard(name, key),
+            key=key,
+        )
+    _tools(name)
+    return state.canvas_ink(name)
 
 
-def _draw_and_read(run: runs.Run, epoch: int, was_waiting: bool) -> None:
-    with st.container(horizontal=True, gap="large"):
-        with st.container(width=SIDE + 4, key="pad"):
-            ink = _canvas()
-            st.button(
-                "Clear",
-                icon=":material/delete:",
-                on_click=state.clear_canvas,
-                shortcut="Escape",
-                help="The bar above it undoes.",
-            )
-        with st.container(width=SIDE, key="answer"):
-            try:
-                steps = drawing.steps(ink)
-            except DrawingError:
-                steps = None
-            with messages.shown():
-                _answer(run, epoch, steps, was_waiting)
-
-
-def _canvas() -> np.ndarray:
-    """The canvas; the ink on it, (SIDE, SIDE) float32 0..1."""
-    result = st_canvas(
-        stroke_width=PEN_WIDTH,
-        stroke_color=INK,
-        width=SIDE,
-        height=SIDE,
-        initial_drawing=state.drawing_at_entry(),
-        return_image_data=True,
-        key=f"canvas-{state.canvas_round()}",
+def _fit(width: int) -> None:
+    """Shrink the canvas, `width` CSS pixels wide, to a narrower screen, and leave the tools room by keeping their keys to
+    their tooltips. The tangent of an arc tangent is CSS' way to divide a length by a length.
+    """
+    st.html(
+        f"<style>@media (max-width: {width + MARGIN}px) {{ .st-key-pad "
+        f"{{ zoom: tan(atan2(100vw - {MARGIN}px, {width}px)); }} }} .st-key-tools kbd {{ display: none; }}</style>"
     )
-    if result.image_data is not None:
-        state.keep_drawing(result.json_data, drawing.ink_from_rgba(result.image_data))
-    ink = state.ink()
-    return np.zeros((SIDE, SIDE), np.float32) if ink is None else ink
 
 
-def _answer(run: runs.Run, epoch: int, steps: drawing.Steps | None, was_waiting: bool) -> None:
-    probabilities = None
-    if steps is None:
-        st.markdown("#### Draw a digit")
-    else:
-        try:
-            probabilities = engine.shared().predict(run, epoch, steps.centred[None])[0]
-        except EngineNotReady:
-            st.markdown("#### One moment …")
-            st.caption("TensorFlow is being loaded. Your drawing is read as soon as it is there.")
-        else:
-            st.markdown(f"#### This is a {probabilities.argmax()}")
-            if was_waiting:
-                st.rerun()
-    st.html(pictures.probability_bars(probabilities))
-    if steps is not None:
-        st.caption("What the network sees: your drawing, made the way MNIST's digits were.")
-        st.html(pictures.digit(steps.centred, 112, "The drawing as 28 by 28 pixels."))
+def _tools(name: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="tools"):
+        st.button(
+            "Undo",
+            icon=":material/undo:",
+            on_click=state.undo_stroke,
+            args=(name,),
+            disabled=not state.can_undo_stroke(name),
+            shortcut="Ctrl+Z",
+            help="Ctrl + Z",
+            key=f"undo-{name}",
+        )
+        st.button(
+            "Redo",
+            icon=":material/redo:",
+            on_click=state.redo_stroke,
+            args=(name,),
+            disabled=not state.can_redo_stroke(name),
+            shortcut="Ctrl+Shift+Z",
+            help="Ctrl + Shift + Z",
+            key=f"redo-{name}",
+        )
+        st.button(
+            "Clear",
+            icon=":material/delete:",
+            on_click=state.clear_canvas,
+            args=(name,),
+            shortcut="Escape",
+            help="Escape",
+            key=f"clear-{name}",
+        )
+        state.show_in_widget("pen", state.pen())
+        st.segmented_control(
+            "Pen",
+            [*PENS, ERASE],
+            required=True,
+            key="pen",
+            label_visibility="collapsed",
+            on_change=lambda: state.take_pen(state.widget_value("pen")),
+        )
+
+
+def _heard(name: str, key: str) -> None:
+    """Callback: the canvas has something new on it."""
+    sent = state.widget_value(key)["drawing"]
+    with messages.kept():
+        state.hear_canvas(name, sent["raw"], canvas_record.ink(sent["data"], sent["raw"]))
+
+
+def _paper() -> str:
+    """The colour of the sheet. An eraser that takes ink away would need the canvas loaded anew after each stroke, and what is
+    drawn meanwhile would be lost."""
+    return canvas_record.PAPERS[st.context.theme.type or "light"]

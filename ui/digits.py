@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from core import data
+from core import atlas, data
+from core.atlas import Survey, Traits
 from core.errors import DataError
 
+SURVEY_PATIENCE_SECONDS = 0.3
 PATIENCE_SECONDS = 2.0  # a file on this machine is there within it
 
 
 class _Loading:
     def __init__(self) -> None:
         self.share, self.dataset, self.error = 0.0, None, None
-        self._thread = threading.Thread(target=self._load, name="data-load", daemon=True)
-        self._thread.start()
+        self._done = threading.Event()
+        threading.Thread(target=self._load, name="data-load", daemon=True).start()
 
     def _load(self) -> None:
         try:
             self.dataset = data.load(on_progress=lambda share: setattr(self, "share", share))
         except DataError as error:
             self.error = error
+        self._done.set()
+        import_module("scipy.ndimage")  # labels ink; takes a fifth of a second, which no stroke should wait for
 
     def is_done(self, timeout: float) -> bool:
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._done.wait(timeout)
 
 
 _current: _Loading | None = None
@@ -63,15 +68,17 @@ def dataset() -> data.Dataset:
     return loading.dataset
 
 
-def banner() -> None:
-    """Say on every page that the digits are the stand-in, where they are and as soon as that is known."""
+def banner(place: DeltaGenerator) -> bool:
+    """Say on every page that the digits are the stand-in, where they are and as soon as that is known; whether it was said."""
     loading = prefetch()
-    if loading.dataset is not None and loading.dataset.is_stand_in:
-        st.warning(
+    is_stand_in = loading.dataset is not None and loading.dataset.is_stand_in
+    if is_stand_in:
+        place.warning(
             "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "
             "but figures are not MNIST's. Go online and start again, or set DIGITLAB_MNIST to an mnist.npz.",
             icon=":material/cloud_off:",
         )
+    return is_stand_in
 
 
 @st.fragment(run_every=0.5)
@@ -79,3 +86,44 @@ def _wait_for(loading: _Loading) -> None:
     if loading.is_done(0):
         st.rerun()
     st.progress(loading.share, "Fetching MNIST, 11 MB, once for this machine …")
+
+
+class _Surveying:
+    """The training file's survey and the test file's traits, measured on a thread."""
+
+    def __init__(self, dataset: data.Dataset) -> None:
+        self.dataset, self.survey, self.test_traits = dataset, None, None
+        self._thread = threading.Thread(target=self._measure, name="data-survey", daemon=True)
+        self._thread.start()
+
+    def _measure(self) -> None:
+        self.test_traits = atlas.traits(self.dataset.x_test)
+        self.survey = atlas.survey(self.dataset.x_train, self.dataset.y_train)
+
+    def is_done(self, timeout: float) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+_surveying: _Surveying | None = None
+
+
+def survey(dataset: data.Dataset) -> tuple[Survey, Traits]:
+    """What is measured of the training file, and the traits of the test file's images: once for the whole process. The first
+    time the page stops here for some seconds, says so, and goes on when it is done."""
+    global _surveying
+    with _current_lock:
+        if _surveying is None or _surveying.dataset is not dataset:
+            _surveying = _Surveying(dataset)
+        under_way = _surveying
+    if not under_way.is_done(SURVEY_PATIENCE_SECONDS):
+        _wait_for_survey(under_way)
+        st.stop()
+    return under_way.survey, under_way.test_traits
+
+
+@st.fragment(run_every=0.3)
+def _wait_for_survey(under_way: _Surveying) -> None:
+    if under_way.is_done(0):
+        st.rerun()
+    st.caption(f":material/hourglass_top: Measuring {len(under_way.dataset.x_train):,} digits, once …")

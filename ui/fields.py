@@ -18,23 +18,53 @@ from ui import state
 MOST_SLIDER_STEPS = 100
 
 
-def editor(current: Callable[[], Spec], key: str, on_edit: Callable[[Spec], None], columns: int = 2) -> None:
-    """A widget for every field; `on_edit` receives the whole spec with the one change made.
+def editor(
+    current: Callable[[], Spec],
+    key: str,
+    on_edit: Callable[[Spec], None],
+    columns: int = 2,
+    original: Spec | None = None,
+) -> None:
+    """A widget for every field; `on_edit` receives the whole spec with the one change made. Rare fields wait behind "More".
 
     Args:
         current: the spec as it is when asked, so that of two widgets changed at once the second keeps what the first did.
         key: tells this spec's widgets from all others; a new key makes them anew.
+        columns: how many fields stand side by side, where there is room.
+        original: the spec that it began as; where a field differs from its, the label says what it was.
     """
-    names = [name for name in type(current()).model_fields if name != "kind"]
-    grid = st.columns(columns) if columns > 1 else [st.container()]
-    for place, name in enumerate(names):
-        with grid[place % len(grid)]:
-            _field(current, name, f"{key}.{name}", on_edit)
+    fields = {name: field for name, field in type(current()).model_fields.items() if name != "kind"}
+    rare = [name for name, field in fields.items() if (field.json_schema_extra or {}).get("is_rare")]
+    _grid(current, [name for name in fields if name not in rare], key, on_edit, columns, original)
+    if rare:
+        more = st.expander("More", type="compact", key=f"{key}.more", on_change="rerun")
+        if more.open:
+            with more:
+                _grid(current, rare, key, on_edit, columns, original)
 
 
-def _field(current: Callable[[], Spec], name: str, key: str, on_edit: Callable[[Spec], None]) -> None:
+def _grid(
+    current: Callable[[], Spec],
+    names: list[str],
+    key: str,
+    on_edit: Callable[[Spec], None],
+    columns: int,
+    original: Spec | None,
+) -> None:
+    with st.grid(columns) if columns > 1 else st.container():
+        for name in names:
+            _field(current, name, f"{key}.{name}", on_edit, original)
+
+
+def _field(
+    current: Callable[[], Spec], name: str, key: str, on_edit: Callable[[Spec], None], original: Spec | None
+) -> None:
     field, value = type(current()).model_fields[name], getattr(current(), name)
     label, said = field.title or name, f"{field.description} In Keras: `{name}`."
+    was = value if original is None else getattr(original, name)
+    inner = was if isinstance(value, type(was)) else None
+    if was != value and not (inner and isinstance(value, Spec)):
+        label += f" :orange[was {_in_words(was)}]"
 
     def changed(new: Any) -> None:
         try:
@@ -52,48 +82,63 @@ def _field(current: Callable[[], Spec], name: str, key: str, on_edit: Callable[[
         def kind_changed() -> None:
             changed(kinds[state.widget_value(key)]())
 
-        names = list(kinds)
-        st.selectbox(label, names, index=names.index(value.kind), key=key, help=said, on_change=kind_changed)
-        st.caption(type(value).about)
-        editor(lambda: getattr(current(), name), f"{key}.{value.kind}", changed, columns=1)
+        state.show_in_widget(key, value.kind)
+        with st.container():
+            st.selectbox(label, list(kinds), list(kinds).index(value.kind), key=key, help=said, on_change=kind_changed)
+            st.caption(type(value).about)
+            editor(lambda: getattr(current(), name), f"{key}.{value.kind}", changed, 1, inner)
     elif isinstance(value, Spec):
+        # Its label stays the same: with another one Streamlit would close it under one's hands.
         with st.expander(label, key=f"{key}.fields"):
             st.caption(field.description)
-            editor(lambda: getattr(current(), name), key, changed)
+            editor(lambda: getattr(current(), name), key, changed, original=inner)
+        if was != value:
+            st.caption(":orange[changed]")
     elif _choices(field):
-        options = list(_choices(field))
-        st.selectbox(label, options, index=options.index(value), **arguments)
+        state.show_in_widget(key, value)
+        choices = list(_choices(field))
+        st.selectbox(label, choices, choices.index(value), **arguments)
     elif isinstance(value, bool):
-        st.toggle(label, value=value, **arguments)
+        state.show_in_widget(key, value)
+        st.toggle(label, value, **arguments)
     else:
+        state.show_in_widget(key, value)
         _number(field, label, value, arguments)
 
 
 def _number(field: FieldInfo, label: str, value: float | None, arguments: dict[str, Any]) -> None:
-    low, high = _bound(field, annotated_types.Ge), _bound(field, annotated_types.Le)
+    low, high = bounds(field)
     extra = field.json_schema_extra or {}
     if isinstance(value, float):
         step = extra.get("step", 0.05)
-        if low is not None and high is not None and (high - low) / step <= MOST_SLIDER_STEPS and "step" in extra:
+        if (high - low) / step <= MOST_SLIDER_STEPS and "step" in extra:
             st.slider(label, float(low), float(high), value, step, **arguments)
             return
-        above, below = _bound(field, annotated_types.Gt), _bound(field, annotated_types.Lt)
-        st.number_input(
-            label,
-            min_value=float(low) if low is not None else above + 1e-6,
-            max_value=float(high) if high is not None else below - 1e-6,
-            value=value,
-            step=step,
-            format=extra.get("format", "%.4g"),
-            **arguments,
-        )
-    else:
+        st.number_input(label, float(low), float(high), value, step, extra.get("format", "%.4g"), **arguments)
+    elif type(None) in _arguments(field.annotation):
         st.number_input(label, low, high, value, extra.get("step", 1), placeholder="as usual", **arguments)
+    else:
+        st.number_input(label, low, high, value, extra.get("step", 1), **arguments)
 
 
-def _bound(field: FieldInfo, kind: type) -> Any:
-    bounds = [getattr(item, kind.__name__.lower()) for item in field.metadata if isinstance(item, kind)]
-    return bounds[-1] if bounds else None
+def _in_words(value: Any) -> str:
+    """A field's value as it would be said."""
+    if value is None:
+        return "as usual"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Spec):
+        return value.kind
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def bounds(field: FieldInfo) -> tuple[Any, Any]:
+    """The lowest and the highest value that a field may have, None where there is none."""
+    low, high = (
+        [getattr(item, kind.__name__.lower()) for item in field.metadata if isinstance(item, kind)]
+        for kind in (annotated_types.Ge, annotated_types.Le)
+    )
+    return low[-1] if low else None, high[-1] if high else None
 
 
 def _arguments(annotation: Any) -> tuple[Any, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core import engine, runs
+from core.progress import Progress
 from ui import navigation, state
 
 
 def trained_run(purpose: str) -> tuple[runs.Run, int]:
-    """The run in use and its last finished epoch; the page stops here where there is none.
+    """The run in use and after how many batches its network is meant: its best epoch's end, unless another was chosen. The page
+    stops here where no epoch is finished.
 
     Args:
         purpose: what such a network does on this page, for the sentence.
@@ -23,7 +25,13 @@ def trained_run(purpose: str) -> tuple[runs.Run, int]:
             f"The network in use hasn't finished its first epoch ({progress.state}). After it, it {purpose}.",
             "Watch it learn" if not progress.state.is_over else "Train another",
         )
-    return run, progress.history[-1].epoch
+    return run, step_in_use(run, progress)
+
+
+def step_in_use(run: runs.Run, progress: Progress) -> int:
+    """After how many batches a run's network is meant: as chosen, where that is still kept, else at its best epoch's end."""
+    chosen = state.chosen_step(run.id)
+    return chosen if chosen in run.steps() else progress.step_of(progress.best.epoch)
 
 
 def _stop(said: str, way: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core import engine, ledger, runs
-from core.progress import Progress
+from core import engine, fine_tuning, ledger, runs
+from core.progress import Command, Progress
 from ui import navigation, state
 
 
-def start_training(draft: state.Draft) -> None:
+def start_training(draft: state.Draft, command: Command = engine.FULL_SPEED) -> None:
     """Make a run of a draft, queue it, and take it into use.
+
+    Args:
+        command: what it is to do from its first batch on.
 
     Raises:
         SpecError: if it can't be built.
@@ -18,8 +21,21 @@ def start_training(draft: state.Draft) -> None:
     """
     ledger.check(draft.experiment)
     run = runs.create(draft.experiment, draft.preset)
-    engine.shared().train(run)
+    engine.shared().train(run, command)
     state.use_run(run.id)
+
+
+def start_again(run: runs.Run) -> None:
+    """A new run of a run's recipe, from the same initial weights, taken into use.
+
+    Raises:
+        As `start_training`; RunDamaged if the recipe can't be read.
+    """
+    experiment = run.experiment()
+    is_fine_tuning = experiment.fine_tuning is not None
+    again = fine_tuning.again(run) if is_fine_tuning else runs.create(experiment, run.record().name)
+    engine.shared().train(again)
+    state.use_run(again.id)
 
 
 def steps(progress: Progress | None) -> None:

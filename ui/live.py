@@ -1,15 +1,18 @@
-"""A run under one's eyes: its curves as they grow, and the buttons that drive it."""
+"""A run under one's eyes: its curves as they grow, looks inside its network, and the buttons that drive it."""
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
-from core import charts, engine, runs
+from core import anatomy, charts, doctor, engine, pictures, runs, specs
 from core.engine import Phase
-from core.progress import Command, Progress, State
-from ui import messages, state
+from core.progress import Progress, Snapshot, State
+from ui import digits, fields, journey, messages, navigation, own_digit, state
 
 TICK_SECONDS = 0.5
+SLOW_BATCHES_PER_SECOND = 3.0
+MOST_FINDINGS = 3
 
 _SAYINGS = {
     State.QUEUED: ":orange-badge[:material/schedule: waiting]",
@@ -17,7 +20,7 @@ _SAYINGS = {
     State.PAUSED: ":orange-badge[:material/pause: paused]",
     State.STOPPING: ":orange-badge[:material/stop: stopping]",
     State.FINISHED: ":green-badge[:material/check: finished]",
-    State.STOPPED: ":gray-badge[:material/stop: stopped, kept]",
+    State.STOPPED: ":gray-badge[:material/stop: stopped]",
     State.FAILED: ":red-badge[:material/error: failed]",
     State.INTERRUPTED: ":red-badge[:material/power_off: interrupted]",
 }
@@ -33,54 +36,75 @@ def invitation(draft: state.Draft) -> None:
     """What stands where the curves will be, before the first run."""
     empty = Progress(epochs=draft.experiment.training.epochs)
     st.markdown("Nothing has been trained yet. **Start training**, and two curves begin to grow here.")
-    _curves(empty, "empty")
+    _curves(empty, "empty", is_log=False)
 
 
 def _panel(run: runs.Run, was_over: bool) -> None:
+    destination = state.take_destination()
+    if destination is not None:
+        page, message = destination
+        state.say(message)
+        st.switch_page(page)
     with messages.shown():
-        progress = engine.shared().progress(run)
-        st.markdown(f"#### {run.record().name} {_SAYINGS[progress.state]}")
+        progress, experiment = engine.shared().progress(run), run.experiment()
+        st.markdown(f"#### {run.record().name} {_saying(progress)}")
         _drive(run, progress)
-        st.progress(progress.share, _where(progress))
+        st.progress(progress.share, _where(run, progress))
         if progress.message:
             kind = st.error if progress.state in (State.FAILED, State.INTERRUPTED) else st.info
             kind(progress.message)
+        _knobs(run, progress, experiment)
         _figures(progress)
-        _curves(progress, run.id)
+        is_log = st.toggle("Loss on a logarithmic scale", key=f"log-{run.id}")
+        _curves(progress, run.id, is_log)
+        _findings(run, progress, experiment)
+        _inside(run, progress, experiment)
         if progress.state.is_over is not was_over:  # it ended, or goes on after all
             st.rerun()
 
 
+def _saying(progress: Progress) -> str:
+    is_kept = progress.state is State.STOPPED and progress.history
+    return ":gray-badge[:material/stop: stopped, kept]" if is_kept else _SAYINGS[progress.state]
+
+
+# --- driving ------------------------------------------------------------------------------------------------------------
+
+
 def _drive(run: runs.Run, progress: Progress) -> None:
-    is_moving = progress.state in (State.RUNNING, State.PAUSED)
-    with st.container(horizontal=True):
-        if progress.state is State.PAUSED:
-            st.button(
-                "Resume",
-                icon=":material/play_arrow:",
-                on_click=_command,
-                args=(run.id, Command()),
-                shortcut="P",
-                key="resume",
-            )
+    is_moving, is_paused = progress.state in (State.RUNNING, State.PAUSED), progress.state is State.PAUSED
+    with st.container(horizontal=True, gap="small"):
+        if is_paused:
+            _order_button("Resume", "play_arrow", "resume", "P", run.id, is_paused=False, until_step=0)
         else:
-            st.button(
-                "Pause",
-                icon=":material/pause:",
-                on_click=_command,
-                args=(run.id, Command(is_paused=True)),
-                disabled=progress.state is not State.RUNNING,
-                shortcut="P",
-                key="pause",
+            _order_button(
+                "Pause", "pause", "pause", "P", run.id, progress.state is State.RUNNING, is_paused=True, until_step=0
             )
-        st.button(
+        asked = max(progress.step, engine.shared().commanded(run.id).until_step)
+        batch = {"until_step": asked + 1}
+        _order_button("One batch", "skip_next", "step-batch", "B", run.id, is_paused, _ONLY_PAUSED, **batch)
+        epoch = {"until_step": progress.step_of(asked // max(progress.steps_per_epoch, 1) + 1)}
+        _order_button("One epoch", "fast_forward", "step-epoch", "E", run.id, is_paused, _ONLY_PAUSED, **epoch)
+        is_slow = engine.shared().commanded(run.id).batches_per_second is not None
+        _order_button(
+            "Full speed" if is_slow else "Slow motion",
+            "speed" if is_slow else "slow_motion_video",
+            "slow",
+            "S",
+            run.id,
+            not progress.state.is_over,
+            f"Slow motion takes {SLOW_BATCHES_PER_SECOND:g} batches a second.",
+            batches_per_second=None if is_slow else SLOW_BATCHES_PER_SECOND,
+        )
+        _order_button(
             "Take out of the queue" if progress.state is State.QUEUED else "Stop and keep",
-            icon=":material/stop:",
-            on_click=_command,
-            args=(run.id, Command(is_stopping=True)),
-            disabled=not (is_moving or progress.state is State.QUEUED),
-            help="Ends now and keeps the last finished epoch.",
-            key="stop",
+            "stop",
+            "stop",
+            "X",
+            run.id,
+            is_moving or progress.state is State.QUEUED,
+            "Ends its wait; nothing is trained." if progress.state is State.QUEUED else _KEEPS,
+            is_stopping=True,
         )
         if progress.state.is_resumable:
             st.button(
@@ -91,6 +115,18 @@ def _drive(run: runs.Run, progress: Progress) -> None:
                 type="primary",
                 key="go-on",
             )
+        if progress.state.is_over:
+            st.button(
+                "Again",
+                icon=":material/replay:",
+                on_click=_again,
+                args=(run,),
+                shortcut="A",
+                key="again",
+                help=_AGAIN_SHIPPED
+                if run.record().is_shipped
+                else "A new run of the same recipe, from the same initial weights.",
+            )
         if run.has_keras_file():
             st.download_button(
                 "Model (.keras)",
@@ -99,44 +135,176 @@ def _drive(run: runs.Run, progress: Progress) -> None:
                 icon=":material/download:",
                 on_click="ignore",
                 key="keras",
+                help="The network of the best epoch.",
             )
 
 
+_AGAIN_SHIPPED = (
+    "A new run of the same layers and settings, on MNIST's images alone. The one that is shipped has seen them redrawn by other "
+    "hands and pens too."
+)
+_KEEPS = "Ends now. Finished epochs are kept, and the network as it is for the time machine. It can go on after the last epoch."
+_ONLY_PAUSED = "Takes one, and waits again. Pause first."
+
+
+def _order_button(
+    label: str,
+    icon: str,
+    key: str,
+    shortcut: str,
+    run_id: str,
+    is_possible: bool = True,
+    said: str | None = None,
+    **changes: object,
+) -> None:
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        on_click=_order,
+        args=(run_id,),
+        kwargs=changes,
+        disabled=not is_possible,
+        help=said,
+        shortcut=shortcut,
+        key=key,
+    )
+
+
+def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
+    """What may be changed while it runs. The rest makes another network or another training, so another run."""
+    if progress.state.is_over:
+        return
+    training = experiment.training
+    rates = [layer.rate for layer in experiment.layers if getattr(layer, "rate", 0)]
+    with st.expander("Turn while it runs", icon=":material/tune:", key=f"knobs-{run.id}"):
+        left, right = st.columns(2)
+        key = f"knob-rate-{run.id}"
+        left.number_input(
+            "Learning rate now",
+            *fields.bounds(specs.Training.model_fields["learning_rate"]),
+            _turned(run.id, progress, "learning_rate", training.learning_rate),
+            format="%.4g",
+            step=training.learning_rate / 2,
+            key=key,
+            on_change=_turn,
+            args=(run.id, "learning_rate", key),
+            help="The schedule, if there is one, goes on with it.",
+        )
+        key = f"knob-dropout-{run.id}"
+        right.slider(
+            "Dropout now",
+            0.0,
+            0.95,
+            _turned(run.id, progress, "dropout", max(rates, default=0.0)),
+            0.05,
+            key=key,
+            on_change=_turn,
+            args=(run.id, "dropout", key),
+            disabled=not rates,
+            help="Of every layer that drops something." if rates else "This network has no dropout layer to turn.",
+        )
+        st.caption(
+            "Each turn is marked on the curves. Everything else is set before: it makes a new run, and this one stays."
+        )
+
+
+def _turned(run_id: str, progress: Progress, name: str, of_recipe: float) -> float:
+    """Where a knob stands: as it was turned, or is told to be, else as the recipe has it."""
+    told = getattr(engine.shared().commanded(run_id), name)
+    return progress.turned.get(name, of_recipe if told is None else told)
+
+
+def _turn(run_id: str, name: str, key: str) -> None:
+    _order(run_id, **{name: state.widget_value(key)})
+
+
+def _order(run_id: str, **changes: object) -> None:
+    with messages.kept():
+        engine.shared().command(run_id, **changes)
+
+
+def _resume(run: runs.Run) -> None:
+    with messages.kept():
+        engine.shared().train(run)
+
+
+def _again(run: runs.Run) -> None:
+    with messages.kept():
+        journey.start_again(run)
+
+
+# --- what it says -------------------------------------------------------------------------------------------------------
+
+
 def _figures(progress: Progress) -> None:
-    last = progress.history[-1] if progress.history else None
+    last, best = (progress.history[-1], progress.best) if progress.history else (None, None)
     row = st.grid(min_column_width=130)
     row.metric(
         "Loss", f"{last.loss:.4f}" if last else "–", help="Of the training images in the last whole epoch.", border=True
     )
     if last is None or last.val_accuracy is not None:
-        row.metric("Validation loss", f"{last.val_loss:.4f}" if last else "–", border=True)
-        row.metric("Validation accuracy", f"{last.val_accuracy:.2%}" if last else "–", border=True)
-    row.metric(
-        "Images a second", f"{progress.images_per_second:,.0f}" if progress.images_per_second else "–", border=True
-    )
+        row.metric("Val. loss", f"{last.val_loss:.4f}" if last else "–", border=True)
+        row.metric("Val. accuracy", f"{last.val_accuracy:.2%}" if last else "–", border=True)
+        row.metric(
+            f"{'In use' if progress.is_fine_tuning else 'Best'}, epoch {best.epoch}" if best else "Best epoch",
+            f"{best.val_accuracy:.2%}" if best else "–",
+            help="The last epoch of a fine-tuning. Evaluate and Draw use its network, unless you choose another in the sidebar."
+            if progress.is_fine_tuning
+            else "By validation accuracy. Evaluate and Draw use its network, unless you choose another in the sidebar.",
+            border=True,
+        )
 
 
-def _curves(progress: Progress, key: str) -> None:
+def _curves(progress: Progress, key: str, is_log: bool) -> None:
     loss, accuracy = st.columns(2)
     config = {"displayModeBar": False}
     said = f"after {len(progress.history)} of {progress.epochs} epochs"
-    loss.plotly_chart(charts.loss_curve(progress), key=f"loss-{key}", config=config, alt=f"Loss {said}")
+    loss.plotly_chart(
+        charts.loss_curve(progress, is_log), key=f"loss-{key}-{is_log}", config=config, alt=f"Loss {said}"
+    )
     accuracy.plotly_chart(charts.accuracy_curve(progress), key=f"accuracy-{key}", config=config, alt=f"Accuracy {said}")
 
 
-def _where(progress: Progress) -> str:
+def _findings(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
+    """What the doctor has to say, with the change to try."""
+    for number, finding in enumerate(doctor.findings(experiment, progress)[:MOST_FINDINGS]):
+        with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"finding-{run.id}-{number}"):
+            st.markdown(f":material/stethoscope: **{finding.title}** {finding.reason}", width="stretch")
+            if finding.experiment is not None:
+                st.button(
+                    finding.try_this,
+                    icon=":material/science:",
+                    key=f"try-{run.id}-{number}",
+                    on_click=_try,
+                    args=(finding, experiment),
+                )
+
+
+def _try(finding: doctor.Finding, experiment: specs.Experiment) -> None:
+    state.use_experiment(finding.experiment)
+    state.head_for(
+        navigation.BUILD if finding.experiment.layers != experiment.layers else navigation.TRAIN,
+        f"Changed for the next run: {finding.try_this}. Undo on Build brings the old recipe back.",
+    )
+
+
+def _where(run: runs.Run, progress: Progress) -> str:
     if progress.state is State.QUEUED:
-        ahead = len(engine.shared().status().training)
-        phase = engine.shared().status().phase
-        if phase in (Phase.OFF, Phase.STARTING):
+        if engine.shared().status().phase in (Phase.OFF, Phase.STARTING):
             return "The engine is starting …"
-        return f"Waiting for {ahead} other run{'s' if ahead > 1 else ''} …" if ahead else "Waiting for a free worker …"
+        place, seconds = engine.shared().place_in_queue(run.id)
+        if place < 2 and not engine.shared().status().training:
+            return "Waiting for a free worker …"
+        when = f": should begin in {_duration(seconds)}" if seconds is not None else ""
+        return f"Place {place} in the queue{when} …"
     if not progress.steps_per_epoch or (progress.state is State.RUNNING and not progress.images_per_second):
         return "Loading TensorFlow and compiling the network …"
     epoch = f"Epoch {progress.epoch} of {progress.epochs}"
     if progress.state.is_over or progress.seconds_left is None:
         return epoch
-    return f"{epoch} · {_duration(progress.seconds_left)} left"
+    if progress.state is State.PAUSED:
+        return f"{epoch} · {progress.step:,} batches taken"
+    return f"{epoch} · {_duration(progress.seconds_left)} left · {progress.images_per_second:,.0f} images a second"
 
 
 def _duration(seconds: float) -> str:
@@ -144,11 +312,94 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _command(run_id: str, command: Command) -> None:
-    with messages.kept():
-        engine.shared().command(run_id, command)
+# --- looks inside -------------------------------------------------------------------------------------------------------
+
+_KERNELS, _MAPS, _GRADIENTS, _DEAD = "Kernels", "Feature maps", "Gradients", "Dead ReLUs"
+_RATE, _CONFUSION, _WRONGEST = "Learning rate", "Confusion", "Ten wrongest"
+_MINE = "My digit"
+VIEWS = (_KERNELS, _MAPS, _MINE, _CONFUSION, _WRONGEST, _GRADIENTS, _DEAD, _RATE)
+_OF_SNAPSHOTS = {_KERNELS, _MAPS, _GRADIENTS, _DEAD}
 
 
-def _resume(run: runs.Run) -> None:
-    with messages.kept():
-        engine.shared().train(run)
+def _inside(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
+    """The views that are chosen, side by side."""
+    drawing = state.last_drawing()
+    usual = [_KERNELS, _CONFUSION] if drawing is None else [_KERNELS, _MINE, _CONFUSION]
+    chosen = st.pills("Look inside", VIEWS, selection_mode="multi", default=usual, key=f"views-{run.id}")
+    snapshot = None
+    if (_OF_SNAPSHOTS | {_MINE}) & set(chosen):
+        is_watched = _MINE in chosen and drawing is not None
+        snapshot = engine.shared().watch(run.id, state.watched_digit(), drawing if is_watched else None)
+    columns = st.columns(2, gap="large")
+    for place, view in enumerate(view for view in VIEWS if view in chosen):
+        with columns[place % 2].container(key=f"view-{run.id}-{view}"):
+            st.markdown(f"**{view}**")
+            if view in _OF_SNAPSHOTS:
+                _snapshot_view(view, snapshot, progress)
+            elif view == _MINE:
+                # The clock of this part stops with the run, when the last networks may not have answered yet.
+                shown = own_digit.panel if progress.state.is_over and drawing is not None else own_digit.lines
+                shown(run, drawing, f"live-{run.id}")
+            elif view == _RATE:
+                rates = experiment.training.learning_rates(
+                    progress.steps_per_epoch * progress.epochs, progress.turned_learning_rates
+                )
+                figure = charts.learning_rate_curve(progress, rates)
+                st.plotly_chart(figure, key=f"rate-{run.id}", config={"displayModeBar": False}, alt="Learning rate")
+            else:
+                _validation_view(view, progress)
+
+
+def _snapshot_view(view: str, snapshot: Snapshot | None, progress: Progress) -> None:
+    if view == _MAPS:
+        st.segmented_control(
+            "Of a held-out",
+            range(specs.CLASSES),
+            default=state.watched_digit(),
+            required=True,
+            key="watched-digit",
+            on_change=_watch_digit,
+        )
+    if snapshot is None:
+        is_over = progress.state.is_over
+        st.caption(
+            "Looks are taken while it trains; the time machine below shows what was." if is_over else "First look …"
+        )
+        return
+    st.html(_drawn(view, snapshot))
+    st.caption(f"After {snapshot.step:,} batches.")
+
+
+def _drawn(view: str, snapshot: Snapshot) -> str:
+    match view:
+        case "Kernels":
+            return anatomy.kernels(snapshot.kernels)
+        case "Feature maps":
+            return anatomy.feature_maps(snapshot.image, snapshot.maps)
+        case "Gradients":
+            return anatomy.gradient_norms(snapshot.gradient_norms)
+    return anatomy.dead_shares(snapshot.dead)
+
+
+def _validation_view(view: str, progress: Progress) -> None:
+    last = progress.history[-1] if progress.history else None
+    if last is None:
+        st.caption("Comes with the first epoch's end.")
+    elif last.confusion is None:
+        st.caption("This run holds no images out to check on.")
+    elif view == _CONFUSION:
+        st.html(anatomy.confusion(np.array(last.confusion).reshape(specs.CLASSES, specs.CLASSES)))
+        st.caption(f"Held-out digits after epoch {last.epoch}.")
+    elif not last.wrongest:
+        st.caption("It reads every held-out digit right.")
+    else:
+        images = digits.dataset().x_train[[index for index, _, _ in last.wrongest]]
+        labels = digits.dataset().y_train[[index for index, _, _ in last.wrongest]]
+        captions = [
+            f"{true} read as {read}, {sure:.0%}" for true, (_, read, sure) in zip(labels, last.wrongest, strict=True)
+        ]
+        st.html(pictures.captioned_digits(images, captions, "The held-out digits it is most wrong about"))
+
+
+def _watch_digit() -> None:
+    state.watch_digit(state.widget_value("watched-digit"))

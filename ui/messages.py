@@ -22,6 +22,15 @@ def shown() -> Iterator[None]:
         st.error(str(error), icon=":material/error:")
 
 
+@contextmanager
+def caption() -> Iterator[None]:
+    """As `shown`, in small, for what goes on beside the answer."""
+    try:
+        yield
+    except DigitLabError as error:
+        st.caption(str(error))
+
+
 def waiting() -> None:
     """What the last run of the script left to say."""
     for message in state.take_messages():

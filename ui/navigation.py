@@ -9,8 +9,8 @@ import streamlit as st
 _FOLDER = Path(__file__).parent.parent / "pages"
 
 # Whole paths: Streamlit takes a page's path as relative to the script it runs, which is not in the pages' parent folder.
-START, DATA, BUILD, TRAIN, EVALUATE, DRAW = (
-    str(_FOLDER / f"{name}.py") for name in ("start", "data", "build", "train", "evaluate", "draw")
+START, DATA, BUILD, TRAIN, EVALUATE, EXPLAIN, DRAW = (
+    str(_FOLDER / f"{name}.py") for name in ("start", "data", "build", "train", "evaluate", "explain", "draw")
 )
 
 
@@ -26,6 +26,7 @@ def navigation() -> st.Page:
             "Learn": [
                 st.Page(TRAIN, title="Train", icon=":material/model_training:"),
                 st.Page(EVALUATE, title="Evaluate", icon=":material/fact_check:"),
+                st.Page(EXPLAIN, title="Explain", icon=":material/psychology:"),
             ],
             "Play": [st.Page(DRAW, title="Draw", icon=":material/draw:")],
         }

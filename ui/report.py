@@ -1,63 +1,304 @@
-"""The parts of a test report."""
+"""The parts of a report on a network: whose digits it was asked about, its figures, the digits behind them, how sure it is."""
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 import streamlit as st
 
 from core import charts, engine, evaluation, pictures, runs
 from core.data import Dataset
-from ui import messages
+from core.errors import RunDamaged
+from core.runs import Evaluation
+from core.trials import AnswerHeldOut, AnswerTest, Trial, held_out_count
+from ui import messages, navigation, state
 
-MOST_SHOWN = 40
+VALIDATION, TEST = "Validation", "Test"
+SURE, UNSURE, SUSPECTED = "Surest mistakes", "Least sure", "Suspected label errors"
+WHAT_THEY_ARE = {
+    SURE: "Read wrong, the surest first.",
+    UNSURE: "Right or wrong: those first between whose two leading classes it could least decide.",
+    SUSPECTED: "The network is confident, by its own standard for each digit, of another than the label. Judge yourself.",
+}
+COLUMNS, ROWS = 5, 4
+PER_PAGE = COLUMNS * ROWS
 POLL_SECONDS = 0.5
+_OFTEN = ("never", "once", "twice")
 
 
-def answers(run: runs.Run, epoch: int) -> runs.Evaluation:
-    """The network's answers on the test set; the page stops here while they are being computed, and comes back."""
-    found = _evaluation(run, epoch)
+def choose_source(dataset: Dataset, run: runs.Run, step: int) -> str:
+    """Which digits the network is asked about. The page stops here where there are none, or where the test set is closed."""
+    source = st.segmented_control(
+        "Asked about",
+        [VALIDATION, TEST],
+        default=VALIDATION,
+        required=True,
+        key="asked-about",
+        persist_state="session",
+        help="Validation: held out of the training. Test: never to be looked at while you are still choosing.",
+    )
+    if source == TEST:
+        _opened_test(dataset, run, step)
+        return TEST
+    count = held_out_count(run, len(dataset.y_train))
+    if not count:
+        st.markdown(
+            "This run held no images out of its training, so there are none to check on while you work. Choose **Test** "
+            "above, or train with a validation share on the Train page."
+        )
+        st.stop()
+    st.caption(f"{count:,} images that this run held out of its training. Look at them as often as you like.")
+    return VALIDATION
+
+
+def answers(run: runs.Run, step: int, source: str) -> Evaluation:
+    """The network's answers; the page stops here while they are being computed, and comes back. It stops also where they say
+    nothing."""
+    found = kept_answers(run, step, source)
     if found is None:
-        st.fragment(_wait, run_every=POLL_SECONDS)(run, epoch)
+        st.fragment(_wait, run_every=POLL_SECONDS)(run, step, source)
+        st.stop()
+    nothing = evaluation.without_answer(found.probabilities)
+    if nothing:
+        st.markdown(
+            f"For {nothing:,} of {len(found.y_true):,} digits this network's probabilities are no numbers: its weights have "
+            "become NaN or infinite, so it reads nothing. Choose an earlier epoch in the sidebar, or train it again with a "
+            "lower learning rate."
+        )
         st.stop()
     return found
 
 
-def figures(answers: runs.Evaluation, matrix: np.ndarray) -> None:
-    """The test in four figures, and its commonest mistake in words."""
-    wrong = matrix.sum() - np.trace(matrix)
-    row = st.grid(min_column_width=130)
-    row.metric("Test accuracy", f"{evaluation.accuracy(answers.y_true, answers.probabilities):.2%}", border=True)
+def kept_answers(run: runs.Run, step: int, source: str) -> Evaluation | None:
+    """The answers that are in the run's folder; None where they aren't, can't be read, or are of another data set."""
+    try:
+        return _kept(run.id, run.root, step, source)
+    except (LookupError, RunDamaged):
+        return None
+
+
+def asked(run: runs.Run, step: int, source: str) -> Evaluation | None:
+    """The answers, begun to be computed where they aren't there."""
+    ask = engine.shared().evaluation if source == TEST else engine.shared().validation
+    return ask(run, step)
+
+
+def openings(run: runs.Run) -> str:
+    """How often the test set was opened for a run, in words."""
+    opened = run.test_openings()
+    if not opened:
+        return "The test set was never opened for this run."
+    times = _OFTEN[len(opened)] if len(opened) < len(_OFTEN) else f"{len(opened)} times"
+    last = time.strftime("%d %b %H:%M", time.localtime(opened[-1].at))
+    networks = len({opening.step for opening in opened})
+    of = f", with {networks} of its networks" if networks > 1 else ""
+    return f"The test set was opened {times} for this run{of}, last on {last}."
+
+
+def figures(answers: Evaluation, matrix: np.ndarray) -> None:
+    """The answers in a few figures, and the commonest mistakes in words."""
+    y_true, probabilities = answers.y_true, answers.probabilities
+    interval, wrong = evaluation.accuracy_interval(y_true, probabilities), matrix.sum() - np.trace(matrix)
+    row = st.grid(min_column_width=150)
     row.metric(
-        "Test loss",
-        f"{evaluation.loss(answers.y_true, answers.probabilities):.4f}",
+        "Accuracy",
+        f"{evaluation.accuracy(y_true, probabilities):.2%}",
+        f"{interval.low:.1%} to {interval.high:.1%}",
+        delta_color="off",
+        delta_arrow="off",
+        help="Below it, where the accuracy on all such digits lies with 95 % confidence (Wilson's interval).",
+        border=True,
+    )
+    row.metric(
+        "Mistakes",
+        f"{wrong:,}",
+        f"of {matrix.sum():,}",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
+    row.metric(
+        "Top two",
+        f"{evaluation.top_accuracy(y_true, probabilities):.2%}".replace("100.00%", "100%"),  # for which there is room
+        "one is right",
+        delta_color="off",
+        delta_arrow="off",
+        help="How often the right digit is one of the two likeliest.",
+        border=True,
+    )
+    row.metric(
+        "Loss",
+        f"{evaluation.loss(y_true, probabilities):.4f}",
+        "a guess: 2.3026",
+        delta_color="off",
+        delta_arrow="off",
         help="Mean cross-entropy.",
         border=True,
     )
-    row.metric("Mistakes", f"{wrong:,} of {matrix.sum():,}", border=True)
-    row.metric("Epochs learned", answers.epoch, border=True)
-    confused = evaluation.most_confused(matrix)
-    if confused:
-        true, predicted, count = confused
-        st.markdown(f"Most often, a **{true}** is read as a **{predicted}**: {count} times.")
+    row.metric(
+        "Miscalibrated",
+        f"{evaluation.calibration(y_true, probabilities).error:.2%}",
+        "0 is honest",
+        delta_color="off",
+        delta_arrow="off",
+        help="Expected calibration error: how far how sure it is and how often it is right lie apart, on average.",
+        border=True,
+    )
+    said = [
+        f"a **{true}** is read as a **{predicted}**: {_times(n)}"
+        for true, predicted, n in evaluation.confusions(matrix)
+    ]
+    if said:
+        st.markdown(f"Most often, {said[0]}" + (f"; then {', '.join(said[1:])}." if said[1:] else "."))
+    unread = [str(digit) for digit in np.flatnonzero(matrix.sum(axis=0) == 0)]
+    if unread:
+        st.markdown(f"It never reads a digit as {' or '.join(unread)}, so there is no precision to tell for that.")
 
 
-def matrix(matrix: np.ndarray, run: runs.Run, epoch: int) -> tuple[int, int] | None:
-    """The confusion matrix; the cell (true, predicted) that is chosen in it."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader("Confusion matrix", anchor=False, width="stretch")
-        unit = st.segmented_control(
-            "Cells as", ["Counts", "Shares"], default="Counts", required=True, label_visibility="collapsed"
-        )
+def mistakes(dataset: Dataset, answers: Evaluation, run: runs.Run, source: str) -> None:
+    """The matrix as a menu, the digits that are chosen in it, and one of these."""
+    st.fragment(_mistakes)(dataset, answers, run, source)
+
+
+def download(answers: Evaluation, matrix: np.ndarray, run: runs.Run, source: str) -> None:
+    """Every figure of the report as CSV, and the matrix for print."""
+    of = f"{source.lower()} {run.id[:6]} after {answers.step} batches"
+    with st.container(horizontal=True):
         st.download_button(
-            "PDF",
-            lambda: charts.printed_confusion_matrix(matrix, f"{run.record().name}, epoch {epoch}"),
-            file_name=f"confusion matrix {run.id[:6]}.pdf",
+            "All figures (CSV)",
+            lambda: evaluation.table(answers.y_true, answers.probabilities),
+            file_name=f"{of}.csv",
+            mime="text/csv",
             icon=":material/download:",
             on_click="ignore",
         )
+        st.download_button(
+            "Confusion matrix (PDF)",
+            lambda: charts.printed_confusion_matrix(
+                matrix, f"{run.record().name} after {answers.step:,} batches, {source.lower()} digits"
+            ),
+            file_name=f"confusion matrix {of}.pdf",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def scores(matrix: np.ndarray, key: str) -> None:
+    """Precision, recall and F1 of every digit, with their intervals."""
+    found, intervals = evaluation.class_scores(matrix), evaluation.class_intervals(matrix)
+    st.subheader("Digit by digit", anchor=False)
+    st.caption(
+        "Precision: of those read as this digit, how many were it. Recall: of those that were it, how many were read so. F1: "
+        "the harmonic mean of both. Lines are 95 % intervals."
+    )
+    st.plotly_chart(
+        charts.class_scores(found, intervals),
+        key=f"scores-{key}",
+        config={"displayModeBar": False},
+        alt="; ".join(
+            f"{k}: precision {_defined(found.precision[k])}, recall {_defined(found.recall[k])}" for k in range(10)
+        ),
+    )
+
+
+def certainty(answers: Evaluation, key: str) -> None:
+    """How sure it is beside how often it is right, and what it would gain by abstaining."""
+    bins = evaluation.calibration(answers.y_true, answers.probabilities)
+    abstaining = evaluation.abstention(answers.y_true, answers.probabilities)
+    believed, refused = st.columns(2, gap="large")
+    with believed:
+        st.subheader("Can its certainty be believed?", anchor=False)
+        surer = float(np.nansum(bins.confidence * bins.counts) / bins.counts.sum()) - evaluation.accuracy(
+            answers.y_true, answers.probabilities
+        )
+        said = f"On the whole it is **{abs(surer):.1%} too {'sure' if surer > 0 else 'modest'}**."
+        if abs(surer) < 0.0005:
+            said = "On the whole it is as sure as it is right."
+        st.markdown(f"{said} On the dotted line it would be right as often as it is sure.")
+        st.plotly_chart(
+            charts.reliability(
+                bins, evaluation.wilson(np.rint(np.nan_to_num(bins.accuracy) * bins.counts), bins.counts)
+            ),
+            key=f"reliability-{key}",
+            config={"displayModeBar": False},
+            alt="Reliability diagram. " + said.replace("*", ""),
+        )
+    with refused:
+        st.subheader("If it may abstain", anchor=False)
+        k = min(int(np.searchsorted(abstaining.coverage, 0.95 - 1e-9)), len(abstaining.coverage) - 1)
+        said = (
+            f"Where it is sure of {abstaining.threshold[k]:.0%} or more, which is for {abstaining.coverage[k]:.0%} of the "
+            f"digits, it is right on **{abstaining.accuracy[k]:.2%}**."
+        )
+        st.markdown(said)
+        st.plotly_chart(
+            charts.abstention(abstaining),
+            key=f"abstention-{key}",
+            config={"displayModeBar": False},
+            alt="Accuracy over coverage. " + said.replace("*", ""),
+        )
+
+
+def _opened_test(dataset: Dataset, run: runs.Run, step: int) -> None:
+    """Stops the page where the test set is closed for this network."""
+    if state.is_test_open(run.id, step):
+        st.caption(f"{len(dataset.y_test):,} test images. {openings(run)}")
+        return
+    with st.container(border=True):
+        st.markdown(
+            "**The test set is closed.** Its figure is honest as long as nothing was chosen by it. Choose and compare networks on "
+            "the validation images, and open it once, for the one you settle on."
+        )
+        st.caption(openings(run))
+        st.button(
+            "Open the test set",
+            type="primary",
+            icon=":material/lock_open:",
+            on_click=open_test,
+            args=(run, step),
+            key="open-test",
+        )
+    st.stop()
+
+
+def open_test(run: runs.Run, step: int) -> None:
+    with messages.kept():
+        state.open_test(run, step)
+
+
+def _mistakes(dataset: Dataset, answers: Evaluation, run: runs.Run, source: str) -> None:
+    matrix = evaluation.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
+    key = f"{run.id}-{answers.step}-{source}"
+    menu, shown = st.columns([1, 1], gap="large")
+    with menu:
+        cell = _matrix(matrix, key)
+    with shown:
+        _gallery(dataset, answers, matrix, cell, source, key)
+
+
+def _matrix(matrix: np.ndarray, key: str) -> tuple[int, int] | None:
+    """The confusion matrix; the cell (true, predicted) that is chosen in it."""
+    st.subheader("Confusion matrix", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        unit = st.segmented_control(
+            "Cells as",
+            ["Counts", "Shares"],
+            default="Counts",
+            required=True,
+            label_visibility="collapsed",
+            key="matrix-unit",
+            persist_state="session",
+        )
+        is_dim = st.toggle(
+            "Dim the diagonal",
+            key="dim-diagonal",
+            persist_state="session",
+            help="Leaves what was read right out of the colours, so that the mistakes can be told apart.",
+        )
     chosen = st.plotly_chart(
-        charts.confusion_matrix(matrix, unit == "Shares"),
-        key=f"matrix-{run.id}-{epoch}",
+        charts.confusion_matrix(matrix, unit == "Shares", is_dim),
+        key=f"matrix-{key}",
         on_select="rerun",
         selection_mode="points",
         config={"displayModeBar": False},
@@ -67,85 +308,180 @@ def matrix(matrix: np.ndarray, run: runs.Run, epoch: int) -> tuple[int, int] | N
     return (int(points[0]["customdata"][0]), int(points[0]["customdata"][1])) if points else None
 
 
-def gallery(dataset: Dataset, answers: runs.Evaluation, cell: tuple[int, int] | None) -> None:
-    """The test images of a cell, or, without one, the mistakes the network was surest of."""
+def _gallery(
+    dataset: Dataset,
+    answers: Evaluation,
+    matrix: np.ndarray,
+    cell: tuple[int, int] | None,
+    source: str,
+    key: str,
+) -> None:
+    """The images of a cell, or of one of the lists, and above them the one that is chosen, at first the first."""
+    y_true, probabilities = answers.y_true, answers.probabilities
+    cells = _cells(matrix)
+    chosen = st.selectbox(
+        "Show",
+        [SURE, UNSURE, SUSPECTED, *cells],
+        key=f"list-{key}",
+        disabled=cell is not None,
+        help="Every cell of the matrix in which there are digits is in this list: type 4 read as 9, or click the cell.",
+    )
     if cell is None:
-        st.subheader("Surest mistakes", anchor=False)
-        st.caption("Click a cell of the matrix to see its digits.")
-        indices = evaluation.mistakes(answers.y_true, answers.probabilities)
-    else:
+        cell = cells.get(chosen)
+    if cell is not None:
         true, predicted = cell
-        st.subheader(f"{true} read as {predicted}" if true != predicted else f"{true} read right", anchor=False)
-        indices = evaluation.images_of_cell(answers.y_true, answers.probabilities, true, predicted)
-        st.caption(f"{len(indices):,} of the test images, the surest first. Click the cell again to let go.")
-    shown = indices[:MOST_SHOWN]
-    if not len(shown):
+        st.subheader(_cell_name(true, predicted), anchor=False)
+        indices = evaluation.images_of_cell(y_true, probabilities, true, predicted)
+        said = "The surest first."
+    else:
+        st.subheader(chosen, anchor=False)
+        indices, said = _listed(chosen, y_true, probabilities), WHAT_THEY_ARE[chosen]
+    if not len(indices):
         st.markdown("None.")
         return
-    predicted = answers.probabilities[shown].argmax(axis=1)
-    captions = [
-        f"{true} → {read}, {share:.0%}"
-        for true, read, share in zip(
-            answers.y_true[shown], predicted, answers.probabilities[shown].max(axis=1), strict=True
+    st.caption(f"{len(indices):,} digit{'s' if len(indices) > 1 else ''}. {said}")
+    order = f"{key}-{chosen if cell is None else cell}"
+    place = state.place(order)
+    page = place // PER_PAGE
+    places = indices[page * PER_PAGE : (page + 1) * PER_PAGE]
+    _choose_page(order, page, -(-len(indices) // PER_PAGE))
+    _one(dataset, answers, int(indices[place]), source)
+    with st.container(horizontal=True):
+        if st.button("Explain this digit", icon=":material/psychology:", key="explain"):
+            state.explain_digit(source.lower(), int(answers.indices[indices[place]]))
+            st.switch_page(navigation.EXPLAIN)
+        _leaf(order, place, len(indices))
+    _sheet(dataset, answers, places, source, order, page)
+
+
+def _cells(matrix: np.ndarray) -> dict[str, tuple[int, int]]:
+    """The cells (true, predicted) in which there are digits, by name: the commonest mistakes first, what was read right last."""
+    mistaken = [(true, predicted) for true, predicted, _ in evaluation.confusions(matrix, matrix.size)]
+    right = [(int(digit), int(digit)) for digit in np.flatnonzero(np.diag(matrix))]
+    return {_cell_name(*cell): cell for cell in mistaken + right}
+
+
+def _cell_name(true: int, predicted: int) -> str:
+    return f"{true} read as {predicted}" if true != predicted else f"{true} read right"
+
+
+def _choose_page(order: str, page: int, pages: int) -> None:
+    key = f"page-{order}-{page}"
+
+    def turned() -> None:
+        state.go_to_place(order, (state.widget_value(key) - 1) * PER_PAGE)
+
+    st.pagination(pages, default=page + 1, key=key, on_change=turned, max_visible_pages=5)
+
+
+def _leaf(order: str, place: int, total: int) -> None:
+    """The digit before and the one after."""
+    for label, by, keys in (("Back", -1, "Left"), ("On", 1, "Right")):
+        st.button(
+            label,
+            on_click=state.go_to_place,
+            args=(order, place + by),
+            disabled=not 0 <= place + by < total,
+            shortcut=keys,
+            type="tertiary",
         )
+
+
+def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: str, order: str, page: int) -> None:
+    """A page of images that can be clicked, each with its two leading classes."""
+    key = f"sheet-{order}-{page}"
+
+    def clicked() -> None:
+        points = state.widget_value(key)["selection"]["points"]
+        state.click_place(order, page * PER_PAGE + int(points[0]["customdata"]) if points else None)
+
+    probabilities = answers.probabilities
+    classes, shares = evaluation.leading_two(probabilities[places])
+    true = answers.y_true[places]
+    captions = [
+        (f"{t} → <b>{a}</b> {_shortly(p)}", f"then {b} {_shortly(q)}")
+        for t, (a, b), (p, q) in zip(true, classes, shares, strict=True)
     ]
-    with st.container(height=440, border=False, key="gallery"):
-        st.html(pictures.captioned_digits(dataset.x_test[shown], captions, "Test digits with what the network read"))
+    names = [
+        f"{source} number {answers.indices[i]:,}: a {t}, read as {a} at {_share(p)}, then {b} at {_share(q)}"
+        for i, t, (a, b), (p, q) in zip(places, true, classes, shares, strict=True)
+    ]
+    chosen = state.place(order) % PER_PAGE
+    with st.container(key="gallery"):
+        st.plotly_chart(
+            charts.captioned_sheet(_images(dataset, answers, places, source), captions, names, COLUMNS, ROWS, chosen),
+            key=key,
+            on_select=clicked,
+            selection_mode="points",
+            config={"displayModeBar": False},
+            alt="; ".join(names),
+        )
 
 
-def scores(scores: evaluation.ClassScores) -> None:
-    """Precision, recall and F1 of every digit."""
-    st.subheader("Digit by digit", anchor=False)
-    share = st.column_config.ProgressColumn
-    low = float(np.floor(np.nanmin([scores.precision, scores.recall, scores.f1]) * 20) / 20)
-    st.dataframe(
-        {
-            "Digit": np.arange(10),
-            "Precision": scores.precision,
-            "Recall": scores.recall,
-            "F1": scores.f1,
-            "Images": scores.support,
-        },
-        hide_index=True,
-        column_config={
-            "Digit": st.column_config.NumberColumn(width="small"),
-            "Precision": share(
-                format="percent", min_value=low, max_value=1, help="Of those read as this digit, how many were it."
-            ),
-            "Recall": share(
-                format="percent",
-                min_value=low,
-                max_value=1,
-                help="Of those that were this digit, how many were read so.",
-            ),
-            "F1": share(format="percent", min_value=low, max_value=1, help="The harmonic mean of both."),
-        },
-    )
-    if low:
-        st.caption(f"Bars begin at {low:.0%}.")
+def _one(dataset: Dataset, answers: Evaluation, place: int, source: str) -> None:
+    """One digit with what the network makes of it."""
+    number, true = int(answers.indices[place]), int(answers.y_true[place])
+    with st.container(horizontal=True, key="one"):
+        image = _images(dataset, answers, np.array([place]), source)[0]
+        with st.container(width=112):
+            st.html(pictures.digit(image, 112, f"A handwritten {true}."))
+            st.caption(f"A {true}. {source} number {number:,}.")
+        with st.container(width=224):
+            st.html(pictures.probability_bars(answers.probabilities[place]))
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _kept_evaluation(run_id: str, root: str, epoch: int) -> runs.Evaluation:
-    found = runs.Run(run_id, root).evaluation(epoch)
+def _images(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: str) -> np.ndarray:
+    return (dataset.x_test if source == TEST else dataset.x_train)[answers.indices[places]]
+
+
+def _listed(chosen: str, y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    if chosen == SURE:
+        return evaluation.mistakes(y_true, probabilities)
+    if chosen == UNSURE:
+        return evaluation.least_sure(probabilities)
+    return evaluation.suspected_label_errors(y_true, probabilities)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _kept(run_id: str, root: str, step: int, source: str) -> Evaluation:
+    found = _trial(run_id, root, step, source).kept()
     if found is None:
         raise LookupError  # which, unlike None, is not kept
     return found
 
 
-def _evaluation(run: runs.Run, epoch: int) -> runs.Evaluation | None:
-    try:
-        return _kept_evaluation(run.id, run.root, epoch)
-    except LookupError:
-        return None
-
-
-def _wait(run: runs.Run, epoch: int) -> None:
+def _wait(run: runs.Run, step: int, source: str) -> None:
     with messages.shown():
-        found = engine.shared().evaluation(run, epoch)
-        st.progress(1.0 if found else 0.5, "The network reads 10,000 digits it has never seen …")
+        found = asked(run, step, source)
+        trial = _trial(run.id, run.root, step, source)
+        st.progress(1.0 if found else engine.shared().share(trial), "The network reads digits it has never seen …")
         if found is not None:
             st.rerun()
+
+
+def _trial(run_id: str, root: str, step: int, source: str) -> Trial:
+    return (AnswerTest if source == TEST else AnswerHeldOut)(run_id, root, step)
+
+
+def _times(count: int) -> str:
+    return f"{count:,} time{'s' if count > 1 else ''}"
+
+
+def _defined(share: float) -> str:
+    """A share, where there was something to take it of."""
+    return "not defined" if np.isnan(share) else f"{share:.1%}"
+
+
+def _share(probability: float) -> str:
+    """Never rounded to nothing or to certainty."""
+    if probability >= 0.995:
+        return "over 99%"
+    return "under 1%" if probability < 0.005 else f"{probability:.0%}"
+
+
+def _shortly(probability: float) -> str:
+    """As `_share`, for a chart's small print."""
+    return _share(probability).replace("over 99%", "99%+").replace("under ", "&lt;")
 
 
 def _in_words(matrix: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""Which network is in use, said and changed in the sidebar."""
+"""Which network is in use, chosen in the sidebar."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import time
 
 import streamlit as st
 
-from core import engine, runs
+from core import engine, reference, runs
 from core.errors import RunDamaged
 from core.progress import State
 from ui import state
 
 MOST_RUNS_LISTED = 50
+BEST = "best"
 
 
 def choose_run() -> None:
-    """A menu of the runs this visitor may see, and how the one in use is; nothing where there is none."""
+    """A menu of the runs this visitor may see; nothing where there is none."""
     in_use = state.run_in_use()
     ids = [run.id for run in state.visible_runs()]
     if in_use is not None and in_use.id not in ids:
@@ -41,7 +42,34 @@ def choose_run() -> None:
         help="Train, Evaluate and Draw are about this one. The address in your browser leads to it: share it as you like.",
     )
     if in_use is not None:
-        st.caption(_condition(in_use))
+        _choose_step(in_use)
+
+
+def _choose_step(run: runs.Run) -> None:
+    """Which of its epochs' networks is meant; nothing before the second."""
+    try:
+        progress = engine.shared().progress(run)
+    except RunDamaged:
+        return
+    steps = [step for step in run.steps() if step and step % max(progress.steps_per_epoch, 1) == 0]
+    if len(steps) < 2:
+        return
+    key, chosen = f"step-{run.id}", state.chosen_step(run.id)
+    options = [BEST, *steps]
+
+    def changed() -> None:
+        value = state.widget_value(key)
+        state.choose_step(run.id, None if value == BEST else value)
+
+    st.selectbox(
+        "As it was after",
+        options,
+        index=options.index(chosen) if chosen in options else 0,
+        format_func=lambda step: "its best epoch" if step == BEST else f"epoch {step // progress.steps_per_epoch}",
+        key=key,
+        on_change=changed,
+        help="Evaluate and Draw use the network with the highest validation accuracy, unless you choose another epoch.",
+    )
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
@@ -61,12 +89,20 @@ def _label(run: runs.Run) -> tuple[float, str]:
         record = run.record()
     except RunDamaged:
         return 0.0, f"damaged · {run.id}"
+    if record.is_shipped:
+        return 0.0, f"{record.name} (shipped)"
     return record.began, f"{record.name} · {time.strftime('%d %b %H:%M:%S', time.localtime(record.began))}"
 
 
-def _condition(run: runs.Run) -> str:
+def labels() -> dict[str, str]:
+    """The ids of the runs this visitor may see, newest first, with what the menu calls them."""
+    return _labels(tuple(run.id for run in state.visible_runs()), runs.root())
+
+
+def condition(run: runs.Run) -> str:
+    """How a run is, in a few words."""
     try:
-        progress = engine.shared().progress(run)
+        progress, record = engine.shared().progress(run), run.record()
     except RunDamaged as error:
         return f":red[{error}]"
     parts = [] if progress.state is State.FINISHED else [str(progress.state)]
@@ -74,4 +110,6 @@ def _condition(run: runs.Run) -> str:
         parts.append(f"{len(progress.history)} epoch{'s' if len(progress.history) > 1 else ''}")
     if progress.best_val_accuracy is not None:
         parts.append(f"{progress.best_val_accuracy:.2%} on validation")
+    if record.is_shipped and reference.figures():
+        parts.append(f"{reference.figures()['test']:.2%} on the test set")
     return ", ".join(parts)

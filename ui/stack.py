@@ -1,4 +1,4 @@
-"""The editor of a stack of layers."""
+"""The editor of a stack of layers: the ledger is where the layers are edited."""
 
 from __future__ import annotations
 
@@ -6,106 +6,139 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from core import specs
-from core.ledger import Ledger, Problem, Row
+from core import codegen, engine, pictures, specs
+from core.draft import Difference, Draft
+from core.errors import DigitLabError, EngineNotReady
+from core.ledger import Hint, Ledger, Row, refusal
 from core.presets import Preset
-from core.specs import shape_text
-from ui import fields, state
+from ui import fields, messages, state
+
+HEADING_WIDTH = 260  # CSS pixels, of a layer's name beside its figures
+QUIET_SECONDS = 1.5  # without an edit, before an epoch is measured
+POLL_SECONDS, PATIENT_SECONDS = 0.75, 5.0
 
 
 def toolbar(presets: Mapping[str, Preset]) -> None:
-    """Choose a preset; undo and redo."""
+    """Choose a preset; go back to it; undo and redo."""
     draft = state.draft()
-    key = f"preset-{draft.preset}"
+    key = "preset"
 
     def chosen() -> None:
         state.use_preset(state.widget_value(key))
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        count = draft.differences.count
+        told = f" :orange[· {count} difference{'s' if count > 1 else ''} since]" if count else ""
+        state.show_in_widget(key, draft.preset)
         names = list(presets)
-        st.selectbox("Start from", names, index=names.index(draft.preset), key=key, on_change=chosen, width=240)
-        is_changed = draft.experiment != presets[draft.preset].experiment
+        st.selectbox(f"Start from{told}", names, names.index(draft.preset), key=key, on_change=chosen, width=240)
         st.button(
             "Reset",
             icon=":material/restart_alt:",
+            key="reset",
             on_click=state.use_preset,
             args=(draft.preset,),
-            disabled=not is_changed,
-            help="Back to the preset as it is." if is_changed else "Nothing differs from the preset.",
+            disabled=not count,
+            help="Back to the preset as it is." if count else "Nothing differs from the preset.",
         )
-        st.button("Undo", icon=":material/undo:", on_click=state.undo, disabled=not state.can_undo(), shortcut="Ctrl+Z")
+        undo_and_redo()
         st.button(
-            "Redo", icon=":material/redo:", on_click=state.redo, disabled=not state.can_redo(), shortcut="Ctrl+Shift+Z"
+            "Clear",
+            icon=":material/layers_clear:",
+            on_click=state.remove_all_layers,
+            disabled=not draft.layers,
+            help="Remove all layers and begin with an empty stack. Undo brings them back.",
         )
     st.caption(f"{presets[draft.preset].about} Source: {presets[draft.preset].source}")
 
 
-def totals(ledger: Ledger) -> None:
-    """The whole stack in four figures."""
-    is_whole = ledger.problem is None
-    figures = st.grid(min_column_width=130)
-    figures.metric(
-        "Parameters",
-        f"{ledger.parameters:,}" if is_whole else "–",
-        help="Numbers the network has to learn.",
-        border=True,
-    )
-    figures.metric(
-        "Size", f"{ledger.bytes / 1000:,.0f} kB" if is_whole else "–", help="As 32-bit numbers.", border=True
-    )
-    figures.metric("Multiply-adds", f"{ledger.macs:,}" if is_whole else "–", help="For one image.", border=True)
-    seen = max((row.receptive_field for row in ledger.rows if len(row.output_shape) == 3), default=1)
-    figures.metric(
-        "Receptive field",
-        f"{min(seen, 28)} px" if is_whole else "–",
-        help="Side of the square of the digit that one output of the last image layer sees.",
-        border=True,
+def undo_and_redo() -> None:
+    """Take back what was last done to the layers or their training, and bring it back."""
+    st.button("Undo", icon=":material/undo:", on_click=state.undo, disabled=not state.can_undo(), shortcut="Ctrl+Z")
+    st.button(
+        "Redo", icon=":material/redo:", on_click=state.redo, disabled=not state.can_redo(), shortcut="Ctrl+Shift+Z"
     )
 
 
-def problem(problem: Problem | None) -> None:
-    """What is wrong, with its repair at hand; nothing where nothing is."""
-    if problem is None:
+def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
+    """Why this can't be trained, with its repair at hand; nothing where it can."""
+    reason = refusal(experiment)
+    if reason is None:
         return
-    with st.container(key="problem"):
-        st.error(problem.reason, title="This stack can't be built yet", icon=":material/build:")
-        if problem.repair is not None:
-            st.button(
-                problem.repair.label,
-                icon=":material/auto_fix_high:",
-                type="primary",
-                on_click=_repair,
-                args=(problem.repair.layers,),
-            )
-
-
-def editor(draft: state.Draft, ledger: Ledger) -> None:
-    """One expander per layer with its arguments and its place; the output layer last, which stays."""
-    rows: list[Row | None] = [*ledger.rows, *[None] * (len(draft.experiment.layers) + 1 - len(ledger.rows))]
-    at_fault = ledger.problem.index if ledger.problem else None
-    for place, (layer_id, layer) in enumerate(zip(draft.layer_ids, draft.experiment.layers, strict=True)):
-        icon = ":material/error:" if place == at_fault else layer.icon
-        with st.expander(
-            _heading(place, layer, rows[place]),
-            expanded=state.is_just_added(layer_id),
-            icon=icon,
-            key=f"layer-{layer_id}",
-        ):
-            _layer(layer_id, layer, place, len(draft.layer_ids))
-    with st.container(border=True, key="output-layer"):
-        row = rows[-1]
-        cost = f" :gray[→ {shape_text(row.output_shape)} · {row.parameters:,} parameters]" if row else ""
-        st.markdown(
-            f":material/lock: **Output** 10 units, softmax{cost}",
-            help="One probability per digit. Every network here ends so.",
+    title, repair, largest = "This stack can't be built yet", None, ledger.largest_batch
+    if ledger.problem is None:
+        title, repair = "This batch is too large", (f"Batch size {largest}", _use_batch, largest)
+    elif ledger.problem.repair is not None:
+        repair = (ledger.problem.repair.label, state.use_network, ledger.problem.repair.layers)
+    said, place = st.columns([5, 2], vertical_alignment="center")
+    said.error(reason, title=title, icon=":material/build:")
+    if repair is not None:
+        label, mend, *arguments = repair
+        place.button(
+            label,
+            icon=":material/auto_fix_high:",
+            type="primary",
+            key="repair",
+            wrap=True,
+            on_click=mend,
+            args=arguments,
         )
 
 
-def palette(draft: state.Draft) -> None:
+def _use_batch(batch_size: int) -> None:
+    state.edit_training(specs.replaced(state.training(), batch_size=batch_size))
+
+
+def whole(draft: Draft, ledger: Ledger) -> None:
+    """The whole stack in figures; where it can't be trained what is wrong with it, in the same place."""
+    problem(draft.experiment, ledger)
+    if ledger.problem is not None:
+        return
+    figures = st.grid(4, min_column_width=150)
+    figures.metric("Parameters", f"{ledger.parameters:,}", help="Numbers the network has to learn.", border=True)
+    figures.metric("Size", f"{ledger.bytes / 1000:,.0f} kB", help="As 32-bit numbers.", border=True)
+    figures.metric("Multiply-adds", f"{ledger.macs:,}", help="For one image.", border=True)
+    with figures.container():
+        _epoch(draft.experiment)
+
+
+def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
+    """One row per layer: what it is, what it makes and costs; opened, its arguments and its place. The output stays last."""
+    at_fault = ledger.problem.index if ledger.problem else None
+    hinted = {hint.index for hint in hints}
+    place = 0
+    with st.container(gap="xsmall"):
+        for layer_id, layer in draft.named:
+            is_on = layer_id not in draft.off
+            row = ledger.rows[place] if is_on and place < len(ledger.rows) else None
+            difference = draft.differences.layers.get(layer_id)
+            with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"layer-{layer_id}"):
+                st.container(width=HEADING_WIDTH).button(
+                    _heading(place if is_on else None, layer, difference, is_on and place in hinted),
+                    icon=":material/error:" if is_on and place == at_fault else layer.icon,
+                    key=f"open-{layer_id}",
+                    type="tertiary",
+                    wrap=True,
+                    on_click=state.open_or_close,
+                    args=(layer_id,),
+                )
+                st.html(_cost(row, ledger, is_on, place))
+            if state.is_open(layer_id):
+                with st.container(border=True, key=f"arguments-{layer_id}"):
+                    _arguments(draft, layer_id, layer)
+            place += is_on
+        with st.container(border=True, horizontal=True, vertical_alignment="center", key="output-layer"):
+            st.markdown(
+                ":material/lock: **Output** 10 units, softmax",
+                width=HEADING_WIDTH,
+                help="One probability per digit. Every network here ends so.",
+            )
+            st.html(_cost(ledger.rows[-1] if ledger.problem is None else None, ledger, True, place))
+
+
+def palette() -> None:
     """A button for every kind of layer; it is added at the end of the stack."""
-    is_full = len(draft.experiment.layers) >= specs.MAX_LAYERS
-    if is_full:
-        st.caption(f"A stack holds at most {specs.MAX_LAYERS} layers.")
+    is_full = not state.has_room()
     with st.container(horizontal=True, gap="small"):
         for kind, layer_class in specs.LAYER_KINDS.items():
             st.button(
@@ -117,46 +150,146 @@ def palette(draft: state.Draft) -> None:
                 disabled=is_full,
                 help=layer_class.about,
             )
-    st.caption("It is put last, before the output. Open it to set its arguments or to move it.")
+    st.caption(
+        f"A stack holds at most {specs.MAX_LAYERS} layers."
+        if is_full
+        else "It is put last, before the output. Open it to set its arguments or to move it."
+    )
 
 
-def _layer(layer_id: int, layer: specs.LayerSpec, place: int, count: int) -> None:
+def worth_a_thought(hints: tuple[Hint, ...]) -> None:
+    """What one might rather do otherwise, each with what would do it."""
+    if not hints:
+        return
+    st.subheader("Worth a thought", anchor=False)
+    for number, hint in enumerate(hints):
+        said, repair = st.columns([5, 2], vertical_alignment="center")
+        said.caption(f":material/lightbulb: {hint.reason}")
+        if hint.repair is not None:
+            repair.button(
+                hint.repair.label,
+                icon=":material/auto_fix_high:",
+                key=f"hint-repair-{number}",
+                on_click=state.use_network,
+                args=(hint.repair.layers,),
+            )
+
+
+def link() -> None:
+    """An address that opens what is built here."""
+    share = st.expander("Share it", icon=":material/link:", key="share", on_change="rerun")
+    if share.open:
+        with share:
+            st.code(state.link(st.context.url or ""), language=None)
+            st.caption(
+                "Whoever opens this address finds these layers and their training: nothing is stored for it. "
+                "Layers that are switched off stay here."
+            )
+
+
+def code(experiment: specs.Experiment) -> None:
+    """The same network and training as a script that needs no Digit Lab."""
+    taken = st.expander("Take it as Keras code", icon=":material/code:", key="code", on_change="rerun")
+    if taken.open:
+        with taken, messages.shown():
+            script = codegen.script(experiment)
+            st.download_button(
+                "digit_lab.py", script, "digit_lab.py", "text/x-python", icon=":material/download:", on_click="ignore"
+            )
+            if codegen.may_end_elsewhere(experiment.training):
+                st.caption(
+                    "It saves the network of the last epoch. The lab shows the one of the epoch with the best validation "
+                    "accuracy, unless told otherwise."
+                )
+            st.code(script, language="python", height=420)
+
+
+def _arguments(draft: Draft, layer_id: int, layer: specs.LayerSpec) -> None:
     st.caption(layer.about)
     fields.editor(
         lambda: state.layer(layer_id),
         f"layer-{layer_id}.{layer.kind}",
         lambda new: state.edit_layer(layer_id, new),
+        columns=3,
+        original=draft.in_preset(layer_id),
     )
+    place, is_on = draft.layer_ids.index(layer_id), layer_id not in draft.off
+    actions = [
+        ("Up", "arrow_upward", state.move_layer, (layer_id, -1), place == 0),
+        ("Down", "arrow_downward", state.move_layer, (layer_id, 1), place == len(draft.layers) - 1),
+        ("Duplicate", "content_copy", state.copy_layer, (layer_id,), not state.has_room()),
+        ("Switch off" if is_on else "Switch on", "toggle_off" if is_on else "toggle_on", state.switch_layer, (layer_id,), False),
+        ("Remove", "delete", state.remove_layer, (layer_id,), False),
+    ]  # fmt: skip
     with st.container(horizontal=True):
-        st.button(
-            "Up",
-            icon=":material/arrow_upward:",
-            key=f"up-{layer_id}",
-            on_click=state.move_layer,
-            args=(layer_id, -1),
-            disabled=place == 0,
-        )
-        st.button(
-            "Down",
-            icon=":material/arrow_downward:",
-            key=f"down-{layer_id}",
-            on_click=state.move_layer,
-            args=(layer_id, 1),
-            disabled=place == count - 1,
-        )
-        st.button(
-            "Remove", icon=":material/delete:", key=f"remove-{layer_id}", on_click=state.remove_layer, args=(layer_id,)
-        )
+        for label, icon, act, arguments, is_disabled in actions:
+            st.button(
+                label,
+                icon=f":material/{icon}:",
+                key=f"{label.split()[0].lower()}-{layer_id}",
+                on_click=act,
+                args=arguments,
+                disabled=is_disabled,
+            )
 
 
-def _heading(place: int, layer: specs.LayerSpec, row: Row | None) -> str:
-    cost = ""
+def _heading(place: int | None, layer: specs.LayerSpec, difference: Difference | None, has_hint: bool) -> str:
+    parts = [f"**{layer.kind}**" if place is None else f"**{place + 1} {layer.kind}**", layer.caption()]
+    if difference:
+        said = "added" if difference.is_added else "changed" if difference.fields else ""
+        parts += [f":orange[{said}]" if said else "", ":orange[moved]" if difference.is_moved else ""]
+    if has_hint:
+        parts.append(":gray[:material/lightbulb:]")
+    return " ".join(part for part in parts if part)
+
+
+def _cost(row: Row | None, ledger: Ledger, is_on: bool, place: int) -> str:
     if row is not None:
-        cost = f"→ {shape_text(row.output_shape)}"
-        if row.parameters:
-            cost += f" · {row.parameters:,} parameters"
-    return f"**{place + 1} {layer.kind}** {layer.caption()} :gray[{cost}]"
+        return pictures.ledger_row(row, ledger)
+    if not is_on:
+        return pictures.ledger_gap("Switched off: the network is built without it.")
+    return pictures.ledger_gap("Does not fit." if place == ledger.problem.index else "Waits for the layer before it.")
 
 
-def _repair(layers: tuple[specs.LayerSpec, ...]) -> None:
-    state.use_experiment(specs.replaced(state.draft().experiment, layers=layers))
+def _epoch(experiment: specs.Experiment) -> None:
+    """How long an epoch takes here, found out once the stack has been left alone for a moment."""
+    value, said, poll = _measured(experiment)
+    if poll is None:
+        _epoch_metric(value, said)
+    else:
+        st.fragment(_measuring, run_every=poll)(experiment)
+
+
+def _measuring(experiment: specs.Experiment) -> None:
+    value, said, poll = _measured(experiment)
+    _epoch_metric(value, said)
+    if poll is None:
+        st.rerun()  # the page is drawn once more, without this clock
+
+
+def _measured(experiment: specs.Experiment) -> tuple[str, str, float | None]:
+    """Seconds per epoch in words, what to know of them, and after how many seconds to ask again, if at all."""
+    reason = refusal(experiment)
+    if reason is not None:
+        return "–", reason, None
+    if state.seconds_since_edit() < QUIET_SECONDS:
+        return "…", "Measured as soon as you leave the stack alone for a moment.", POLL_SECONDS
+    try:
+        seconds = engine.shared().seconds_per_epoch(experiment)
+    except EngineNotReady as error:
+        return "–", str(error), PATIENT_SECONDS
+    except DigitLabError as error:
+        return "–", str(error), None
+    if seconds is None:
+        return "…", "A few batches are being trained to measure it.", POLL_SECONDS
+    words = f"{seconds:.2g}" if seconds < 10 else f"{seconds:,.0f}"
+    return (
+        f"≈ {words} s",
+        f"About {words} s an epoch with {experiment.training.train_size:,} images in batches of "
+        f"{experiment.training.batch_size}: an estimate, measured on this machine with this stack.",
+        None,
+    )
+
+
+def _epoch_metric(value: str, said: str) -> None:
+    st.metric("Epoch here", value, help=said, border=True)

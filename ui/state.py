@@ -5,30 +5,77 @@ Key strings live here and nowhere else. A widget's key is no storage: what must 
 
 from __future__ import annotations
 
-import itertools
 import os
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from core import presets, runs
-from core.errors import RunNotFound
-from core.specs import Experiment, LayerSpec, Training, replaced
+from core import canvas_record, presets, reference, runs, share
+from core import draft as drafts
+from core import handwriting as own_hand
+from core.draft import Draft
+from core.drawing import Preparation
+from core.errors import RunNotFound, SpecError
+from core.handwriting import Handwriting
+from core.specs import MAX_LAYERS, Experiment, LayerSpec, Training
 
 _KEY = "digitlab"
-_RUN_PARAMETER = "run"
+_RUN_PARAMETER, _NETWORK_PARAMETER = "run", "net"
 MAX_UNDO = 100
+EXPLAINED_FROM = ("train", "validation", "test", "drawing", "upload")
+DRAW_PARTS = ("One digit", "A whole number", "My handwriting")
+DRAW_SOURCES = ("Canvas", "Live pad", "Picture", "Camera")
+MOST_DRAWN = 24  # drawings of a session that are kept to be brought back
 
 
-@dataclass(frozen=True)
-class Draft:
-    """The experiment being edited, and a name for each of its layers that stays when it is moved or changed."""
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Something that was drawn in this session.
 
-    experiment: Experiment
-    layer_ids: tuple[int, ...]
-    preset: str
+    Attributes:
+        number: tells drawings apart.
+        source: one of `DRAW_SOURCES`.
+        strokes: the canvas' record or the pad's strokes, which bring it back; None of a picture.
+        ink: (h, w) uint8.
+        image: what the network saw of it, (28, 28) uint8.
+        digit: how it was read; None for no digit.
+    """
+
+    number: int
+    source: str
+    strokes: Any
+    ink: np.ndarray
+    image: np.ndarray
+    digit: int | None
+
+
+@dataclass
+class _Sheet:
+    """A standard canvas. `record` is its own account of what is on it, `number` that drawing's, `told` what it was last told to
+    show; what can be undone and redone are records with their drawings' numbers."""
+
+    record: dict | None = None
+    number: int = 0
+    ink: np.ndarray | None = None
+    told: dict | None = None
+    orders: int = 0
+    undo: list[tuple[dict | None, int]] = field(default_factory=list)
+    redo: list[tuple[dict | None, int]] = field(default_factory=list)
+
+
+@dataclass
+class _Pad:
+    """The live pad. `number` is that of the drawing on it; `told` are strokes it was told to show, the `orders`-th time."""
+
+    strokes: list = field(default_factory=list)
+    ink: np.ndarray | None = None
+    told: list = field(default_factory=list)
+    orders: int = 0
+    number: int = 0
 
 
 @dataclass
@@ -36,32 +83,70 @@ class _Session:
     draft: Draft
     undo: list[Draft] = field(default_factory=list)
     redo: list[Draft] = field(default_factory=list)
+    edited_at: float = field(default_factory=time.monotonic)
+    open_layers: set[int] = field(default_factory=set)
+    url_network: str | None = None
     run_id: str | None = None
     url_run_id: str | None = None
     own_runs: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     is_painted: bool = False
     refusals: int = 0
+    is_told_of_shipped: bool = False
+    sheets: dict[str, _Sheet] = field(default_factory=lambda: {"digit": _Sheet(), "number": _Sheet()})
+    pad: _Pad = field(default_factory=lambda: _Pad())
+    picture_ink: np.ndarray | None = None
+    picture_number: int = 0
+    picture_faults: dict[str, str] = field(default_factory=dict)
+    unread_pictures: list[tuple[int, str, np.ndarray]] = field(default_factory=list)
+    draw_part: str = DRAW_PARTS[0]
+    draw_source: str = DRAW_SOURCES[0]
+    preparation: Preparation = field(default_factory=Preparation)
+    is_preparation_shown: bool = False
+    looked_up: dict[str, tuple[tuple, Any]] = field(default_factory=dict)
+    pen: str = "Medium"
     canvas_round: int = 0
-    drawing: dict | None = None
-    drawing_at_entry: dict | None = None
-    ink: np.ndarray | None = None
+    drawings_begun: int = 0
+    drawn: list[Drawn] = field(default_factory=list)
+    last_read: tuple[np.ndarray, int] | None = None
+    read_at: float = 0.0
+    handwriting: Handwriting = field(default_factory=Handwriting)
+    last_kept: tuple[np.ndarray, int | None] | None = None
     page: str = ""
-    open_layer: int | None = None
-
-
-_ids = itertools.count()
+    chosen_steps: dict[str, int | None] = field(default_factory=dict)
+    moments: dict[str, int] = field(default_factory=dict)
+    digit: int = 7
+    destination: tuple[str, str] | None = None
+    preview_seed: int = 0
+    open_tests: set[tuple[str, int]] = field(default_factory=set)
+    explained: tuple[str, int | None] = ("validation", None)
+    upload: np.ndarray | None = None
+    explained_unit: tuple[str, tuple[int, ...]] = ("", ())
+    pointed_unit: tuple[int, ...] | None = None
+    places: dict[str, int] = field(default_factory=dict)
+    clicked_places: dict[str, int] = field(default_factory=dict)
+    wanted: dict[object, bool] = field(default_factory=dict)
 
 
 def _session() -> _Session:
     if _KEY not in st.session_state:
-        st.session_state[_KEY] = _Session(_draft_of(presets.FIRST_CNN.experiment, presets.FIRST_CNN.name))
+        st.session_state[_KEY] = _Session(drafts.of_preset(presets.FIRST_CNN.name))
     return st.session_state[_KEY]
 
 
 def widget_value(key: str) -> Any:
     """What the widget with this key holds now; for its own on_change callback."""
     return st.session_state[key]
+
+
+def show_in_widget(key: str, value: Any) -> None:
+    """Have the widget with this key, which is about to be drawn, hold `value`; one that holds it is left alone.
+
+    Where a widget would else begin with its first or lowest value, give it this one as its default too: a browser that has lost
+    what a widget holds shows its default, and sends that.
+    """
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
 
 
 # --- the experiment being edited ----------------------------------------------------------------------------------------
@@ -72,77 +157,93 @@ def draft() -> Draft:
 
 
 def training() -> Training:
-    return draft().experiment.training
+    return draft().training
 
 
 def layer(layer_id: int) -> LayerSpec:
-    return dict(zip(draft().layer_ids, draft().experiment.layers, strict=True))[layer_id]
+    return draft().layer(layer_id)
 
 
 def edit(new: Draft) -> None:
     """Put a new draft in place of the old one, which `undo` brings back."""
     session = _session()
-    session.undo = [*session.undo[-MAX_UNDO:], session.draft]
-    session.redo.clear()
-    session.draft = new
+    if new != session.draft:
+        session.undo = [*session.undo[-MAX_UNDO:], session.draft]
+        session.redo.clear()
+        _take(new)
 
 
 def use_preset(name: str) -> None:
-    edit(_draft_of(presets.PRESETS[name].experiment, name))
+    edit(drafts.of_preset(name))
+
+
+def use_network(layers: tuple[LayerSpec, ...]) -> None:
+    """Other layers in place of those that are on."""
+    edit(draft().with_network(layers))
 
 
 def use_experiment(experiment: Experiment) -> None:
-    edit(_draft_of(experiment, draft().preset))
+    """Other layers in place of those that are on, and another training."""
+    edit(draft().with_network(experiment.layers).with_training(experiment.training))
 
 
 def edit_training(new: Training) -> None:
-    old = draft()
-    edit(Draft(replaced(old.experiment, training=new), old.layer_ids, old.preset))
+    edit(draft().with_training(new))
 
 
 def edit_layer(layer_id: int, new: LayerSpec) -> None:
-    old = draft()
-    layers = [new if i == layer_id else other for i, other in zip(old.layer_ids, old.experiment.layers, strict=True)]
-    edit(Draft(replaced(old.experiment, layers=tuple(layers)), old.layer_ids, old.preset))
+    edit(draft().with_layer(layer_id, new))
 
 
 def add_layer(new: LayerSpec) -> None:
-    old, new_id = draft(), next(_ids)
-    edit(Draft(replaced(old.experiment, layers=(*old.experiment.layers, new)), (*old.layer_ids, new_id), old.preset))
-    _session().open_layer = new_id
+    """Put a layer last, and open it."""
+    edit(draft().with_added(new))
+    _session().open_layers.add(draft().layer_ids[-1])
+
+
+def copy_layer(layer_id: int) -> None:
+    edit(draft().with_copy(layer_id))
 
 
 def remove_layer(layer_id: int) -> None:
-    old = draft()
-    kept = [(i, other) for i, other in zip(old.layer_ids, old.experiment.layers, strict=True) if i != layer_id]
-    layers = tuple(layer for _, layer in kept)
-    edit(Draft(replaced(old.experiment, layers=layers), tuple(i for i, _ in kept), old.preset))
+    edit(draft().without(layer_id))
 
 
 def move_layer(layer_id: int, by: int) -> None:
     """One place up (-1) or down (+1); at the ends it stays."""
-    old = draft()
-    ids, layers = list(old.layer_ids), list(old.experiment.layers)
-    here = ids.index(layer_id)
-    there = here + by
-    if 0 <= there < len(ids):
-        ids[here], ids[there] = ids[there], ids[here]
-        layers[here], layers[there] = layers[there], layers[here]
-        edit(Draft(replaced(old.experiment, layers=tuple(layers)), tuple(ids), old.preset))
+    edit(draft().with_moved(layer_id, by))
+
+
+def switch_layer(layer_id: int) -> None:
+    """Off, if it is on; on, if it is off and there is room."""
+    new = draft().with_switched(layer_id)
+    if len(new.on) > MAX_LAYERS:
+        say(f"A stack holds at most {MAX_LAYERS} layers. Remove one, or switch another off first.")
+    else:
+        edit(new)
+
+
+def remove_all_layers() -> None:
+    edit(draft().cleared())
+
+
+def has_room() -> bool:
+    """Whether the stack takes one more layer."""
+    return len(draft().layers) < MAX_LAYERS
 
 
 def undo() -> None:
     session = _session()
     if session.undo:
         session.redo.append(session.draft)
-        session.draft = _renamed(session.undo.pop())
+        _take(session.undo.pop())
 
 
 def redo() -> None:
     session = _session()
     if session.redo:
         session.undo.append(session.draft)
-        session.draft = _renamed(session.redo.pop())
+        _take(session.redo.pop())
 
 
 def can_undo() -> bool:
@@ -153,13 +254,28 @@ def can_redo() -> bool:
     return bool(_session().redo)
 
 
-def is_just_added(layer_id: int) -> bool:
-    return _session().open_layer == layer_id
+def seconds_since_edit() -> float:
+    """How long the draft has been what it is."""
+    return time.monotonic() - _session().edited_at
+
+
+def is_open(layer_id: int) -> bool:
+    """Whether a layer shows its arguments."""
+    return layer_id in _session().open_layers
+
+
+def open_or_close(layer_id: int) -> None:
+    _session().open_layers ^= {layer_id}
+
+
+def link(address: str) -> str:
+    """The address of a page, with the draft in it."""
+    return f"{address}?{_NETWORK_PARAMETER}={share.link_text(draft().experiment)}"
 
 
 def draft_version() -> str:
-    """Changes with every undo, redo, change of preset and refusal, so that widgets are made anew with the draft's values."""
-    return f"{draft().layer_ids[0] if draft().layer_ids else 0}.{_session().refusals}"
+    """Changes with every refusal, so that widgets are made anew with the draft's values."""
+    return f"{_session().refusals}"
 
 
 def refuse(message: str) -> None:
@@ -168,19 +284,30 @@ def refuse(message: str) -> None:
     say(message)
 
 
-def _draft_of(experiment: Experiment, preset: str) -> Draft:
-    return Draft(experiment, tuple(next(_ids) for _ in experiment.layers), preset)
-
-
-def _renamed(old: Draft) -> Draft:
-    return _draft_of(old.experiment, old.preset)
+def _take(new: Draft) -> None:
+    session = _session()
+    session.draft, session.edited_at = new, time.monotonic()
 
 
 # --- the run in use -----------------------------------------------------------------------------------------------------
 
 
 def run_in_use() -> runs.Run | None:
-    """The run that Train, Evaluate and Draw are about."""
+    """The run that Evaluate, Explain and Draw are about: the one this visitor chose, else the one that is shipped."""
+    return chosen_run() or shipped_run()
+
+
+def shipped_run() -> runs.Run | None:
+    """The run that came with the lab; None where it can't be here, which is said once."""
+    run, why_not = reference.installed(runs.root())
+    if why_not and not _session().is_told_of_shipped:
+        _session().is_told_of_shipped = True
+        say(why_not)
+    return run
+
+
+def chosen_run() -> runs.Run | None:
+    """The run that this visitor began or opened last."""
     session = _session()
     if session.run_id is None:
         return None
@@ -201,8 +328,58 @@ def use_run(run_id: str) -> None:
         session.own_runs.insert(0, run_id)
 
 
+def chosen_step(run_id: str) -> int | None:
+    """After how many batches this visitor wants a run's network; None for its best epoch's end."""
+    return _session().chosen_steps.get(run_id)
+
+
+def choose_step(run_id: str, step: int | None) -> None:
+    session = _session()
+    session.chosen_steps = {**session.chosen_steps, run_id: step}
+
+
+def moment(run_id: str, steps: list[int]) -> int:
+    """Which of the kept steps the time machine is at: the one nearest to what was chosen, the last while nothing was."""
+    chosen = _session().moments.get(run_id)
+    return steps[-1] if chosen is None else min(steps, key=lambda step: abs(step - chosen))
+
+
+def go_to_moment(run_id: str, step: int) -> None:
+    _session().moments[run_id] = step
+
+
+def watched_digit() -> int:
+    """The digit, 0..9, whose feature maps this visitor wants to see."""
+    return _session().digit
+
+
+def watch_digit(digit: int) -> None:
+    _session().digit = digit
+
+
+def preview_seed() -> int:
+    """Which of many possible changes the augmentation's preview shows."""
+    return _session().preview_seed
+
+
+def other_preview() -> None:
+    _session().preview_seed += 1
+
+
+def head_for(page: str, message: str) -> None:
+    """Have the script go to a page as soon as it may, with a message: a callback can't."""
+    _session().destination = page, message
+
+
+def take_destination() -> tuple[str, str] | None:
+    session = _session()
+    destination, session.destination = session.destination, None
+    return destination
+
+
 def follow_url() -> None:
-    """Open the run that the address names, and keep the address naming the run in use."""
+    """Take up the network and open the run that the address names; keep the address naming the run in use."""
+    _follow_network()
     session, asked = _session(), st.query_params.get(_RUN_PARAMETER)
     if asked and asked != session.url_run_id:
         try:
@@ -217,11 +394,190 @@ def follow_url() -> None:
     session.url_run_id = session.run_id
 
 
+def _follow_network() -> None:
+    """Each value once: what is made of it afterwards stays, also where the address still says the old."""
+    session, asked = _session(), st.query_params.get(_NETWORK_PARAMETER)
+    if asked is None or asked == session.url_network:
+        return
+    session.url_network = asked
+    try:
+        edit(drafts.of_experiment(share.experiment_of(asked)))
+    except SpecError as error:
+        say(str(error))
+
+
 def visible_runs() -> list[runs.Run]:
-    """The runs this session made or opened, newest first; all on this machine in local mode."""
-    if os.environ.get("DIGITLAB_LOCAL") == "1":
+    """The runs this session made or opened, and the one that is shipped; all on this machine in local mode."""
+    shipped = shipped_run()
+    if is_local():
         return list(runs.all_runs())
-    return [runs.Run(run_id, runs.root()) for run_id in _session().own_runs]
+    own = [runs.Run(run_id, runs.root()) for run_id in _session().own_runs]
+    return own if shipped is None or shipped in own else [*own, shipped]
+
+
+def is_local() -> bool:
+    """Whether everything on this machine is this visitor's own."""
+    return os.environ.get("DIGITLAB_LOCAL") == "1"
+
+
+# --- the test set -------------------------------------------------------------------------------------------------------
+
+
+def is_test_open(run_id: str, step: int) -> bool:
+    """Whether this visitor opened the test set for a run's network after so many batches."""
+    return (run_id, step) in _session().open_tests
+
+
+def open_test(run: runs.Run, step: int) -> None:
+    """Open the test set for a network, which its run's folder keeps count of.
+
+    Raises:
+        RunError: if the run is gone, or its count can't be read or written.
+    """
+    if not is_test_open(run.id, step):
+        runs.find(run.id, run.root).open_test(step)
+        _session().open_tests.add((run.id, step))
+
+
+# --- the digit being explained ------------------------------------------------------------------------------------------
+
+
+def explained() -> tuple[str, int | None]:
+    """Where the digit that Explain is about comes from, one of `EXPLAINED_FROM`, and its index there; None for the first."""
+    return _session().explained
+
+
+def explain_digit(source: str, index: int | None = None) -> None:
+    """Have Explain be about another digit.
+
+    Args:
+        source: one of `EXPLAINED_FROM`.
+        index: into the images of the training file for "train" and "validation", into those of the test file for "test"; for
+            "drawing" its number; means nothing for "upload", of which there is one. None for the first, and the newest drawing.
+    """
+    if source not in EXPLAINED_FROM:
+        raise ValueError(f"Expected a source among {', '.join(EXPLAINED_FROM)}, received {source!r}.")
+    _session().explained = source, None if index is None else int(index)
+
+
+def explained_unit() -> tuple[str, tuple[int, ...]]:
+    """The layer and the place in it whose arithmetic is shown; a network in use may have no such."""
+    return _session().explained_unit
+
+
+def explain_unit(layer: str, place: tuple[int, ...]) -> None:
+    """Show another number's arithmetic.
+
+    Args:
+        place: (row, column, channel) or (unit,).
+    """
+    _session().explained_unit = layer, place
+
+
+def pointed_unit() -> tuple[int, ...] | None:
+    """The place on the map on show that is pointed at, in whose arithmetic the chosen one's is replaced meanwhile."""
+    return _session().pointed_unit
+
+
+def point_at_unit(place: tuple[int, ...] | None) -> None:
+    _session().pointed_unit = place
+
+
+def upload() -> np.ndarray | None:
+    """The picture that was uploaded last, made the way MNIST's were: (28, 28) uint8."""
+    return _session().upload
+
+
+def keep_upload(image: np.ndarray) -> None:
+    _session().upload = image
+
+
+# --- leafing through the digits -----------------------------------------------------------------------------------------
+
+
+def place(order: str) -> int:
+    """Which digit of an ordered selection is looked at, counted from 0."""
+    return _session().places.get(order, 0)
+
+
+def go_to_place(order: str, place: int) -> None:
+    _session().places[order] = place
+
+
+def click_place(order: str, place: int | None) -> None:
+    """Go where a sheet was clicked. None stands for a second click on the same digit, by which a chart lets it go: that digit
+    is meant again, also where the arrow keys have led away from it meanwhile."""
+    session = _session()
+    if place is not None:
+        session.clicked_places[order] = place
+    go_to_place(order, session.clicked_places.get(order, 0))
+
+
+# --- one's own handwriting ----------------------------------------------------------------------------------------------
+
+
+def handwriting() -> Handwriting:
+    """The drawings that were kept with their labels: beside the runs in local mode, else for as long as the tab is open.
+
+    Raises:
+        DataError: if the file beside the runs can't be used.
+    """
+    return own_hand.at(runs.root()) if is_local() else _session().handwriting
+
+
+def change_handwriting(changed: Callable[[Handwriting], Handwriting]) -> None:
+    """Put what a function makes of the handwriting in its place.
+
+    Raises:
+        DataError: if there is no room for more, or the file beside the runs can't be used.
+        StorageFull: if it can't be written.
+    """
+    if is_local():
+        own_hand.change(runs.root(), changed)
+    else:
+        _session().handwriting = changed(_session().handwriting)
+    _session().last_kept = None
+
+
+def keep_in_handwriting(image: np.ndarray, label: int) -> None:
+    """Keep a drawing, (28, 28) uint8, with what it was meant to be. Raises as `change_handwriting`."""
+    before = handwriting()
+    place = before.index(image)
+    change_handwriting(lambda now: now.kept(image, label))
+    _session().last_kept = image, None if place is None else int(before.labels[place])
+
+
+def can_undo_keeping(image: np.ndarray) -> bool:
+    """Whether the last change was to keep this drawing, (28, 28) uint8."""
+    kept = _session().last_kept
+    return kept is not None and np.array_equal(kept[0], image)
+
+
+def undo_keeping() -> None:
+    """Have the drawing that was kept last be as it was before: not kept, or with another label. Raises as `change_handwriting`."""
+    if _session().last_kept is None:
+        return
+    image, label = _session().last_kept
+
+    def undone(now: Handwriting) -> Handwriting:
+        place = now.index(image)
+        if place is None:
+            return now
+        return now.without(place) if label is None else now.relabelled(place, label)
+
+    change_handwriting(undone)
+
+
+# --- what goes on in the background -------------------------------------------------------------------------------------
+
+
+def is_wanted(job: object, by_itself: bool) -> bool:
+    """Whether this visitor wants a job done or a question answered: as they last said, else as it goes `by_itself`."""
+    return _session().wanted.get(job, by_itself)
+
+
+def want(job: object, is_wanted: bool) -> None:
+    _session().wanted[job] = is_wanted
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------------
@@ -245,36 +601,299 @@ def was_painted() -> bool:
     return before
 
 
-def canvas_round() -> int:
-    """How often the canvas was cleared: part of its key, so that clearing makes a fresh one."""
-    return _session().canvas_round
-
-
-def clear_canvas() -> None:
-    session = _session()
-    session.canvas_round += 1
-    session.drawing = session.drawing_at_entry = session.ink = None
-
-
-def keep_drawing(record: dict | None, ink: np.ndarray) -> None:
-    """Remember what is on the canvas: its own record of it, and the ink (h, w) float32."""
-    session = _session()
-    session.drawing, session.ink = record, ink
-
-
-def ink() -> np.ndarray | None:
-    """What is on the canvas, (h, w) float32 0..1, also after a visit to another page."""
-    return _session().ink
-
-
-def drawing_at_entry() -> dict | None:
-    """What was on the canvas when the page was opened, to be put back on it."""
-    return _session().drawing_at_entry
-
-
 def enter_page(path: str) -> None:
     """Tell which page is about to be drawn; a canvas on a newly opened page is a new one, with the old drawing."""
     session = _session()
     if session.page != path:
-        session.page, session.drawing_at_entry = path, session.drawing
-        session.canvas_round += 1
+        session.page = path
+        _renew_surfaces()
+
+
+# --- the drawings -------------------------------------------------------------------------------------------------------
+
+
+def draw_part() -> str:
+    """Which part of the Draw page is shown, one of `DRAW_PARTS`."""
+    return _session().draw_part
+
+
+def choose_draw_part(part: str) -> None:
+    _session().draw_part = part
+    _renew_surfaces()
+
+
+def draw_source() -> str:
+    """What one draws on, one of `DRAW_SOURCES`."""
+    return _session().draw_source
+
+
+def choose_draw_source(source: str) -> None:
+    """Draw on something else; what is on it already is the drawing."""
+    _session().draw_source = source
+    _renew_surfaces()
+
+
+def ink() -> np.ndarray | None:
+    """What is drawn, on the surface in use or in the picture given, (h, w) float32 0..1; also after a visit to another page."""
+    session = _session()
+    return {"Canvas": session.sheets["digit"].ink, "Live pad": session.pad.ink}.get(
+        session.draw_source, session.picture_ink
+    )
+
+
+def drawing_number() -> int:
+    """The number of the drawing in use, which tells it apart from the others of this session."""
+    session = _session()
+    return {"Canvas": session.sheets["digit"].number, "Live pad": session.pad.number}.get(
+        session.draw_source, session.picture_number
+    )
+
+
+def pen() -> str:
+    """The pen for the canvas, by its name."""
+    return _session().pen
+
+
+def take_pen(name: str) -> None:
+    _session().pen = name
+
+
+def canvas_key(sheet: str) -> str:
+    """The key of a canvas' component; new where the canvas is opened anew, else it stays, or two would be seen for a moment."""
+    return f"canvas-{sheet}-{_session().canvas_round}"
+
+
+def canvas_ink(sheet: str) -> np.ndarray | None:
+    """The ink on a canvas, (h, w) float32 0..1."""
+    return _session().sheets[sheet].ink
+
+
+def told_canvas(sheet: str) -> dict | None:
+    """What a canvas is to show first, and at once whenever this changes."""
+    return _session().sheets[sheet].told
+
+
+def hear_canvas(sheet: str, record: dict, ink: np.ndarray | None) -> None:
+    """Take what a canvas says is on it: its own record, and the ink (h, w) float32. What it was told to show is the answer to
+    that order; anything else was drawn."""
+    held = _session().sheets[sheet]
+    if not canvas_record.is_same(record, held.record):
+        _note_for_undo(sheet)
+        if held.ink is None:
+            held.number = _begin_drawing()
+    held.record, held.ink = record, ink
+
+
+def tell_canvas(sheet: str, record: dict | None) -> None:
+    """Have a canvas show a record, None for an empty one. It answers with its ink, until when the old ink stands."""
+    held = _session().sheets[sheet]
+    held.orders += 1
+    held.record = record
+    # The number makes it another order, also where the record is that of an earlier one.
+    held.told = {**canvas_record.erased(record), "order": held.orders}
+    if record is None:
+        held.ink = None
+
+
+def clear_canvas(sheet: str = "digit") -> None:
+    _note_for_undo(sheet)
+    tell_canvas(sheet, None)
+
+
+def undo_stroke(sheet: str) -> None:
+    held = _session().sheets[sheet]
+    if held.undo:
+        held.redo.append((held.record, held.number))
+        record, held.number = held.undo.pop()
+        tell_canvas(sheet, record)
+
+
+def redo_stroke(sheet: str) -> None:
+    held = _session().sheets[sheet]
+    if held.redo:
+        held.undo.append((held.record, held.number))
+        record, held.number = held.redo.pop()
+        tell_canvas(sheet, record)
+
+
+def can_undo_stroke(sheet: str) -> bool:
+    return bool(_session().sheets[sheet].undo)
+
+
+def can_redo_stroke(sheet: str) -> bool:
+    return bool(_session().sheets[sheet].redo)
+
+
+def hear_pad(strokes: list, ink: np.ndarray | None) -> None:
+    """Take what the live pad says is on it: strokes of points [x, y] in shares of its side, and the ink made of them."""
+    pad = _session().pad
+    if strokes and not pad.strokes:
+        pad.number = _number_on_pad(strokes) or _begin_drawing()
+    pad.strokes, pad.ink = strokes, ink
+
+
+def pad_key() -> str:
+    return f"pad-{_session().canvas_round}"
+
+
+def told_pad() -> tuple[int, list]:
+    """The strokes that the live pad is to show, and the number of that order, which it obeys once."""
+    pad = _session().pad
+    return pad.orders, pad.told
+
+
+def keep_picture(ink: np.ndarray) -> None:
+    """Have a picture's ink be the drawing, (h, w) float32."""
+    session = _session()
+    session.picture_ink, session.picture_number = ink, _begin_drawing()
+    session.unread_pictures.append((session.picture_number, session.draw_source, ink))
+
+
+def picture_fault(name: str) -> str | None:
+    """What was wrong with a file: "" for nothing, None where it was never looked at."""
+    return _session().picture_faults.get(name)
+
+
+def note_picture(name: str, fault: str = "") -> None:
+    _session().picture_faults[name] = fault
+
+
+def unread_pictures() -> list[tuple[int, str, np.ndarray]]:
+    """Pictures that were not read yet, each with its drawing's number and what it was given by, of `DRAW_SOURCES`."""
+    return _session().unread_pictures
+
+
+def preparation() -> Preparation:
+    """Which steps of the preparation are on."""
+    return _session().preparation
+
+
+def prepare_by(step: str, is_on: bool) -> None:
+    """Switch a step of the preparation, by its name in `Preparation`."""
+    _session().preparation = replace(preparation(), **{step: is_on})
+
+
+def is_preparation_shown() -> bool:
+    """Whether this visitor looks at the preparation step by step."""
+    return _session().is_preparation_shown
+
+
+def show_preparation(is_shown: bool) -> None:
+    _session().is_preparation_shown = is_shown
+
+
+def keep_reading(image: np.ndarray, digit: int | None) -> None:
+    """Remember how the drawing was read, and the drawing among those of this session.
+
+    Args:
+        image: what the network saw, (28, 28) uint8.
+        digit: None for no digit.
+    """
+    session = _session()
+    if session.last_read is None or not np.array_equal(session.last_read[0], image):
+        session.read_at = time.monotonic()
+    session.last_read = image, digit
+    session.unread_pictures.clear()
+    strokes = {"Canvas": session.sheets["digit"].record, "Live pad": session.pad.strokes}.get(session.draw_source)
+    keep_drawn(drawing_number(), session.draw_source, ink(), image, digit, strokes)
+
+
+def keep_drawn(
+    number: int, source: str, ink: np.ndarray, image: np.ndarray, digit: int | None, strokes: Any = None
+) -> None:
+    """Remember a drawing among those of this session; a number that is there already is the same one, drawn further.
+
+    Args: as the fields of `Drawn`, but for the ink, (h, w) float32.
+    """
+    session = _session()
+    new = Drawn(number, source, strokes, np.rint(ink * 255).astype(np.uint8), image, digit)
+    others = [one for one in session.drawn if one.number != number]
+    session.drawn = [*others[1 - MOST_DRAWN :], new]
+
+
+def last_drawing() -> np.ndarray | None:
+    """The drawing last read, on whatever it was drawn, as the network saw it: (28, 28) uint8."""
+    return _session().last_read[0] if _session().last_read else None
+
+
+def last_digit() -> int | None:
+    """How the drawing last read was read; None for no digit."""
+    return _session().last_read[1] if _session().last_read else None
+
+
+def looked_up(question: str, key: tuple) -> Any:
+    """What was found for exactly this question; None where it was another."""
+    held = _session().looked_up.get(question)
+    return held[1] if held and held[0] == key else None
+
+
+def looked_up_last(question: str) -> Any:
+    """What was found for the last such question, to stand until the next is answered."""
+    held = _session().looked_up.get(question)
+    return held[1] if held else None
+
+
+def keep_looked_up(question: str, key: tuple, found: Any) -> None:
+    if found is not None:
+        _session().looked_up[question] = key, found
+
+
+def seconds_since_reading() -> float:
+    """For how long the last drawing has been as it is."""
+    return time.monotonic() - _session().read_at
+
+
+def drawn() -> list[Drawn]:
+    """What was drawn in this session, the newest last."""
+    return _session().drawn
+
+
+def bring_back(number: int) -> None:
+    """Have an earlier drawing be the drawing again, on what it was drawn on."""
+    session = _session()
+    found = next((drawn for drawn in session.drawn if drawn.number == number), None)
+    if found is None:
+        return
+    is_elsewhere = (session.draw_source, session.draw_part) != (found.source, DRAW_PARTS[0])
+    session.draw_source, session.draw_part = found.source, DRAW_PARTS[0]
+    back = found.ink.astype(np.float32) / 255
+    if found.source == "Canvas":
+        _note_for_undo("digit")
+        tell_canvas("digit", found.strokes)
+        session.sheets["digit"].ink, session.sheets["digit"].number = back, number
+    elif found.source == "Live pad":
+        session.pad = _Pad(found.strokes, back, found.strokes, session.pad.orders + 1, number)
+    else:
+        session.picture_ink, session.picture_number = back, number
+    if is_elsewhere:
+        _renew_surfaces()
+    session.drawn = [*(drawn for drawn in session.drawn if drawn is not found), found]
+
+
+def _begin_drawing() -> int:
+    """The number of a drawing that begins."""
+    session = _session()
+    session.drawings_begun += 1
+    return session.drawings_begun
+
+
+def _number_on_pad(strokes: list) -> int | None:
+    """The number of the drawing that begins with exactly these strokes: taken off the pad, and put back by its undo or redo."""
+    earlier = (drawn for drawn in _session().drawn if drawn.source == "Live pad")
+    return next((one.number for one in earlier if one.strokes[: len(strokes)] == strokes), None)
+
+
+def _note_for_undo(sheet: str) -> None:
+    """What is on a canvas is about to become something else, by hand or by order."""
+    held = _session().sheets[sheet]
+    held.undo = [*held.undo[-MAX_UNDO:], (held.record, held.number)]
+    held.redo.clear()
+
+
+def _renew_surfaces() -> None:
+    """What one draws on is about to be made anew, and shows what was on it."""
+    session = _session()
+    session.canvas_round += 1
+    for held in session.sheets.values():
+        held.told = canvas_record.erased(held.record)
+    session.pad.orders, session.pad.told = session.pad.orders + 1, session.pad.strokes

@@ -1,12 +1,13 @@
-"""The status strip: how the engine is, at the foot of the sidebar."""
+"""The status strip: how the network in use and the engine are, at the foot of the sidebar."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from core import engine
-from core.engine import Phase
-from ui import state
+from core import engine, runs
+from core.engine import Phase, Status
+from core.errors import RunDamaged
+from ui import runs_menu, state
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
 
@@ -20,22 +21,43 @@ _SAYINGS = {
 
 
 def strip() -> None:
-    """A line that keeps itself up to date. Its second look, after the first page is painted, wakes the engine."""
-    phase = engine.shared().status().phase
-    st.fragment(_strip, run_every=IDLE_SECONDS if phase is Phase.READY else BUSY_SECONDS)(phase)
+    """Lines that keep themselves up to date. Their second look, after the first page is painted, wakes the engine."""
+    status, run = engine.shared().status(), state.run_in_use()
+    is_busy = status.phase is not Phase.READY or status.training or status.queued
+    st.fragment(_strip, run_every=BUSY_SECONDS if is_busy else IDLE_SECONDS)(status.phase, run)
 
 
-def _strip(phase_at_run: Phase) -> None:
+def _strip(phase_at_run: Phase, run: runs.Run | None) -> None:
     if state.was_painted():
         engine.shared().start()
     status = engine.shared().status()
-    parts = [_SAYINGS[status.phase]]
+    if run is not None:
+        st.caption(runs_menu.condition(run))
+    st.caption(_SAYINGS[status.phase])
     if status.workers:
-        parts.append(f"{status.workers} worker{'s' if status.workers > 1 else ''}, {status.memory / 1e9:.1f} GB")
-    if status.training:
-        parts.append(f"{len(status.training)} training" + (f", {len(status.queued)} waiting" if status.queued else ""))
-    st.caption(" · ".join(parts))
+        st.caption(
+            f"{status.workers} worker{'s' if status.workers > 1 else ''}, {status.memory / 1e9:.1f} GB of memory"
+        )
+    if status.training or status.queued:
+        st.caption(_who(status))
     if status.message:
         st.caption(status.message)
     if status.phase is not phase_at_run and Phase.READY in (status.phase, phase_at_run):
         st.rerun()  # pages that wait for it go on, and the strip looks less or more often
+
+
+def _who(status: Status) -> str:
+    """Who trains and how many wait; other visitors' runs have no names here."""
+    own = {run.id: run for run in state.visible_runs()}
+    names = [_name(own[run_id]) for run_id in status.training if run_id in own]
+    others = len(status.training) - len(names)
+    parts = [*names, *([f"{others} of others"] if others else [])]
+    said = f"Training: {', '.join(parts)}" if parts else "Nothing trains"
+    return f"{said} · {len(status.queued)} waiting" if status.queued else said
+
+
+def _name(run: runs.Run) -> str:
+    try:
+        return run.record().name
+    except RunDamaged:
+        return "a damaged run"

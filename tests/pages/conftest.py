@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import data, engine, runs
-from core.engine import Engine, Phase
-from core.progress import Advanced, Command, EpochEnded, Event, Progress, Started, State, StateChanged
+from core import arithmetic, data, engine, runs
+from core.arithmetic import Form, Layer, Unit
+from core.engine import FULL_SPEED, Engine, Phase
+from core.explainer import Tour
+from core.judgement import Reading
+from core.predictor import Moment
+from core.progress import Advanced, Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged
 from core.runs import Checkpoint, Evaluation, Run
 from core.specs import Experiment
+from core.trials import held_out_images
 
 ROOT = Path(__file__).parents[2]
 STEPS_PER_EPOCH = 4
@@ -24,7 +29,47 @@ ROWS = [
     EpochEnded(1, 1.5, 0.5, 1.25, 0.625, 0.01, 2.5),
     EpochEnded(2, 1.0, 0.75, 0.875, 0.8125, 0.005, 2.25),
 ]
+SNAPSHOT = Snapshot(
+    step=6,
+    gradient_norms={"01_conv2d": 0.5, "probabilities": 0.01},
+    dead={"03_dense": 0.25},
+    kernels=np.linspace(-1, 1, 18, dtype=np.float32).reshape(2, 3, 3),
+    image=np.zeros((28, 28), np.uint8),
+    maps={"01_conv2d": np.full((2, 26, 26), 200, np.uint8)},
+)
 SEVEN = np.float32([0.01] * 7 + [0.91] + [0.01] * 2)
+
+KERNEL = np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 3, 1, 2)
+WEIGHTS = np.linspace(-0.1, 0.1, 26 * 26 * 2 * 10, dtype=np.float32).reshape(-1, 10)
+LAYERS = {
+    layer.name: layer
+    for layer in (
+        Layer("pixels", Form.INPUT, (), (28, 28, 1)),
+        Layer(
+            "rescaling",
+            Form.SCALE,
+            ("pixels",),
+            (28, 28, 1),
+            weights={"scale": np.float32([1 / 255]), "shift": np.float32([0])},
+        ),
+        Layer("01_conv2d", Form.WINDOW, ("rescaling",), (26, 26, 2), (3, 3), weights={"kernel": KERNEL}),
+        Layer("02_flatten", Form.FLAT, ("01_conv2d",), (26 * 26 * 2,)),
+        Layer("probabilities", Form.WEIGHTS, ("02_flatten",), (10,), activation="softmax", weights={"kernel": WEIGHTS}),
+    )
+}
+
+
+def inside(image: np.ndarray) -> dict[str, np.ndarray]:
+    """What the layers above make of a digit, but for the sums."""
+    ink = (image[..., None] / 255).astype(np.float32)
+    maps = np.repeat(ink[1:-1, 1:-1], 2, axis=2)
+    return {
+        "pixels": image[..., None].astype(np.float32),
+        "rescaling": ink,
+        "01_conv2d": maps,
+        "02_flatten": maps.ravel(),
+        "probabilities": SEVEN,
+    }
 
 
 class StillEngine(Engine):
@@ -35,6 +80,13 @@ class StillEngine(Engine):
         self._phase = Phase.READY
         self.trained: list[str] = []
         self.told: list[tuple[str, Command]] = []
+        self.watched: list[tuple[str, int]] = []
+        self.visited: list[int] = []
+        self.asked: list[str] = []
+        self.reads_numbers = True
+        self.refuses = False  # every drawing, as no digit
+        self.read_at_once: list[int] = []  # how many images each question was about
+        self.answers: dict[str, object] = {}  # kind of question -> its answer or why not; None is still under way
 
     def start(self) -> None:
         pass
@@ -49,20 +101,61 @@ class StillEngine(Engine):
         for event in events:
             live.apply(event)
 
-    def train(self, run: Run) -> None:
+    def train(self, run: Run, command: Command = FULL_SPEED) -> None:
         self.trained.append(run.id)
-        super().train(run)
+        super().train(run, command)
 
-    def predict(self, run: Run, epoch: int, images: np.ndarray, timeout: float = 2.0) -> np.ndarray:
+    def predict(self, run: Run, step: int, images: np.ndarray, timeout: float = 2.0) -> np.ndarray:
         self._require_ready()
         return np.tile(SEVEN, (len(images), 1))
 
-    def evaluation(self, run: Run, epoch: int) -> Evaluation | None:
-        self._require_ready()
-        return run.evaluation(epoch)
+    def read(self, run: Run, step: int, images: np.ndarray, timeout: float = 2.0) -> list[Reading]:
+        self.read_at_once.append(len(images))
+        is_digit = not self.refuses
+        reason = "" if is_digit else "No digit comes near it."
+        return [
+            Reading(values, -1.0 if is_digit else 1.0, is_digit, reason) for values in self.predict(run, step, images)
+        ]
 
-    def _tell_workers(self, run_id: str, command: Command) -> None:
+    def watch(self, run_id: str, digit: int, drawing: np.ndarray | None = None) -> Snapshot | None:
+        self.watched.append((run_id, digit))
+        return self._progress[run_id].snapshot if run_id in self._progress else None
+
+    def moment(self, run: Run, step: int, image: np.ndarray, timeout: float = 2.0) -> Moment:
+        self._require_ready()
+        self.visited.append(step)
+        return Moment(SEVEN, np.eye(10, dtype=int) * 5, SNAPSHOT.kernels, SNAPSHOT.maps)
+
+    def tour(self, run: Run, step: int, image: np.ndarray, timeout: float = 2.0) -> Tour:
+        self._require_ready()
+        return Tour(
+            LAYERS,
+            inside(image),
+            {"01_conv2d": np.linspace(-1, 1, 18, dtype=np.float32).reshape(2, 3, 3, 1)},
+            SEVEN if self.reads_numbers else np.full(10, np.nan, np.float32),
+        )
+
+    def unit(self, run: Run, step: int, image: np.ndarray, layer: str, place: tuple, timeout: float = 2.0) -> Unit:
+        self._require_ready()
+        outputs = inside(image)
+        return arithmetic.unit(LAYERS[layer], tuple(outputs[n] for n in LAYERS[layer].inputs), outputs[layer], place)
+
+    def _answer(self, key: tuple, function, *arguments):
+        self._require_ready()
+        self.asked.append(key[0])
+        answer = self.answers.get(key[0])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _tell_workers(self, run_id: str, command: Command, changed: tuple[str, ...] = ()) -> None:
         self.told.append((run_id, command))
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    """A look inside a network."""
+    return SNAPSHOT
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +241,8 @@ def choose() -> Callable[..., AppTest]:
 
 
 def named(elements, label: str):
-    found = [element for element in elements if element.label == label]
+    """The first with this label, whatever it says of the preset."""
+    found = [element for element in elements if element.label.split(" :orange")[0] == label]
     assert found, f"no {label!r} among {[element.label for element in elements]}"
     return found[0]
 
@@ -163,8 +257,8 @@ def make_run(tiny: Experiment, runs_root: Path, still_engine: StillEngine) -> Ca
             curve = array("f", [1.5] * STEPS_PER_EPOCH * epoch)
             weights = {"01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32)}
             run.write_epoch(
-                Progress(history=ROWS[:epoch], loss=curve, accuracy=curve),
-                Checkpoint(epoch, weights, [np.array(epoch)]),
+                Progress(steps_per_epoch=STEPS_PER_EPOCH, history=ROWS[:epoch], loss=curve, accuracy=curve),
+                Checkpoint(epoch * STEPS_PER_EPOCH, weights, [np.array(epoch)]),
             )
         run.write_state(state, message, steps_per_epoch=0 if state is State.QUEUED else STEPS_PER_EPOCH)
         if state is State.QUEUED:
@@ -190,13 +284,19 @@ def _batches(step: int, count: int) -> Advanced:
 
 @pytest.fixture
 def finished_run(make_run, digits: data.Dataset) -> Run:
-    """A run that is done and was tested: it read all digits right, but for two fours that it took for nines."""
+    """A run that is done and was tested: it read all digits right, but for two fours of each set that it took for nines."""
     run = make_run(State.FINISHED, epochs=2)
-    y_true = digits.y_test
+    held_out = held_out_images(run, digits.y_train)
+    run.write_evaluation(Evaluation(2 * STEPS_PER_EPOCH, _answers(digits.y_test), digits.y_test))
+    y_held_out = digits.y_train[held_out]
+    run.write_validation(Evaluation(2 * STEPS_PER_EPOCH, _answers(y_held_out), y_held_out, held_out))
+    run.write_keras_file(b"PK a network")
+    return run
+
+
+def _answers(y_true: np.ndarray) -> np.ndarray:
     y_pred = y_true.copy()
     y_pred[np.flatnonzero(y_true == 4)[:2]] = 9
     probabilities = np.full((len(y_true), 10), 0.01, np.float32)
     probabilities[np.arange(len(y_true)), y_pred] = 0.91
-    run.write_evaluation(Evaluation(2, probabilities, y_true))
-    run.write_keras_file(b"PK a network")
-    return run
+    return probabilities

@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks import drawing
+from core.drawing import Preparation, ink_from_strokes, prepare, to_mnist
 from core.engine import Phase
 from core.errors import WorkerLost
+from core.judgement import Reading
+from core.pictures import png
 from core.progress import State
+from ui import state
+from ui.state import DRAW_SOURCES
 
 
 @pytest.fixture
@@ -24,10 +30,42 @@ def page(request) -> str:
     return request.param
 
 
+@pytest.fixture
+def blown_up(still_engine, monkeypatch) -> None:
+    """A network whose weights are no numbers any more."""
+    reading = Reading(np.full(10, np.nan, np.float32), np.nan, False, "Its answers are not numbers any more (NaN).")
+    monkeypatch.setattr(still_engine, "read", lambda run, step, images: [reading] * len(images))
+
+
 def draw(at, ink: np.ndarray):
     """What the canvas does after a stroke, which an AppTest can't make."""
-    at.session_state["digitlab"].ink = ink
+    before = at.session_state["digitlab"].sheets["digit"].record or {"objects": []}
+    record = {"objects": [*before["objects"], {"path": f"{ink.tobytes()}"}]}
+    return do(at, lambda: state.hear_canvas("digit", record, ink))
+
+
+def draw_on_pad(at, *strokes: list):
+    """What the live pad does after a stroke."""
+    ink = ink_from_strokes(strokes, (1, 1)) if strokes else None
+    return do(at, lambda: state.hear_pad(list(strokes), ink))
+
+
+def bring_back(at, number: int):
+    """What a click on a small picture does, which an AppTest can't make."""
+    return do(at, lambda: state.bring_back(number))
+
+
+def do(at, change):
+    """A change of a session's state, and the page after it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(state, "_session", lambda: at.session_state["digitlab"])
+        change()
     return at.run()
+
+
+def drawn(at) -> list[tuple[int, str, bytes]]:
+    """What the session has kept: number, source and picture of each."""
+    return [(one.number, one.source, one.image.tobytes()) for one in at.session_state["digitlab"].drawn]
 
 
 def headings(at) -> list[str]:
@@ -36,6 +74,15 @@ def headings(at) -> list[str]:
 
 def pictures(at) -> str:
     return "".join(html.proto.body for html in at.get("html"))
+
+
+def test_every_pen_is_one_that_the_network_was_made_for(visit, finished_run):
+    visit("draw", finished_run)
+    from ui import canvas  # whose component is declared by the page
+
+    widths = [round(share * drawing.CANVAS) for share in canvas.PENS.values()]
+
+    assert drawing.WIDTHS[0] <= min(widths) < max(widths) <= drawing.WIDTHS[-1]
 
 
 def test_an_empty_canvas_asks_for_a_digit(visit, finished_run, page):
@@ -54,6 +101,282 @@ def test_a_drawing_is_read(visit, finished_run, page, stroke):
     assert 'data-digit="7"' in pictures(at)
     assert "The network reads 7, at 91.0 %." in pictures(at)
     assert "The drawing as 28 by 28 pixels." in pictures(at)
+
+
+def test_what_is_no_digit_is_refused_with_the_reason(visit, finished_run, still_engine, page, stroke):
+    still_engine.refuses = True
+
+    at = draw(visit(page, finished_run), stroke)
+
+    assert not at.exception
+    assert headings(at) == ["#### I am not sure this is a digit"]
+    assert "No digit comes near it." in pictures(at)
+    assert 'data-digit=""' in pictures(at)
+
+
+def test_every_step_of_the_preparation_is_read_in_one_question(visit, finished_run, still_engine, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    still_engine.read_at_once.clear()
+
+    at.toggle(key="preparation-shown").set_value(True).run()
+
+    assert not at.exception
+    assert still_engine.read_at_once == [1 + len(prepare(stroke).stages)]
+    assert "How the drawing was prepared" in pictures(at)
+
+
+def test_a_step_that_leaves_no_digit_is_not_called_one(visit, finished_run, still_engine, stroke):
+    still_engine.refuses = True
+    at = draw(visit("draw", finished_run), stroke)
+
+    at.toggle(key="preparation-shown").set_value(True).run()
+
+    assert not at.exception
+    shown = next(html.proto.body for html in at.get("html") if "How the drawing was prepared" in html.proto.body)
+    assert shown.count("no digit") == 2 * len(prepare(stroke).stages)
+    assert "91%" not in shown
+
+
+def test_answers_that_are_no_numbers_name_no_digit(visit, finished_run, blown_up, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    at.toggle(key="preparation-shown").set_value(True).run()
+
+    assert not at.exception
+    assert headings(at) == ["#### It can't say"]
+    assert "nan" not in pictures(at)
+    assert not [button.label for button in at.button if button.label.startswith("Keep it")]
+    assert at.session_state["digitlab"].drawn[-1].digit is None
+
+    at.button_group(key="draw-part").set_value("A whole number").run()
+    at.session_state["digitlab"].sheets["number"].ink = stroke
+    at.run()
+
+    assert not at.exception
+    assert headings(at) == ["#### It can't say"]
+    assert "nan" not in pictures(at)
+
+
+def test_a_step_of_the_preparation_can_be_switched_off(visit, finished_run, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    at.toggle(key="preparation-shown").set_value(True).run()
+
+    at.checkbox(key="prepare-centre").set_value(False).run()
+
+    assert not at.exception
+    held = at.session_state["digitlab"]
+    assert held.preparation == Preparation(centre=False)
+    np.testing.assert_array_equal(held.last_read[0], to_mnist(stroke, Preparation(centre=False)))
+
+
+def test_drawings_of_the_session_are_kept_and_come_back(visit, finished_run, press, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    held = at.session_state["digitlab"]
+    first = held.drawn[-1]
+    press(at, "Clear")
+    draw(at, stroke.T.copy())
+    assert [one.number for one in held.drawn] == [first.number, first.number + 1]
+
+    bring_back(at, first.number)
+
+    np.testing.assert_array_equal(held.sheets["digit"].ink, stroke)
+    np.testing.assert_array_equal(held.last_read[0], to_mnist(stroke))
+    assert held.drawn[-1].number == first.number
+    assert len(held.drawn) == 2
+
+
+def test_a_drawing_is_kept_once_whatever_was_drawn_on_between(visit, finished_run, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    at.button_group(key="draw-source").set_value("Live pad").run()
+    draw_on_pad(at, [[0.5, 0.1], [0.5, 0.9]])
+    before = drawn(at)
+
+    at.button_group(key="draw-source").set_value("Canvas").run()
+    at.button_group(key="draw-source").set_value("Live pad").run()
+    at.button_group(key="draw-source").set_value("Canvas").run()
+
+    assert len(before) == 2
+    assert sorted(drawn(at)) == sorted(before)
+
+
+def test_to_clear_a_number_begins_no_digit(visit, finished_run, press, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    before = drawn(at)
+
+    at.button_group(key="draw-part").set_value("A whole number").run()
+    press(at, "Clear")
+    at.button_group(key="draw-part").set_value("One digit").run()
+
+    assert drawn(at) == before
+
+
+def test_a_drawing_brought_back_is_left_as_it_is_by_undo(visit, finished_run, press, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    press(at, "Clear")
+    draw(at, stroke.T.copy())
+    before = drawn(at)
+    bring_back(at, before[0][0])
+
+    press(at, "Undo")
+    do(at, lambda: state.hear_canvas("digit", at.session_state["digitlab"].sheets["digit"].record, stroke.T.copy()))
+
+    assert sorted(drawn(at)) == sorted(before)
+    assert drawn(at)[-1] == before[1]
+
+
+def test_clear_and_undo_keep_a_drawing_once(visit, finished_run, press, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    before = drawn(at)
+
+    press(at, "Clear")
+    press(at, "Undo")
+    do(at, lambda: state.hear_canvas("digit", at.session_state["digitlab"].sheets["digit"].record, stroke))
+
+    assert headings(at) == ["#### This is a 7"]
+    assert drawn(at) == before
+
+
+def test_what_the_pads_own_undo_puts_back_is_the_drawing_that_was_there(visit, finished_run):
+    one, two, other = [[0.5, 0.1], [0.5, 0.9]], [[0.2, 0.5], [0.8, 0.5]], [[0.1, 0.1], [0.9, 0.9]]
+    at = visit("draw", finished_run)
+    at.button_group(key="draw-source").set_value("Live pad").run()
+    for strokes in ([one], [one, two], [], [one, two], [], [one], [one, two]):
+        draw_on_pad(at, *strokes)
+    assert len(drawn(at)) == 1
+
+    draw_on_pad(at)
+    draw_on_pad(at, other)
+
+    assert len(drawn(at)) == 2
+
+
+def test_pictures_given_while_the_engine_warms_up_are_kept_as_such(visit, finished_run, still_engine, stroke):
+    still_engine.be(Phase.WARMING)
+    at = draw(visit("draw", finished_run), stroke)
+    at.button_group(key="draw-source").set_value("Picture").run()
+    files = []
+    for left in (20, 40):
+        picture = np.full((60, 60), 255, np.uint8)
+        picture[10:50, left : left + 6] = picture[30:36, left - 10 : left + 12] = 0
+        files.append((f"{left}.png", png(picture), "image/png"))
+    at.file_uploader(key="picture-files").set_value(files).run()
+
+    still_engine.be(Phase.READY)
+    at.button_group(key="draw-source").set_value("Canvas").run()
+
+    kept = at.session_state["digitlab"].drawn
+    assert [one.source for one in kept] == ["Picture", "Picture", "Canvas"]
+    assert [one.strokes is None for one in kept] == [True, True, False]
+    assert len({one.number for one in kept}) == 3
+
+
+def test_what_the_canvas_answers_to_an_order_is_no_stroke_and_what_was_drawn_meanwhile_is(
+    visit, finished_run, press, stroke
+):
+    at = draw(draw(visit("draw", finished_run), stroke), stroke.T.copy())
+    sheet = at.session_state["digitlab"].sheets["digit"]
+    press(at, "Undo")
+    told = sheet.record
+
+    draw(at, stroke[::-1].copy())
+    assert [record for record, _ in sheet.undo[-1:]] == [told]
+
+    press(at, "Undo")
+    do(at, lambda: state.hear_canvas("digit", told, stroke))
+    assert len(sheet.undo) == 1
+    assert len(sheet.redo) == 1
+
+
+def test_undo_and_redo_tell_the_canvas_what_to_show(visit, finished_run, press):
+    at = visit("draw", finished_run)
+    sheet = at.session_state["digitlab"].sheets["digit"]
+    one, two = {"objects": [{"path": "one stroke"}]}, {"objects": [{"path": "two strokes"}]}
+    sheet.record, sheet.undo = two, [(None, 1), (one, 1)]
+    at.run()
+
+    press(at, "Undo")
+    assert sheet.told["objects"] == one["objects"]
+    press(at, "Undo")
+    assert sheet.told["objects"] == []
+    press(at, "Redo")
+    press(at, "Redo")
+
+    assert sheet.told["objects"] == two["objects"]
+    assert [button.disabled for button in at.button if button.label in ("Undo", "Redo")] == [False, True]
+
+
+def test_clear_keeps_the_canvas_and_can_be_undone(visit, finished_run, press, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    held = at.session_state["digitlab"]
+    record, before = held.sheets["digit"].record, held.canvas_round
+
+    press(at, "Clear")
+    press(at, "Undo")
+
+    assert held.canvas_round == before
+    assert held.sheets["digit"].told["objects"] == record["objects"]
+
+
+@pytest.mark.parametrize("source", DRAW_SOURCES)
+def test_it_is_drawn_on_every_surface(visit, finished_run, source):
+    at = visit("draw", finished_run)
+
+    at.button_group(key="draw-source").set_value(source).run()
+
+    assert not at.exception
+    assert headings(at) == ["#### Draw a digit"]
+
+
+def test_what_is_on_one_surface_waits_while_another_is_used(visit, finished_run, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+
+    at.button_group(key="draw-source").set_value("Live pad").run()
+    assert headings(at) == ["#### Draw a digit"]
+    at.button_group(key="draw-source").set_value("Canvas").run()
+
+    assert headings(at) == ["#### This is a 7"]
+
+
+def test_a_number_is_read_digit_by_digit_in_one_question(visit, finished_run, still_engine):
+    at = visit("draw", finished_run)
+    ink = np.zeros((280, 640), np.float32)
+    for left in (60, 220, 400):
+        ink[60:220, left : left + 24] = 1
+
+    at.button_group(key="draw-part").set_value("A whole number").run()
+    assert headings(at) == ["#### Write a number"]
+    at.session_state["digitlab"].sheets["number"].ink = ink
+    at.run()
+
+    assert not at.exception
+    assert headings(at) == ["#### This is 777"]
+    assert 'data-number="777"' in pictures(at)
+    assert still_engine.read_at_once == [3]
+
+
+def test_a_part_of_a_number_that_is_no_digit_is_a_question_mark(visit, finished_run, still_engine, stroke):
+    still_engine.refuses = True
+    at = visit("draw", finished_run)
+    at.button_group(key="draw-part").set_value("A whole number").run()
+    at.session_state["digitlab"].sheets["number"].ink = stroke
+
+    at.run()
+
+    assert headings(at) == ["#### This is ?"]
+
+
+def test_pictures_that_cannot_be_read_are_told_one_by_one_and_the_good_one_is_read(visit, finished_run):
+    at = visit("draw", finished_run)
+    at.button_group(key="draw-source").set_value("Picture").run()
+    picture = np.full((60, 60), 255, np.uint8)
+    picture[10:50, 28:34] = 0
+    files = [("no.png", b"no picture", "image/png"), ("seven.png", png(picture), "image/png")]
+
+    at.file_uploader(key="picture-files").set_value(files).run()
+
+    assert not at.exception
+    assert len(at.error) == 1
+    assert at.error[0].value.startswith("no.png: ")
+    assert headings(at) == ["#### This is a 7"]
 
 
 def test_a_network_that_still_learns_reads_already(visit, make_run, stroke):
@@ -96,14 +419,14 @@ def test_an_engine_out_of_order_is_told_and_the_drawing_stays(visit, finished_ru
 
     assert not at.exception
     assert [error.value for error in at.error] == ["The engine did not start: no route to host"]
-    assert at.session_state["digitlab"].ink is stroke
+    assert at.session_state["digitlab"].sheets["digit"].ink is stroke
 
 
 def test_a_worker_lost_over_it_is_told(visit, finished_run, still_engine, monkeypatch, stroke):
     def lose(*arguments):
         raise WorkerLost("The worker was lost while it looked at the drawing. Try again.")
 
-    monkeypatch.setattr(still_engine, "predict", lose)
+    monkeypatch.setattr(still_engine, "read", lose)
 
     at = draw(visit("draw", finished_run), stroke)
 

@@ -21,6 +21,7 @@ TITLES = {
     "build": "Build",
     "train": "Train",
     "evaluate": "Evaluate",
+    "explain": "Explain",
     "draw": "Draw",
 }
 DAMAGE = {
@@ -34,7 +35,7 @@ DAMAGE = {
 }
 
 every_page = pytest.mark.parametrize("page", TITLES)
-needs_a_network = {"evaluate", "draw"}
+needs_a_network = {"evaluate", "explain", "draw"}
 
 
 def texts(elements) -> list[str]:

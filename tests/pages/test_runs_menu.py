@@ -12,7 +12,7 @@ from core.progress import State
 
 def menu(at) -> list[str]:
     """The runs that the sidebar offers."""
-    return [option for select in at.sidebar.selectbox for option in select.options]
+    return [option for select in at.sidebar.selectbox if select.label == "Network in use" for option in select.options]
 
 
 def in_use(at) -> str | None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import get_args
+
 import numpy as np
 import pytest
 
-from core import runs
+from core import doctor, pictures, runs, share
+from core.doctor import Finding
 from core.engine import Phase
-from core.presets import FIRST_CNN
-from core.progress import Command, EpochEnded, State, StateChanged
-from core.specs import SGD, AdamW, Augmentation, OneCycle, Training
+from core.errors import DataError, WorkerLost
+from core.presets import FAST_99, FIRST_CNN
+from core.progress import Command, EpochEnded, State, StateChanged, Turned
+from core.range_test import RangeTest
+from core.runs import Checkpoint
+from core.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
+from core.trials import held_out_images
+from tests import strategies
+
+STEPS_PER_EPOCH = 4  # of the runs that `make_run` makes
 
 
 def texts(elements) -> list[str]:
@@ -21,11 +32,22 @@ def button(at, label: str):
 
 
 def field(at, label: str):
-    return next(f for f in (*at.number_input, *at.slider, *at.selectbox, *at.toggle) if f.label == label)
+    return all_fields(at)[label]
 
 
 def labels(at) -> list[str]:
-    return [f.label for f in (*at.number_input, *at.slider, *at.selectbox, *at.toggle)]
+    return list(all_fields(at))
+
+
+def kinds_of(name: str) -> tuple:
+    """The classes that a field of the training may hold."""
+    return get_args(Training.model_fields[name].annotation)
+
+
+def all_fields(at) -> dict:
+    """By their labels, without what these say of the preset."""
+    fields = (*at.number_input, *at.slider, *at.selectbox, *at.toggle)
+    return {field.label.split(" :orange")[0]: field for field in fields}
 
 
 def started(at, press) -> runs.Run:
@@ -36,6 +58,25 @@ def started(at, press) -> runs.Run:
 
 def heading(at) -> str:
     return next(text for text in texts(at.markdown) if text.startswith("####"))
+
+
+def slider(at):
+    return next(slider for slider in at.get("select_slider") if slider.label == "After")
+
+
+def keep(run: runs.Run, *steps: int) -> None:
+    """As its worker does while it goes on."""
+    for step in steps:
+        run.write_weights(Checkpoint(step, {"01_conv2d.0.kernel": np.full((3, 3, 1, 4), step, np.float32)}, None))
+
+
+@pytest.fixture
+def dropping_run(make_run) -> runs.Run:
+    """A run under way whose recipe drops a half."""
+    run = make_run(State.RUNNING)
+    recipe = replaced(run.experiment(), layers=(Flatten(), Dropout(rate=0.5)))
+    Path(run.root, run.id, "spec.json").write_text(recipe.model_dump_json())
+    return run
 
 
 def curves(at) -> list[str]:
@@ -59,7 +100,10 @@ class TestFields:
             "Early stopping": None,
             "Shift": 0.0,
             "Rotation": 0.0,
-            "Zoom": 0.0,
+            "Scale": 0.0,
+            "Elastic": 0.0,
+            "Thickness": 0.0,
+            "Noise": 0.0,
             "Shear": 0.0,
             "Seed": 0,
         }
@@ -161,15 +205,40 @@ class TestFields:
 
         assert field(at, "Early stopping").value is None
 
+    @pytest.mark.parametrize("is_highest", [False, True], ids=["lowest", "highest"])
+    @pytest.mark.parametrize(
+        ("optimizer", "schedule"),
+        list(zip(kinds_of("optimizer"), kinds_of("schedule"), strict=True)),
+        ids=lambda kind: kind.__name__,
+    )
+    def test_they_show_the_numbers_at_their_bounds(self, visit, still_engine, optimizer, schedule, is_highest):
+        choices = {
+            name: strategies.extreme(kind, is_highest)
+            for name, kind in (("optimizer", optimizer), ("schedule", schedule))
+        }
+        augmentation = strategies.extreme(Augmentation, is_highest)
+        given = {} if is_highest else {"patience": None}
+        training = strategies.extreme(Training, is_highest, augmentation=augmentation, **choices, **given)
+        at = visit("start")
+        at.query_params["net"] = share.link_text(replaced(FIRST_CNN.experiment, training=training))
+
+        visit("train", session=at)
+
+        assert not at.exception
+        for spec in (training, augmentation, *choices.values()):
+            numbers = {name: value for name, value in spec if isinstance(value, int | float)}
+            titles = {name: type(spec).model_fields[name].title for name in numbers}
+            assert {name: field(at, title).value for name, title in titles.items()} == numbers
+
     def test_the_data_page_shows_the_images_held_out_here(self, visit, choose):
         at = visit("train")
         choose(at, "Images used", 1000)
         choose(at, "Held out for validation", 0.2)
 
         visit("data", session=at)
-        at.segmented_control[0].set_value("Validation").run()
+        next(one for one in at.segmented_control if one.label == "Split").set_value("Validation").run()
 
-        assert "200 images in this split" in at.main.caption[-1].value
+        assert any("200 digits, sheet 1 of" in text for text in texts(at.main.markdown))
 
 
 class TestStart:
@@ -194,20 +263,23 @@ class TestStart:
         assert still_engine.trained == [first.id, second.id]
         assert len(at.sidebar.selectbox[0].options) == 2
 
-    def test_a_batch_that_fits_no_memory_is_refused(self, visit, choose, press, still_engine):
-        at = visit("build")
-        choose(at, "Start from", "Keras convnet")
-        choose(at.expander[0], "Padding", "same")
-        choose(at.expander[0], "Filters", 128)
-        visit("train", session=at)
-        choose(at, "Batch size", 1024)
+    def test_a_batch_that_fits_no_memory_is_refused_before_the_click(self, visit, choose, press, still_engine):
+        at = visit("train")
+        wide = replaced(
+            FIRST_CNN.experiment, layers=(Conv2D(filters=128, padding="same"), *FIRST_CNN.experiment.layers[1:])
+        )
+        at.query_params["net"] = share.link_text(wide)
+        choose(at.run(), "Batch size", 1024)
 
-        press(at, "Start training")
-
-        assert not at.exception
-        assert "Choose a batch size of" in at.error[0].value
-        assert still_engine.trained == []
+        assert button(at, "Start training").disabled
+        assert button(at, "Start paused").disabled
+        assert "Choose a batch size of 422 or less" in at.error[0].value
         assert field(at, "Batch size").value == 1024
+
+        press(at, "Batch size 422")
+
+        assert not at.error
+        assert started(at, press).experiment().training.batch_size == 422
 
     def test_runs_that_can_not_be_kept_are_told(self, visit, press, monkeypatch, tmp_path, still_engine):
         (tmp_path / "file").write_text("in the way")
@@ -232,12 +304,12 @@ class TestPanel:
         at = visit("train", make_run(State.RUNNING))
 
         assert heading(at) == "#### A run :blue-badge[:material/play_arrow: training]"
-        assert at.progress[0].proto.text == "Epoch 2 of 3 · 1 min 5 s left"
+        assert at.progress[0].proto.text == "Epoch 2 of 3 · 1 min 5 s left · 1,234 images a second"
         assert {metric.label: metric.value for metric in at.metric} == {
             "Loss": "1.5000",
-            "Validation loss": "1.2500",
-            "Validation accuracy": "62.50%",
-            "Images a second": "1,234",
+            "Val. loss": "1.2500",
+            "Val. accuracy": "62.50%",
+            "Best, epoch 1": "62.50%",
         }
         assert curves(at) == ["Loss after 1 of 3 epochs", "Accuracy after 1 of 3 epochs"]
 
@@ -248,7 +320,7 @@ class TestPanel:
         still_engine.hear(run, EpochEnded(2, 1.0, 0.75, 0.875, 0.8125, 0.005, 2.25))
         at.run()
 
-        assert {metric.label: metric.value for metric in at.metric}["Validation accuracy"] == "81.25%"
+        assert {metric.label: metric.value for metric in at.metric}["Val. accuracy"] == "81.25%"
         assert curves(at) == ["Loss after 2 of 3 epochs", "Accuracy after 2 of 3 epochs"]
 
     def test_a_run_without_validation_images_shows_none(self, visit, make_run, still_engine):
@@ -258,7 +330,7 @@ class TestPanel:
         at = visit("train", run)
 
         assert not at.exception
-        assert [metric.label for metric in at.metric] == ["Loss", "Images a second"]
+        assert [metric.label for metric in at.metric] == ["Loss"]
 
     @pytest.mark.parametrize(
         ("phase", "said"),
@@ -324,7 +396,7 @@ class TestButtons:
 
         press(at, "Stop and keep")
 
-        assert still_engine.told == [(run.id, Command(is_stopping=True))]
+        assert still_engine.told == [(run.id, Command(is_paused=state is State.PAUSED, is_stopping=True))]
 
     def test_a_stopping_run_takes_no_more_orders(self, visit, make_run):
         at = visit("train", make_run(State.STOPPING))
@@ -341,7 +413,7 @@ class TestButtons:
 
         assert still_engine.told == []
         assert run.record().state is State.STOPPED
-        assert heading(at) == "#### A run :gray-badge[:material/stop: stopped, kept]"
+        assert heading(at) == "#### A run :gray-badge[:material/stop: stopped]"
         assert texts(at.info) == ["Taken out of the queue before it began."]
 
     @pytest.mark.parametrize(
@@ -395,3 +467,371 @@ def test_a_curve_of_many_batches_stays_small(visit, make_run, still_engine):
 
     assert not at.exception
     assert all(len(chart.proto.spec) < 40_000 for chart in at.get("plotly_chart"))
+
+
+class TestDriving:
+    @pytest.mark.parametrize(
+        ("label", "until_step"), [("One batch", STEPS_PER_EPOCH + 3), ("One epoch", 2 * STEPS_PER_EPOCH)]
+    )
+    def test_a_paused_run_takes_a_step(self, visit, make_run, press, still_engine, label, until_step):
+        run = make_run(State.PAUSED)
+        at = visit("train", run)
+
+        press(at, label)
+
+        assert still_engine.told == [(run.id, Command(is_paused=True, until_step=until_step))]
+
+    @pytest.mark.parametrize("is_begun_here", [False, True])
+    def test_a_run_paused_elsewhere_stays_paused_and_turned(
+        self, visit, make_run, choose, press, still_engine, is_begun_here
+    ):
+        """As after a restart of the server, or by another one on the same scheduler."""
+        run = make_run(State.PAUSED)
+        still_engine.hear(run, Turned(5, "learning_rate", 0.25))
+        if is_begun_here:
+            still_engine._commands[run.id] = Command(is_paused=True, learning_rate=0.25)
+        at = visit("train", run)
+        assert field(at, "Learning rate now").value == 0.25
+
+        press(at, "Slow motion")
+        choose(at, "Learning rate now", 0.125)
+
+        assert [command for _, command in still_engine.told] == [
+            Command(is_paused=True, batches_per_second=3.0, learning_rate=0.25),
+            Command(is_paused=True, batches_per_second=3.0, learning_rate=0.125),
+        ]
+
+    def test_two_steps_asked_for_at_once_are_both_taken(self, visit, make_run, press, still_engine):
+        run = make_run(State.PAUSED)
+        at = visit("train", run)
+
+        press(at, "One batch")
+        press(at, "One batch")
+
+        assert [command.until_step for _, command in still_engine.told] == [STEPS_PER_EPOCH + 3, STEPS_PER_EPOCH + 4]
+
+    def test_only_a_paused_run_can_be_stepped(self, visit, make_run):
+        at = visit("train", make_run(State.RUNNING))
+
+        assert button(at, "One batch").disabled
+        assert button(at, "One epoch").disabled
+
+    def test_slow_motion_is_switched_on_and_off(self, visit, make_run, press, still_engine):
+        run = make_run(State.RUNNING)
+        at = visit("train", run)
+
+        press(at, "Slow motion")
+        press(at, "Full speed")
+
+        assert [command.batches_per_second for _, command in still_engine.told] == [3.0, None]
+
+    def test_a_run_can_start_paused(self, visit, press, still_engine):
+        at = visit("train")
+
+        press(at, "Start paused")
+
+        assert still_engine.commanded(still_engine.trained[0]) == Command(is_paused=True)
+
+    def test_again_makes_a_new_run_of_the_same_recipe(self, visit, finished_run, press, still_engine):
+        at = visit("train", finished_run)
+
+        press(at, "Again")
+
+        again = runs.find(at.query_params["run"])
+        assert again != finished_run
+        assert again.experiment() == finished_run.experiment()
+        assert still_engine.trained == [again.id]
+
+    def test_a_turned_knob_is_told_to_the_worker_and_leaves_the_recipe(self, visit, make_run, choose, still_engine):
+        run = make_run(State.RUNNING)
+        at = visit("train", run)
+
+        choose(at, "Learning rate now", 0.125)
+
+        assert still_engine.told == [(run.id, Command(learning_rate=0.125))]
+        assert field(at, "Learning rate").value == FIRST_CNN.experiment.training.learning_rate
+
+    def test_a_knob_turned_to_zero_stands_at_zero(self, visit, dropping_run, still_engine):
+        assert field(visit("train", dropping_run), "Dropout now").value == 0.5
+
+        still_engine.hear(dropping_run, Turned(5, "dropout", 0.0))
+
+        assert field(visit("train", dropping_run), "Dropout now").value == 0.0
+
+    def test_a_knob_told_to_be_zero_stands_at_zero(self, visit, dropping_run, still_engine):
+        still_engine._commands[dropping_run.id] = Command(dropout=0.0)
+
+        assert field(visit("train", dropping_run), "Dropout now").value == 0.0
+
+    def test_the_lowest_learning_rate_of_a_recipe_can_be_turned(self, visit, make_run):
+        run = make_run(State.RUNNING)
+        lowest = Training.model_json_schema()["properties"]["learning_rate"].get("minimum", 1e-7)
+        recipe = replaced(run.experiment(), training=Training(epochs=3, learning_rate=lowest))
+        Path(run.root, run.id, "spec.json").write_text(recipe.model_dump_json())
+
+        at = visit("train", run)
+
+        assert not at.exception
+        assert field(at, "Learning rate now").value == lowest
+
+    def test_a_network_without_dropout_has_none_to_turn(self, visit, make_run):
+        at = visit("train", make_run(State.RUNNING))
+
+        assert field(at, "Dropout now").disabled
+
+    def test_an_order_after_another_keeps_it(self, visit, make_run, choose, press, still_engine):
+        run = make_run(State.RUNNING)
+        at = visit("train", run)
+
+        choose(at, "Learning rate now", 0.125)
+        press(at, "Pause")
+
+        assert still_engine.told[-1] == (run.id, Command(is_paused=True, learning_rate=0.125))
+
+    def test_a_waiting_run_says_its_place_and_when_it_begins(self, visit, make_run, still_engine):
+        running = make_run(State.RUNNING)
+        waiting = make_run(State.QUEUED, epochs=0)
+
+        at = visit("train", waiting)
+
+        assert at.progress[0].proto.text == "Place 1 in the queue: should begin in 1 min 5 s …"
+        assert running.id not in str(at)
+
+    def test_a_run_that_waits_for_a_paused_one_says_no_time(self, visit, make_run):
+        make_run(State.PAUSED)
+        waiting = make_run(State.QUEUED, epochs=0)
+
+        at = visit("train", waiting)
+
+        assert at.progress[0].proto.text == "Place 1 in the queue …"
+
+
+class TestInside:
+    VIEWS = ("Kernels", "Feature maps", "Confusion", "Ten wrongest", "Gradients", "Dead ReLUs", "Learning rate")
+
+    def all_of(self, at):
+        return at.pills[0].set_value(list(self.VIEWS)).run()
+
+    def test_every_view_shows_what_was_seen(self, visit, make_run, still_engine, digits, snapshot):
+        run = make_run(State.RUNNING)
+        row = EpochEnded(
+            2, 1.0, 0.75, 0.875, 0.8125, 0.005, 2.25, tuple([3] + [0] * 98 + [4]), ((0, 3, 0.75), (1, 8, 0.5))
+        )
+        still_engine.hear(run, row)
+        still_engine.progress(run).snapshot = snapshot
+
+        at = self.all_of(visit("train", run))
+
+        assert not at.exception
+        shown = " ".join(element.proto.body for element in at.get("html"))
+        assert "The 2 kernels of the first convolution" in shown
+        assert "Feature maps of one digit, layer by layer" in shown
+        assert "Confusion matrix of held-out digits: 7 of 7 right." in shown
+        assert f"{digits.y_train[0]} read as 3, 75%" in shown
+        assert "Gradient norm: 1 conv2d 0.5; output 0.01" in shown
+        assert "Dead ReLUs: 3 dense 25%" in shown
+        assert curves(at)[-1] == "Learning rate"
+        assert still_engine.watched[-1] == (run.id, 7)
+
+    @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.FINISHED])
+    def test_before_there_is_anything_to_see_each_says_so(self, visit, make_run, state):
+        at = self.all_of(visit("train", make_run(state, epochs=0 if state is not State.FINISHED else 1)))
+
+        assert not at.exception
+
+    def test_nothing_is_watched_where_nothing_of_it_is_shown(self, visit, make_run, still_engine):
+        at = visit("train", make_run(State.RUNNING))
+        still_engine.watched.clear()
+
+        at.pills[0].set_value(["Confusion"]).run()
+
+        assert still_engine.watched == []
+
+
+class TestTimeMachine:
+    def test_it_goes_to_the_moment_that_is_chosen(self, visit, finished_run, choose, still_engine):
+        at = choose(visit("train", finished_run), "Time machine", True)
+        assert not at.exception
+        assert still_engine.visited == [2 * STEPS_PER_EPOCH]
+
+        named = next(slider for slider in at.get("select_slider") if slider.label == "After")
+        named.set_value(STEPS_PER_EPOCH).run()
+
+        assert still_engine.visited == [2 * STEPS_PER_EPOCH, STEPS_PER_EPOCH]
+        assert "50 of 50" not in str(at.exception)
+        assert "100.0% of 50 held-out digits right." in texts(at.caption)
+
+    def test_its_digits_are_of_those_held_out(self, visit, finished_run, choose, digits):
+        held_out = held_out_images(finished_run, digits.y_train)
+        zero = held_out[np.flatnonzero(digits.y_train[held_out] == 0)[0]]
+
+        at = choose(visit("train", finished_run), "Time machine", True)
+
+        shown = [html.proto.body for html in at.get("html")]
+        assert pictures.digit(digits.x_train[zero], 112, "in a 0") in shown
+
+    def test_it_stays_where_it_was_put_while_the_run_goes_on(self, visit, make_run, choose, still_engine):
+        run = make_run(State.RUNNING)
+        keep(run, 1, 2)
+        at = choose(visit("train", run), "Time machine", True)
+        slider(at).set_value(1)  # as drawn before the next network was kept
+        keep(run, 3)
+        at.run()
+
+        assert not at.exception
+        assert still_engine.visited == [STEPS_PER_EPOCH, 1]
+        assert slider(at).value == 1
+        assert slider(at).options == ["batch 1", "batch 2", "batch 3", "epoch 1"]
+
+    def test_it_follows_the_run_until_it_is_put_somewhere(self, visit, make_run, choose, still_engine):
+        run = make_run(State.RUNNING)
+        keep(run, 1)
+        at = choose(visit("train", run), "Time machine", True)
+        keep(run, 6)
+        at.run()
+
+        assert slider(at).value == 6
+        assert still_engine.visited == [STEPS_PER_EPOCH, 6]
+
+    def test_it_goes_to_the_nearest_network_where_the_chosen_one_was_thinned_out(self, visit, make_run, choose):
+        run = make_run(State.RUNNING)
+        keep(run, 1, 2)
+        at = choose(visit("train", run), "Time machine", True)
+        slider(at).set_value(1).run()
+        Path(run.root, run.id, "checkpoints", "00000001.npz").unlink()
+        at.run()
+
+        assert not at.exception
+        assert slider(at).value == 2
+
+    def test_it_stays_shut_before_there_is_a_way_to_go(self, visit, make_run, choose, still_engine):
+        at = choose(visit("train", make_run(State.RUNNING, epochs=0)), "Time machine", True)
+
+        assert "It opens after the first batches." in texts(at.caption)
+        assert still_engine.visited == []
+
+
+class TestDoctor:
+    def test_what_it_suggests_becomes_the_next_recipe(self, visit, make_run, monkeypatch, press):
+        run = make_run(State.RUNNING)
+        changed = replaced(run.experiment(), training=Training(epochs=3, learning_rate=0.5))
+        finding = Finding("Too slow.", "The loss hardly falls.", "Raise the learning rate", changed)
+        monkeypatch.setattr(doctor, "findings", lambda experiment, progress: (finding,))
+        at = visit("train", run)
+
+        press(at, "Raise the learning rate")
+
+        assert field(at, "Learning rate").value == 0.5
+        assert any("Raise the learning rate" in warning for warning in texts(at.warning))
+
+
+class TestRecipe:
+    def test_each_field_has_its_value_as_its_default(self, visit, choose):
+        at = choose(visit("train").main, "Epochs", 3)
+
+        for slider in at.main.slider:
+            assert list(slider.proto.default) == [slider.value], slider.label
+        for number in at.main.number_input:
+            assert number.value is None or number.proto.default == number.value, number.label
+
+    def test_a_learning_rate_is_found_and_used(self, visit, press, still_engine):
+        rates = np.geomspace(1e-6, 10, 100).astype(np.float32)
+        losses = np.float32(2.3 - 2 / (1 + np.exp(-3 * (np.log10(rates) + 3))) + 5 * (rates > 1))
+        at = press(visit("train"), "Find a learning rate")
+        assert at.progress[-1].proto.text == "A hundred batches with a rising learning rate …"
+
+        still_engine.answers["range"] = RangeTest(rates, losses)
+        at.run()
+        use = next(button for button in at.button if button.label.startswith("Use "))
+        use.click().run()
+
+        assert field(at, "Learning rate").value == float(use.label.removeprefix("Use "))
+
+    def test_augmentation_shows_what_it_does(self, visit, choose, still_engine):
+        still_engine.answers["augmented"] = np.zeros((4, 28, 28), np.uint8)
+
+        at = choose(visit("train"), "Rotation", 10.0)
+
+        assert not at.exception
+        assert still_engine.asked.count("augmented") == 3
+        assert any("as three steps of the training would see them" in text for text in texts(at.caption))
+
+    def test_what_differs_from_the_preset_is_marked(self, visit, choose):
+        at = choose(visit("train"), "Epochs", 3)
+        choose(at, "Optimizer", "SGD")
+        choose(at, "Rotation", 10.0)
+
+        marked = {f.label for f in (*at.number_input, *at.slider, *at.selectbox, *at.toggle) if ":orange" in f.label}
+        assert marked == {"Epochs :orange[was 10]", "Optimizer :orange[was Adam]", "Rotation :orange[was 0]"}
+        assert ":orange[changed]" in texts(at.caption)
+
+        choose(at, "Rotation", 0.0)
+
+        assert ":orange[changed]" not in texts(at.caption)
+
+    def test_what_differs_within_the_presets_own_choice_is_marked_there(self, visit, choose):
+        at = visit("start")
+        at.query_params["net"] = share.link_text(FAST_99.experiment)
+        choose(visit("train", session=at), "Warm-up", 0.2)
+
+        assert all_fields(at)["Warm-up"].label == "Warm-up :orange[was 0.3]"
+        assert all_fields(at)["Schedule"].label == "Schedule"
+
+    def test_it_is_undone_and_redone_as_on_build(self, visit, choose, press):
+        at = choose(visit("train"), "Epochs", 3)
+        choose(at, "Optimizer", "SGD")
+
+        press(at, "Undo")
+        assert field(at, "Optimizer").value == "Adam"
+        press(at, "Undo")
+        assert field(at, "Epochs").value == 10
+        assert button(at, "Undo").disabled
+        press(at, "Redo")
+
+        assert field(at, "Epochs").value == 3
+
+    def test_a_search_that_fails_is_told_once_and_begun_again_only_by_a_click(self, visit, press, still_engine):
+        at = press(visit("train"), "Find a learning rate")
+        still_engine.answers["range"] = WorkerLost("The worker was lost over it. Try again.")
+        at.run()
+        assert not at.exception
+        assert texts(at.warning) == ["The worker was lost over it. Try again."]
+        asked = still_engine.asked.count("range")
+
+        at.run()
+        assert still_engine.asked.count("range") == asked
+        assert texts(at.warning) == []
+
+        still_engine.answers["range"] = None
+        press(at, "Try again to find a learning rate")
+
+        assert still_engine.asked.count("range") > asked
+        assert at.progress[-1].proto.text == "A hundred batches with a rising learning rate …"
+
+    def test_no_learning_rate_is_searched_for_what_can_not_be_trained(self, visit, still_engine):
+        at = visit("start")
+        wide = replaced(FIRST_CNN.experiment, layers=(Conv2D(filters=256, padding="same"), Flatten()))
+        wide = replaced(wide, training=Training(batch_size=1024))
+        at.query_params["net"] = share.link_text(wide)
+
+        visit("train", session=at)
+
+        finder = button(at, "Find a learning rate")
+        assert finder.disabled
+        assert "Choose a batch size of" in finder.help
+
+    def test_a_preview_that_fails_is_told_once_and_begun_again_only_by_a_click(
+        self, visit, choose, press, still_engine
+    ):
+        still_engine.answers["augmented"] = DataError("The data set is broken.")
+
+        at = choose(visit("train"), "Rotation", 10.0)
+        assert not at.exception
+        assert texts(at.warning) == ["The data set is broken."]
+        at.run()
+        assert still_engine.asked.count("augmented") == 1
+
+        still_engine.answers["augmented"] = np.zeros((4, 28, 28), np.uint8)
+        press(at, "Try again to change some digits")
+
+        assert any("as three steps of the training would see them" in text for text in texts(at.caption))

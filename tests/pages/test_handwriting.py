@@ -1,0 +1,345 @@
+"""Drawings are kept with their label, seen in Data, measured, and a network goes on from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import fine_tuning, runs
+from core.handwriting import Handwriting
+from core.progress import EpochEnded, Progress, State
+from core.runs import Checkpoint, Evaluation
+from core.trials import held_out_images
+
+SEVEN = np.float32([0.01] * 7 + [0.91] + [0.01] * 2)
+KEEP = """
+import numpy as np
+from ui import handwriting
+image = np.zeros((28, 28), np.uint8)
+image[4:24, 13:15] = 255
+handwriting.keep_form(image, {guess})
+"""
+ANOTHER = """
+import streamlit as st
+if st.checkbox("Another"):
+    handwriting.keep_form(image.T.copy(), None)
+"""
+SECTION = """
+from core import runs
+from ui import handwriting, state
+state.use_run({run_id!r})
+handwriting.section(runs.find({run_id!r}), {step})
+"""
+
+
+@pytest.fixture
+def hand(digits) -> Handwriting:
+    """Four sevens and one that every network here takes for one."""
+    sevens = np.flatnonzero(digits.y_test == 7)[:4]
+    three = np.flatnonzero(digits.y_test == 3)[:1]
+    chosen = np.concatenate([sevens, three])
+    return Handwriting(digits.x_test[chosen].copy(), digits.y_test[chosen].copy())
+
+
+@pytest.fixture
+def script(components):
+    """A function of a part's source: that part as drawn, in a session of its own."""
+
+    def script(source: str) -> AppTest:
+        at = AppTest.from_string(source, default_timeout=60)
+        at._bidi_component_manager = components
+        return at.run()
+
+    return script
+
+
+@pytest.fixture
+def read(still_engine, hand):
+    """Every network reads each of the drawings as a seven."""
+    still_engine.answers["ReadDrawings"] = np.tile(SEVEN, (len(hand), 1))
+    return still_engine
+
+
+@pytest.fixture
+def section(script, finished_run, hand):
+    """A function of a run and a step: the part of the Draw page about one's own hand, with the five drawings kept."""
+
+    def section(run=finished_run, step=8, kept=hand):
+        at = script(SECTION.format(run_id=run.id, step=step))
+        at.session_state["digitlab"].handwriting = kept
+        return at.run()
+
+    return section
+
+
+def kept(at) -> Handwriting:
+    return at.session_state["digitlab"].handwriting
+
+
+def texts(at) -> str:
+    return "\n".join(one.value for one in [*at.caption, *at.markdown, *at.info, *at.subheader])
+
+
+def pictures(at) -> str:
+    return "".join(html.proto.body for html in at.get("html"))
+
+
+def button(at, label: str):
+    return next(one for one in at.button if one.label == label)
+
+
+class TestKeeping:
+    def test_the_guess_is_kept_in_one_click_and_taken_back_in_another(self, script):
+        at = script(KEEP.format(guess=1))
+
+        button(at, "Keep it as a 1").click().run()
+        assert kept(at).labels.tolist() == [1]
+        assert at.pills[0].value == 1
+
+        button(at, "Undo keeping").click().run()
+        assert len(kept(at)) == 0
+        assert at.pills[0].value is None
+
+    def test_another_label_is_one_click_too_and_can_be_corrected(self, script):
+        at = script(KEEP.format(guess=1))
+
+        at.pills[0].set_value(7).run()
+        assert kept(at).labels.tolist() == [7]
+        at.pills[0].set_value(4).run()
+        assert kept(at).labels.tolist() == [4]
+        button(at, "Undo keeping").click().run()
+        assert kept(at).labels.tolist() == [7]
+        at.pills[0].set_value(None).run()
+
+        assert len(kept(at)) == 0
+        assert not at.exception
+
+    def test_what_is_no_digit_to_the_network_can_be_kept_all_the_same(self, script):
+        at = script(KEEP.format(guess=None))
+
+        assert [one.label for one in at.button] == []
+        at.pills[0].set_value(9).run()
+
+        assert kept(at).labels.tolist() == [9]
+
+    def test_what_was_kept_is_taken_back_where_it_is_shown_alone(self, script):
+        at = script(KEEP.format(guess=1) + ANOTHER)
+        button(at, "Keep it as a 1").click().run()
+
+        at.checkbox[0].check().run()
+
+        assert not at.exception
+        assert [one.label for one in at.button] == ["Undo keeping"]
+
+    def test_on_one_s_own_machine_it_outlasts_the_tab(self, script, monkeypatch):
+        monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+        button(script(KEEP.format(guess=1)), "Keep it as a 1").click().run()
+
+        at = script(KEEP.format(guess=1))
+
+        assert "1 kept, this as a 1" in texts(at)
+        assert at.pills[0].value == 1
+
+    def test_a_file_that_can_t_be_read_is_said_and_left_alone(self, script, monkeypatch, runs_root):
+        monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+        runs_root.mkdir()
+        (runs_root / "handwriting.npz").write_bytes(b"no drawings")
+
+        at = script(KEEP.format(guess=1))
+
+        assert not at.exception
+        assert "Move the file away to begin anew." in texts(at)
+        assert (runs_root / "handwriting.npz").read_bytes() == b"no drawings"
+
+
+class TestMeasuring:
+    def test_nothing_kept_is_an_invitation(self, section):
+        at = section(kept=Handwriting())
+
+        assert not at.exception
+        assert "Nothing is kept yet." in texts(at)
+
+    def test_the_count_stands_with_its_interval_and_the_wrong_ones(self, section, read):
+        at = section()
+
+        assert not at.exception
+        assert (at.metric[0].value, at.metric[0].delta) == ("4 of 5", "38% to 96%")
+        assert "With so few it says little." in texts(at)
+        assert "3 read as 7, 91%" in pictures(at)
+
+    def test_other_networks_are_counted_on_the_same(self, section, read, make_run):
+        other = make_run(State.FINISHED, epochs=1, name="Another")
+        at = section()
+        at.session_state["digitlab"].own_runs.append(other.id)
+
+        at.run().multiselect[0].set_value([other.id]).run()
+
+        assert not at.exception
+        assert at.dataframe[0].value[["Right", "95 %"]].to_numpy().tolist() == [["4 of 5", "38% to 96%"]]
+
+    def test_while_it_is_read_one_waits(self, section):
+        at = section()
+
+        assert not at.exception
+        assert not at.metric
+
+    def test_answers_that_are_no_numbers_are_said(self, section, still_engine):
+        still_engine.answers["ReadDrawings"] = np.full((5, 10), np.nan, np.float32)
+
+        at = section()
+
+        assert not at.exception
+        assert "no numbers any more" in texts(at)
+
+
+class TestLearning:
+    def test_a_run_begins_with_the_network_in_use(self, section, read, finished_run, hand):
+        at = section()
+
+        at.slider(key="hand-epochs").set_value(2)
+        at.toggle(key="hand-moved").set_value(False)
+        button(at, "Fine-tune").click().run()
+
+        run = runs.find(read.trained[-1])
+        assert run.experiment().fine_tuning.run_id == finished_run.id
+        assert run.experiment().fine_tuning.step == 8
+        assert run.experiment().training.epochs == 2
+        assert not run.experiment().training.augmentation.is_active
+        assert np.array_equal(run.drawings().images, hand.images)
+        assert run.record().name == "A run, my hand"
+
+    def test_a_network_that_was_taken_away_is_said(self, section, read, finished_run, runs_root):
+        at = section()
+        (runs_root / finished_run.id / "checkpoints" / "00000008.npz").unlink()
+
+        button(at, "Fine-tune").click().run()
+
+        assert not at.exception
+        assert "it was never written, or someone removed it" in at.error[0].value
+
+    def test_before_and_after_stand_beside_each_other(self, section, read, finished_run, hand, digits, still_engine):
+        run = tuned(finished_run, hand, digits)
+
+        at = section(run, 4)
+
+        assert not at.exception
+        assert "it was trained on these: none were held out" in texts(at)
+        before, after = [(one.value, one.delta) for one in at.metric[1:3]]
+        assert before == after == ("4 of 5", "38% to 96%")
+        assert "7: right as before" in pictures(at)
+        assert "3: as 7 as before" in pictures(at)
+        assert "digits that neither network was trained on" in texts(at)
+
+
+def tuned(source, hand, digits) -> runs.Run:
+    """A fine-tuning that is done, and that took MNIST's digits as before."""
+    run = fine_tuning.create(source, 8, hand, source.experiment().training, 50, 0.25, "A run, my hand")
+    weights = run.weights(0)
+    held_out = held_out_images(run, digits.y_train)
+    y = digits.y_train[held_out]
+    answers = np.eye(10, dtype=np.float32)[y]
+    row = EpochEnded(1, 0.5, 0.9, 0.4, 0.9, 0.001, 1.0)
+    run.write_epoch(Progress(steps_per_epoch=4, history=[row], is_fine_tuning=True), Checkpoint(4, weights, []))
+    for step in (0, 4):
+        run.write_validation(Evaluation(step, answers, y, held_out))
+    run.write_state(State.FINISHED, steps_per_epoch=4)
+    return run
+
+
+class TestData:
+    @pytest.fixture
+    def at(self, visit, hand):
+        at = visit("data")
+        at.session_state["digitlab"].handwriting = hand
+        return next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
+
+    def test_one_s_own_drawings_are_a_split(self, at):
+        assert not at.exception
+        assert at.subheader[0].value == "A 7"
+        assert "5 drawings of your own hand" in texts(at)
+        assert "They are kept while this tab is open" in texts(at)
+
+    def test_a_digit_is_picked_out(self, at):
+        next(one for one in at.pills if one.label == "Digit").set_value(3).run()
+
+        assert at.subheader[0].value == "A 3"
+
+    def test_a_label_is_corrected_and_a_drawing_removed(self, at):
+        next(one for one in at.pills if one.label == "It is a").set_value(1).run()
+        assert kept(at).labels.tolist() == [1, 7, 7, 7, 3]
+
+        button(at, "Remove it").click().run()
+
+        assert kept(at).labels.tolist() == [7, 7, 7, 3]
+        assert not at.exception
+
+    def test_those_read_wrong_are_marked_and_picked_out(self, visit, finished_run, hand, read):
+        at = visit("data", finished_run)
+        at.session_state["digitlab"].handwriting = hand
+        next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
+        assert at.get("plotly_chart")[0].proto.alt.endswith("1 of them, underlined, are read wrong.")
+
+        next(one for one in at.segmented_control if one.label == "By what is read").set_value("Read wrong").run()
+
+        assert not at.exception
+        assert at.subheader[0].value == "A 3"
+
+    def test_they_are_sorted_by_how_hard_the_network_finds_them(self, visit, finished_run, hand, read):
+        at = visit("data", finished_run)
+        at.session_state["digitlab"].handwriting = hand
+        next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
+
+        next(one for one in at.selectbox if one.label == "Sorted by").set_value("Hardest first").run()
+
+        assert not at.exception
+        assert at.subheader[0].value == "A 3"
+
+    def test_answers_that_are_no_numbers_mark_none_of_them(self, visit, finished_run, hand, still_engine):
+        still_engine.answers["ReadDrawings"] = np.full((len(hand), 10), np.nan, np.float32)
+        at = visit("data", finished_run)
+        at.session_state["digitlab"].handwriting = hand
+        next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
+
+        assert not at.exception
+        assert "no numbers any more (NaN)" in at.info[0].value
+        assert "read wrong" not in at.get("plotly_chart")[0].proto.alt
+
+    def test_where_none_of_them_is_chosen_it_says_so(self, at):
+        next(one for one in at.pills if one.label == "Digit").set_value(5).run()
+
+        assert not at.exception
+        assert "None of the drawings that are kept is one of these." in texts(at)
+
+    def test_without_drawings_one_is_told_how(self, visit):
+        at = visit("data")
+        next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
+
+        assert not at.exception
+        assert "No drawing of your own is kept here." in texts(at)
+
+
+class TestWatching:
+    def chosen(self, at):
+        views = next(one for one in at.pills if one.label == "Look inside")
+        return views.set_value(["My digit"]).run()
+
+    def test_without_a_drawing_it_invites(self, visit, finished_run):
+        at = self.chosen(visit("train", finished_run))
+
+        assert not at.exception
+        assert "Draw a digit, and what this network says to it stands here" in texts(at)
+
+    def test_the_ten_lines_are_drawn_as_far_as_known(self, visit, finished_run, still_engine, hand):
+        still_engine.answers["trace"] = np.stack([np.full(10, 0.1, np.float32), SEVEN])
+        at = visit("train", finished_run)
+        at.session_state["digitlab"].last_read = hand.images[0], 7
+        at = self.chosen(at.run())
+
+        assert not at.exception
+        alt = [one.proto.alt for one in at.get("plotly_chart") if "Ten prob" in one.proto.alt]
+        assert alt == [
+            "Ten probabilities over 2 moments of the training. At last it read a 7, 91% sure. It has done so since batch 8; "
+            "before that it read a 0."
+        ]
+        assert "not calibrated" in next(one.proto.help for one in at.caption if "At last it read" in one.value)

@@ -1,0 +1,81 @@
+"""Before anything is trained, the network that came with the lab is in use: every page has something to show."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import reference, runs
+from core.progress import State
+
+SHIPPED = "Reference (shipped)"
+
+
+def menu(at) -> list[str]:
+    """The runs that the sidebar offers."""
+    return [option for select in at.sidebar.selectbox if select.label == "Network in use" for option in select.options]
+
+
+@pytest.mark.parametrize("page", ["draw", "evaluate", "explain", "data"])
+def test_a_page_is_about_it(visit, shipped, page):
+    at = visit(page)
+
+    assert not at.exception
+    assert menu(at) == [SHIPPED]
+    assert at.sidebar.selectbox[0].value == shipped.id
+    assert "There is no network yet" not in "".join(info.value for info in at.info)
+    assert "run" not in at.query_params
+
+
+def test_the_first_page_draws_with_it_and_offers_to_train_one_s_own(visit, press, shipped, still_engine):
+    at = visit("start")
+
+    assert "#### Draw a digit" in [text.value for text in at.markdown]
+    at = press(at, "Train my first network")
+    assert still_engine.trained == [at.query_params["run"][0]] or still_engine.trained == [at.query_params["run"]]
+    assert len(menu(at)) == 2
+
+
+def test_train_is_about_what_one_trains_oneself(visit, shipped):
+    at = visit("train")
+
+    assert any("Nothing has been trained yet" in text.value for text in at.main.markdown)
+
+
+def test_its_figures_stand_below_the_menu(visit, shipped):
+    at = visit("draw")
+
+    assert at.sidebar.caption[0].value.endswith(f"{reference.figures()['test']:.2%} on the test set")
+
+
+def test_one_s_own_run_goes_before_it(visit, shipped, finished_run):
+    at = visit("draw", finished_run)
+
+    assert len(menu(at)) == 2
+    assert at.sidebar.selectbox[0].value == finished_run.id
+
+
+def test_a_link_may_name_it(visit, shipped):
+    at = visit("train", shipped)
+
+    assert at.query_params["run"] in (shipped.id, [shipped.id])
+    assert any(f"#### {reference.NAME}" in text.value for text in at.main.markdown)
+
+
+def test_in_local_mode_it_is_listed_once(visit, shipped, make_run, monkeypatch):
+    monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+    make_run(State.FINISHED)
+
+    assert menu(visit("draw")).count(SHIPPED) == 1
+
+
+def test_where_it_can_t_be_kept_one_is_told_once_and_goes_on(visit, monkeypatch, tmp_path):
+    monkeypatch.delenv("DIGITLAB_REFERENCE")
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("DIGITLAB_RUNS", str(tmp_path / "file"))
+
+    at = visit("draw")
+
+    assert not at.exception
+    assert [warning.value for warning in at.warning if "can't be used" in warning.value]
+    assert not list(runs.all_runs())
+    assert not visit("train", session=at).warning

@@ -1,0 +1,147 @@
+"""Digits damaged more and more, and how long a network still reads them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import charts, engine, pictures, robustness, runs
+from core.errors import RunDamaged
+from core.robustness import DAMAGES, SEVERITIES
+from core.runs import Robustness
+from core.trials import BreakIt
+from ui import messages, state, work
+
+HERE = "this network"
+
+
+def panel(run: runs.Run, step: int, other: tuple[runs.Run, int, str] | None) -> None:
+    """Accuracy under nine kinds of damage, beside that of another run where one is chosen."""
+    st.subheader("Break it", anchor=False)
+    st.caption(
+        f"{len(DAMAGES)} kinds of damage, {SEVERITIES} severities each, on up to {robustness.MOST_IMAGES:,} test digits, always "
+        "the same ones."
+    )
+    measured = _measured(run, step, HERE)
+    others = _measured(*other) if other is not None else None
+    if measured is None:
+        return
+    shown = [(HERE, measured), *([(other[2], others)] if others is not None else [])]
+    _figures(measured, others)
+    st.plotly_chart(
+        charts.robustness_curves(shown),
+        key=f"robustness-{run.id}-{step}",
+        config={"displayModeBar": False},
+        alt="; ".join(
+            f"{damage.name}: {', '.join(f'{share:.0%}' for share in [one.clean, *one.accuracy[kind]])}"
+            for _, one in shown
+            for kind, damage in enumerate(DAMAGES)
+        ),
+    )
+    st.fragment(_digits)(measured, f"{run.id}-{step}")
+
+
+def _measured(run: runs.Run, step: int, name: str) -> Robustness | None:
+    """How a network fared, once that is known; until then the way to know it stands here."""
+    with messages.shown():
+        trial, is_open = BreakIt(run.id, run.root, step), state.is_test_open(run.id, step)
+        found = _kept(trial) if is_open else None
+        if found is not None:
+            return found
+        if not state.is_wanted(trial, False):
+            st.button(
+                "Break it" if name == HERE else f"Break {name} too",
+                type="primary" if name == HERE else "secondary",
+                icon=":material/broken_image:",
+                help=None if is_open else "It takes test digits, so it counts as opening the test set.",
+                on_click=_begin,
+                args=(run, step),
+                key=f"break-{run.id}",
+            )
+            return None
+        said = "It reads damaged digits" if name == HERE else f"{name} reads damaged digits"
+        if work.result(trial, f"break-{run.id}", said, "Break it", is_begun=True) is not None:
+            return engine.shared().robustness(run, step)
+    return None
+
+
+def _begin(run: runs.Run, step: int) -> None:
+    with messages.kept():
+        state.open_test(run, step)
+        state.want(BreakIt(run.id, run.root, step), True)
+
+
+def _figures(measured: Robustness, others: Robustness | None) -> None:
+    """One number for the whole, and what stands beside it."""
+    row = st.grid(min_column_width=150)
+    score, kind = robustness.score(measured), robustness.weakest(measured)
+    apart = (
+        f"{100 * (score - robustness.score(others)):+.1f} points"
+        if others is not None
+        else f"{measured.images:,} digits"
+    )
+    row.metric(
+        "Robustness",
+        f"{score:.1%}",
+        apart,
+        delta_color="off" if others is None else "normal",
+        delta_arrow="off" if others is None else "auto",
+        help="The mean accuracy over all kinds of damage and all their severities; below it, how far above the other run's.",
+        border=True,
+    )
+    row.metric(
+        "As they are",
+        f"{measured.clean:.1%}",
+        "undamaged",
+        delta_color="off",
+        delta_arrow="off",
+        help="The same digits without damage.",
+        border=True,
+    )
+    row.metric(
+        "Hurt most by",
+        DAMAGES[kind].name.lower(),
+        f"{measured.accuracy[kind].mean():.0%} on average",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
+
+
+def _digits(measured: Robustness, key: str) -> None:
+    """One kind of damage at each severity, with what the network reads."""
+    names = [damage.name for damage in DAMAGES]
+    chosen = st.pills(
+        "Look at",
+        names,
+        default=names[robustness.weakest(measured)],
+        required=True,
+        key=f"damage-{key}",
+        wrap=True,
+    )
+    kind = names.index(chosen)
+    damage = DAMAGES[kind]
+    captions = [
+        f"as it is · {measured.clean:.0%}",
+        *(
+            f"{damage.text(severity)} · {share:.0%}"
+            for severity, share in zip(damage.severities, measured.accuracy[kind], strict=True)
+        ),
+    ]
+    st.caption(f"{damage.name}: {damage.said}. Beside each severity its accuracy; below a digit what it was taken for.")
+    with st.container(key="damaged"):
+        st.html(pictures.damaged_digits(measured.samples[kind], measured.labels, measured.readings[kind], captions))
+
+
+def _kept(trial: BreakIt) -> Robustness | None:
+    try:
+        return _read(trial.run_id, trial.root, trial.step)
+    except (LookupError, RunDamaged):
+        return None
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _read(run_id: str, root: str, step: int) -> Robustness:
+    found = BreakIt(run_id, root, step).kept()
+    if found is None:
+        raise LookupError  # which, unlike None, is not kept
+    return found

@@ -1,0 +1,291 @@
+"""What the network in use reads in a drawing, and how it came to that: the first part of the Draw page."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core import drawing, engine, exhibits, judgement, pictures, runs
+from core.attribution import Method
+from core.drawing import Prepared
+from core.errors import DigitLabError, EngineNotReady
+from core.judgement import Reading
+from core.readings import ReadAll
+from ui import (
+    browser,
+    canvas,
+    digits,
+    given_pictures,
+    handwriting,
+    live_pad,
+    messages,
+    picture_strip,
+    spoken,
+    state,
+    work,
+)
+from ui.browser import Network
+
+WIDTH = 320
+LOOK_SECONDS = 0.5
+REST_SECONDS = 0.4  # after a drawing's last change, before it is looked into
+NEAREST = 3
+BLOWN_UP = (
+    "This network's answers are not numbers any more (NaN): its weights blew up in training. Choose an earlier moment."
+)
+MAP_SIZE = 168
+SWITCHES = {"strokes": "Even strokes", "crop": "Crop and scale", "centre": "Centre by mass"}
+SURFACES = {
+    "Canvas": lambda: canvas.sheet(canvas.DIGIT),
+    "Picture": given_pictures.files,
+    "Camera": given_pictures.camera,
+}
+
+
+def choose_source() -> None:
+    """What one draws on."""
+    state.show_in_widget("draw-source", state.draw_source())
+    st.pills(
+        "Draw on",
+        state.DRAW_SOURCES,
+        required=True,
+        key="draw-source",
+        label_visibility="collapsed",
+        on_change=lambda: state.choose_draw_source(state.widget_value("draw-source")),
+    )
+
+
+def use_canvas() -> None:
+    """Draw on the standard canvas, whatever was chosen on the Draw page."""
+    if state.draw_source() != "Canvas":
+        state.choose_draw_source("Canvas")
+
+
+def draw_and_read(run: runs.Run, step: int) -> None:
+    """What one draws on, with the network's ten probabilities beside it, new after every stroke."""
+    work.once_ready(_draw_and_read, run, step)
+
+
+def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
+    source = state.draw_source()
+    with st.container(horizontal=True, gap="large"):
+        surface, answer = st.container(width=canvas.SIZES[canvas.DIGIT][0] + 4), st.container(width=WIDTH, key="answer")
+    below = st.container()
+    with surface:
+        ink = state.ink() if source == "Live pad" else SURFACES[source]()
+    said = ""
+    with answer, messages.shown():
+        said = _answer(run, step, ink, was_waiting, below)
+    with surface:
+        (live_pad.pad if source == "Live pad" else spoken.answer)(said)
+
+
+def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool, below: DeltaGenerator) -> str:
+    """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
+    if ink is None or not ink.any():
+        return _invitation()
+    prepared = drawing.prepare(ink, state.preparation())
+    is_open = state.is_preparation_shown()
+    images = [stage.image for stage in prepared.stages] if is_open else []
+    unread = [given for given in state.unread_pictures() if given[0] != state.drawing_number()]
+    waiting = [(*given, drawing.to_mnist(given[-1])) for given in unread]
+    try:
+        questions = np.stack([prepared.image, *images, *(image for *_, image in waiting)])
+        first, *others = engine.shared().read(run, step, questions)
+    except EngineNotReady:
+        st.markdown("#### One moment …")
+        _said("TensorFlow is being loaded. Your drawing is read as soon as it is there.")
+        st.html(pictures.probability_bars(None))
+        if not was_waiting:
+            work.come_back()
+        return "One moment."
+    if was_waiting:
+        st.rerun()
+    for given, found in zip(waiting, others[len(images) :], strict=True):
+        state.keep_drawn(*given, _digit(found))
+    reading = judgement.of_drawing(ink, first)
+    said = _reading(reading)
+    state.keep_reading(prepared.image, _digit(reading))
+    with st.container(horizontal=True, vertical_alignment="top"):
+        st.html(pictures.digit(prepared.image, 112, "The drawing as 28 by 28 pixels."), width=112)
+        st.html(
+            '<div style="font-size:.875rem;opacity:.75">What the network sees: your drawing, made the way MNIST\'s digits '
+            "were.</div>",
+            width=WIDTH - 112 - 24,
+        )
+    handwriting.keep_form(prepared.image, _digit(reading))
+    with below:
+        _preparation(prepared, others[: len(images)] if is_open else None)
+    return said
+
+
+def _invitation() -> str:
+    st.markdown("#### Draw a digit")
+    _said("Any size, anywhere on the sheet. The answer moves with every stroke.")
+    st.html(pictures.probability_bars(None))
+    return "Draw a digit."
+
+
+def _reading(reading: Reading) -> str:
+    """The answer in words and bars; the words."""
+    if not np.isfinite(reading.probabilities).all():
+        st.markdown("#### It can't say")
+        _said(BLOWN_UP)
+        st.html(pictures.probability_bars(None))
+        return f"It can't say. {BLOWN_UP}"
+    first, second = np.argsort(-reading.probabilities)[:2]
+    if not reading.is_digit:
+        heading, why = "I am not sure this is a digit", reading.reason
+    else:
+        heading = f"This is a {first}"
+        why = f"{_sureness(reading.probabilities[first])} Next likeliest is a {second}."
+    st.markdown(f"#### {heading}")
+    _said(why)
+    st.html(pictures.probability_bars(reading.probabilities, reading.is_digit))
+    return f"{heading}. {why}"
+
+
+def _sureness(probability: float) -> str:
+    for least, said in ((0.99, "No doubt about it."), (0.9, "Fairly sure."), (0.6, "More likely than not.")):
+        if probability >= least:
+            return said
+    return "A guess."
+
+
+def _digit(reading: Reading) -> int | None:
+    return int(reading.probabilities.argmax()) if reading.is_digit else None
+
+
+def _said(text: str) -> None:
+    """A sentence with room for three lines, so that nothing below it moves."""
+    st.html(f'<div style="font-size:.875rem;line-height:1.4;min-height:4.2em;opacity:.8">{text}</div>')
+
+
+# --- how it was prepared ------------------------------------------------------------------------------------------------
+
+
+def _preparation(prepared: Prepared, readings: list[Reading] | None) -> None:
+    """A switch for each step of the preparation, and what each made of the drawing and the network of that."""
+    st.toggle(
+        "Step by step",
+        value=state.is_preparation_shown(),
+        key="preparation-shown",
+        on_change=lambda: state.show_preparation(state.widget_value("preparation-shown")),
+        help="How your drawing became what the network sees, with what it would read after each step.",
+    )
+    if readings is None:
+        return
+    answers = [
+        f"{one.probabilities.argmax()}, {one.probabilities.max():.0%}" if one.is_digit else "no digit"
+        for one in readings
+    ]
+    stages = prepared.stages
+    st.html(pictures.preparation([stage.picture for stage in stages], [stage.name for stage in stages], answers))
+    with st.container(horizontal=True):
+        for field, label in SWITCHES.items():
+            state.show_in_widget(f"prepare-{field}", getattr(state.preparation(), field))
+            st.checkbox(label, key=f"prepare-{field}", on_change=_switch, args=(field,))
+
+
+def _switch(field: str) -> None:
+    state.prepare_by(field, state.widget_value(f"prepare-{field}"))
+
+
+# --- looked into --------------------------------------------------------------------------------------------------------
+
+
+@st.fragment(run_every=LOOK_SECONDS)
+def look_into(run: runs.Run, step: int) -> None:
+    """The nearest training digits, which pixels mattered, and what was drawn before: at its own pace, never the bars'."""
+    image, ink = state.last_drawing(), state.ink()
+    is_there = image is not None and ink is not None and bool(ink.any())
+    is_resting = state.seconds_since_reading() > REST_SECONDS
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Nearest training digits**")
+        with st.container(height=124, border=False), messages.caption():
+            if is_there:
+                _nearest(Network(run, step), image, is_resting)
+            else:
+                st.caption("Draw something, and the training digits most like it stand here.")
+    with right:
+        is_wanted = st.toggle("**Which pixels mattered**", key="saliency")
+        with st.container(height=MAP_SIZE + 16, border=False), messages.caption():
+            if is_wanted and is_there:
+                _pixels(run, step, image, is_resting)
+    _session(is_there)
+
+
+def _nearest(network: Network, image: np.ndarray, is_resting: bool) -> None:
+    """Three digits by what the network makes of them, where it has read them all; else by their pixels."""
+    dataset, lab = digits.dataset(), engine.shared()
+    job = ReadAll(network.run.id, network.run.root, network.step)
+    has_read = browser.readings(dataset, network) is not None
+    key = (network.run.id, network.step, has_read)
+    found = state.looked_up("nearest", (*key, image.tobytes()))
+    if found is None and is_resting:
+        look = lab.neighbours if has_read else browser.nearest_by_pixels
+        found = look(*((network.run, network.step) if has_read else (dataset,)), image, None)
+        state.keep_looked_up("nearest", (*key, image.tobytes()), found)
+    found = found or state.looked_up_last("nearest")
+    if found is not None:
+        shown = found.indices[:NEAREST]
+        captions = [f"{dataset.y_train[i]} · {i:,}" for i in shown]
+        by = "to the network" if has_read else "by pixels"
+        st.html(pictures.captioned_digits(dataset.x_train[shown], captions, f"Training digits nearest {by}"))
+    if not has_read:
+        _have_read(job)
+
+
+def _have_read(job: ReadAll) -> None:
+    if not state.is_wanted(job, False):
+        st.button("By pixels. Have the network compare them", on_click=state.want, args=(job, True), type="tertiary")
+        return
+    try:
+        engine.shared().work_on(job)
+    except EngineNotReady:
+        pass
+    except DigitLabError:
+        state.want(job, False)
+        raise
+    st.caption(f"The network reads the training digits: {engine.shared().share(job):.0%}")
+
+
+def _pixels(run: runs.Run, step: int, image: np.ndarray, is_resting: bool) -> None:
+    digit = state.last_digit()
+    if digit is None:
+        st.caption("There is no digit whose pixels could have mattered.")
+        return
+    key = (run.id, step, image.tobytes(), digit)
+    found = state.looked_up("pixels", key)
+    if found is None and is_resting:
+        explanation = engine.shared().explanation(run, step, image, digit)
+        if explanation is not None:
+            shown = exhibits.over_digit(explanation.maps[Method.INTEGRATED], image)
+            found = pictures.digit(shown, MAP_SIZE, f"Which pixels spoke for a {digit}, over the drawing.")
+            state.keep_looked_up("pixels", key, found)
+    said = found or state.looked_up_last("pixels")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.html(said or pictures.digit(image, MAP_SIZE, "The drawing."), width=MAP_SIZE)
+        st.caption(f"Ochre speaks for a {digit}, blue against it." if found else "Looking …", width=140)
+
+
+def _session(is_there: bool) -> None:
+    """What was drawn before; a click brings it back."""
+    drawn = state.drawn()[: -1 if is_there else None][::-1]
+    st.markdown("**Drawn in this session**")
+    if not drawn:
+        st.caption("What you drew before stands here. A click brings it back.")
+        return
+    chosen = picture_strip.strip(
+        [one.image for one in drawn],
+        [one.number for one in drawn],
+        ["no digit" if one.digit is None else str(one.digit) for one in drawn],
+        "Drawn in this session",
+        "Bring back, read as",
+        "drawn",
+    )
+    if chosen is not None:
+        state.bring_back(chosen)
+        st.rerun()

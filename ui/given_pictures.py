@@ -1,0 +1,82 @@
+"""Pictures in place of a drawing: files, the clipboard, the camera."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import numpy as np
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from core import drawing, pictures
+from core.errors import DrawingError
+from ui import messages, state
+from ui.components import component
+
+MOST_FILES = 12
+MOST_MEGABYTES = 10
+SIDE = 400
+_HTML = '<button type="button">Paste a picture</button><span role="status"></span>'
+_CSS = """
+button { font: inherit; font-family: var(--st-font); color: var(--st-text-color); min-height: 2.5rem; padding: .25rem .75rem;
+  border-radius: 8px; cursor: pointer; background: var(--st-background-color); border: 1px solid var(--st-border-color); }
+button:hover, button:focus-visible { border-color: var(--st-primary-color); outline: none; }
+span { font: .875rem var(--st-font); color: var(--st-text-color); margin-left: .75rem; }
+"""
+
+
+def files() -> np.ndarray | None:
+    """Files and the clipboard; the ink of the picture given last, (h, w) float32 0..1."""
+    given = st.file_uploader(
+        "Pictures of one digit each, dark on light or light on dark",
+        accept_multiple_files=True,
+        max_upload_size=MOST_MEGABYTES,
+        key="picture-files",
+    )
+    pasted = component("paste", _HTML, _CSS)(
+        key="paste", data={"most": MOST_MEGABYTES}, on_pasted_change=lambda: None, height="content"
+    ).pasted
+    if len(given) > MOST_FILES:
+        st.warning(f"Only the first {MOST_FILES} files are read.", icon=":material/info:")
+    for file in given[:MOST_FILES]:
+        _take(file, file.name)
+    if pasted:
+        with messages.shown():
+            state.keep_picture(drawing.ink_from_picture(_content(pasted)))
+    return _found()
+
+
+def camera() -> np.ndarray | None:
+    """The camera, which is asked for only here; the ink of the picture it took last."""
+    taken = st.camera_input("One digit, written large on plain paper", key="camera")
+    if taken is not None:
+        _take(taken, "The photo")
+    return _found()
+
+
+def _take(file: UploadedFile, name: str) -> None:
+    """Have a picture be the drawing, once; say why not where it can't be, with the last one left as it is."""
+    if state.picture_fault(file.file_id) is None:
+        state.note_picture(file.file_id)
+        try:
+            state.keep_picture(drawing.ink_from_picture(file.getvalue()))
+        except DrawingError as error:
+            state.note_picture(file.file_id, str(error))
+    if fault := state.picture_fault(file.file_id):
+        st.error(f"{name}: {fault}", icon=":material/error:")
+
+
+def _found() -> np.ndarray | None:
+    """The ink that was found, shown."""
+    ink = state.ink()
+    if ink is not None:
+        st.html(pictures.digit(np.rint(ink * 255).astype(np.uint8), SIDE, "The ink that was found in the picture."))
+    return ink
+
+
+def _content(url: object) -> bytes:
+    try:
+        return base64.b64decode(str(url).partition(";base64,")[2], validate=True)
+    except (ValueError, binascii.Error):
+        raise DrawingError("What was pasted arrived damaged. Paste it again.") from None

@@ -1,0 +1,90 @@
+"""The time machine: a network's inside and its answers at any moment of its training that was kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from core import anatomy, engine, pictures, runs
+from core.predictor import Moment
+from core.progress import Progress
+from ui import browser, digits, messages, own_digit, state
+
+OWN = "My drawing"
+CLOCK_SECONDS = 2.0  # between two looks for networks that a training run has left meanwhile
+
+
+def panel(run: runs.Run) -> None:
+    """A slider through a run's kept networks, behind a switch that stays."""
+    if st.toggle(
+        "Time machine", key=f"time-machine-{run.id}", help="Go through the networks that were kept on the way."
+    ):
+        is_over = engine.shared().progress(run).state.is_over
+        st.fragment(_panel, run_every=None if is_over else CLOCK_SECONDS)(run)
+
+
+def _panel(run: runs.Run) -> None:
+    with messages.shown():
+        progress, steps = engine.shared().progress(run), run.steps()
+        if len(steps) < 2:
+            st.caption("It opens after the first batches.")
+            return
+        step, key = state.moment(run.id, steps), f"moment-{run.id}"
+        state.show_in_widget(key, step)
+        st.select_slider(
+            "After",
+            steps,
+            step,
+            format_func=lambda step: _name(step, progress),
+            key=key,
+            on_change=lambda: state.go_to_moment(run.id, state.widget_value(key)),
+        )
+        image, said = _digit(run)
+        with st.spinner("Going there …", show_time=False):
+            moment = _moment(run.id, run.root, step, image.tobytes())
+        answer, inside = st.columns(2, gap="large")
+        with answer:
+            st.markdown(f"**What it reads {said}**", help=own_digit.NOT_CALIBRATED)
+            with st.container(horizontal=True):
+                st.html(pictures.digit(image, 112, said))
+                with st.container(width=260):
+                    st.html(pictures.probability_bars(moment.probabilities))
+            st.markdown("**How that came about**")
+            own_digit.panel(run, image, f"moment-{run.id}", step)
+            st.markdown("**Confusion**")
+            if moment.confusion is None:
+                st.caption("This run holds no images out to check on.")
+            else:
+                right, of = int(np.trace(moment.confusion)), int(moment.confusion.sum())
+                st.html(anatomy.confusion(moment.confusion))
+                st.caption(f"{right / of:.1%} of {of:,} held-out digits right.")
+        with inside:
+            st.markdown("**Kernels**")
+            st.html(anatomy.kernels(moment.kernels))
+            st.markdown("**Feature maps**")
+            st.html(anatomy.feature_maps(image, moment.maps))
+
+
+def _digit(run: runs.Run) -> tuple[np.ndarray, str]:
+    """The digit to look at, (28, 28) uint8, and what to call it: one's own drawing where there is one, or one that was held out;
+    one of the training file where none such was."""
+    own = state.last_drawing()
+    options = [*([OWN] if own is not None else []), *range(10)]
+    chosen = st.segmented_control("Look at", options, default=options[0], required=True, key="moment-digit")
+    if chosen == OWN:
+        return own, "in my drawing"
+    images, labels, held_out = browser.split_of(digits.dataset(), run.experiment().training, "Validation")
+    indices = np.append(held_out, np.arange(len(labels)))
+    return images[indices[labels[indices] == chosen][0]], f"in a {chosen}"
+
+
+def _name(step: int, progress: Progress) -> str:
+    if step == 0:
+        return "its start" if progress.is_fine_tuning else "nothing"
+    epoch, rest = divmod(step, max(progress.steps_per_epoch, 1))
+    return f"batch {step}" if rest else f"epoch {epoch}"
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _moment(run_id: str, root: str, step: int, image: bytes) -> Moment:
+    return engine.shared().moment(runs.Run(run_id, root), step, np.frombuffer(image, np.uint8).reshape(28, 28))

@@ -1,0 +1,59 @@
+"""A whole number on a wide canvas: cut into digits, each read. The second part of the Draw page."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from core import drawing, engine, pictures, runs, segments
+from core.errors import EngineNotReady
+from ui import canvas, drawn_answer, messages, spoken, work
+
+MOST_DIGITS = 12
+
+
+def draw_and_read(run: runs.Run, step: int) -> None:
+    """A wide canvas, and below it the number that the network reads there, new after every stroke."""
+    work.once_ready(_draw_and_read, run, step)
+
+
+def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
+    ink = canvas.sheet(canvas.NUMBER)
+    said = ""
+    with st.container(key="number"), messages.shown():
+        said = _answer(run, step, ink, was_waiting)
+    spoken.answer(said)
+
+
+def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool) -> str:
+    """The answer to what is written; what it says, in a sentence."""
+    parts = segments.segments(ink) if ink is not None and ink.any() else []
+    if not parts:
+        return _said("Write a number", "Several digits side by side. They may touch.")
+    images = np.stack([drawing.to_mnist(part.ink) for part in parts[:MOST_DIGITS]])
+    try:
+        readings = engine.shared().read(run, step, images)
+    except EngineNotReady:
+        if not was_waiting:
+            work.come_back()
+        return _said("One moment …", "TensorFlow is being loaded. Your number is read as soon as it is there.")
+    if was_waiting:
+        st.rerun()
+    probabilities = np.stack([reading.probabilities for reading in readings])
+    if not np.isfinite(probabilities).all():
+        return _said("It can't say", drawn_answer.BLOWN_UP)
+    are_digits = [reading.is_digit for reading in readings]
+    signs = [str(r.probabilities.argmax()) if r.is_digit else "?" for r in readings]
+    why = f"Only the first {MOST_DIGITS} are read." if len(parts) > MOST_DIGITS else "The least sure digit is marked."
+    said = _said(
+        f"This is {''.join(signs)}",
+        why if all(are_digits) else f"{why} A question mark stands for what looks like no digit.",
+    )
+    st.html(pictures.number(images, probabilities, are_digits))
+    return said
+
+
+def _said(heading: str, why: str) -> str:
+    st.markdown(f"#### {heading}")
+    st.caption(why)
+    return f"{heading}. {why}"

@@ -1,0 +1,85 @@
+"""Long jobs of the engine on a page: how far one is, and a way to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core import engine
+from core.engine import Job
+from core.errors import DigitLabError, EngineNotReady
+from ui import state
+
+POLL_SECONDS = 0.5
+READY_SECONDS = 1.0
+
+
+def once_ready(part: Callable[..., None], *arguments: Any) -> None:
+    """Draw a part of a page as a fragment, again every second while the engine starts.
+
+    Args:
+        part: takes the arguments, and whether it was drawn before the engine was ready: then it reruns the page once that is.
+    """
+    was_waiting = engine.shared().status().phase is not engine.Phase.READY
+    st.fragment(part, run_every=READY_SECONDS if was_waiting else None)(*arguments, was_waiting)
+
+
+def come_back() -> None:
+    """Draw the page again in a second: the engine is ready, but what the page asked for was not there in time."""
+    st.fragment(_come_back, run_every=READY_SECONDS)([])
+
+
+def _come_back(calls: list[None]) -> None:
+    """At the second call, which the clock makes with the same list."""
+    if calls:
+        st.rerun()
+    calls.append(None)
+
+
+def result(job: Job, key: str, said: str, offer: str, is_begun: bool = True) -> Any:
+    """What a long job found. While it is under way, None, and its progress stands here with a button that ends it; where it was
+    ended, or isn't to begin by itself, None, and the button that begins it.
+
+    Args:
+        key: tells several on a page apart.
+        said: what is going on, beside the progress.
+        offer: the label of the button that begins it.
+        is_begun: whether it begins by itself.
+    """
+    if not state.is_wanted(job, is_begun):
+        st.button(offer, icon=":material/play_arrow:", on_click=state.want, args=(job, True), key=f"begin-{key}")
+        return None
+    try:
+        found = engine.shared().work_on(job)
+    except EngineNotReady:
+        found = None
+    except DigitLabError as error:
+        state.want(job, False)
+        st.error(str(error), icon=":material/error:")
+        st.button("Try again", on_click=state.want, args=(job, True), key=f"again-{key}")
+        return None
+    if found is None:
+        _progress(job, key, said)
+    return found
+
+
+@st.fragment(run_every=POLL_SECONDS)
+def _progress(job: Job, key: str, said: str) -> None:
+    try:
+        if engine.shared().work_on(job) is not None:
+            st.rerun()
+        said = f"{said} …"
+    except EngineNotReady as error:
+        said = str(error)
+    except DigitLabError as error:
+        state.want(job, False)
+        state.say(str(error))
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(engine.shared().share(job), said)
+        if st.button("Cancel", icon=":material/close:", key=f"cancel-{key}"):
+            state.want(job, False)
+            engine.shared().cancel(job)
+            st.rerun()
