@@ -9,6 +9,11 @@ PIP    := $(PYTHON) -m pip --disable-pip-version-check
 APP := $(VENV)/.requirements
 DEV := $(VENV)/.requirements-dev
 
+# A file's tests stay together, since they share servers and clusters, and in their order. One process more than cores, since
+# those that test the engine mostly wait; three of them, with what they start, fill 8 GB. Pages are tested in processes of
+# their own: where a test has loaded Keras, Streamlit clears Keras' session after every script, which takes a second.
+IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check browser
 
@@ -19,9 +24,10 @@ run: $(APP) ## install what is missing and open the app (PORT=8502 for another p
 	@echo "Starting Digit Lab, for this computer only. Ctrl+C ends it."
 	@DIGITLAB_LOCAL=1 $(PYTHON) -m streamlit run streamlit_app.py --server.address localhost $(if $(PORT),--server.port $(PORT))
 
-test: $(DEV) browser ## install what is missing and run all tests, those in the browser last
+test: $(DEV) browser ## install what is missing and run all tests
 	@status=0; \
-	echo "Tests without a browser:"; $(PYTHON) -m pytest tests --ignore=tests/e2e || status=1; \
+	echo "Tests of the pages:"; $(PYTHON) -m pytest tests/pages $(IN_PARALLEL) || status=1; \
+	echo "Tests of the lab:"; $(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/e2e $(IN_PARALLEL) || status=1; \
 	echo "Tests in the browser:"; $(PYTHON) -m pytest tests/e2e || status=1; \
 	exit $$status
 

@@ -20,17 +20,19 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "streamlit_app.py"
 CHROMIUM = Path("/usr/bin/chromium")  # where Debian's package puts it
+WINDOW = {"width": 1360, "height": 900}
 START_SECONDS = 60
 END_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that was started at `started`, a time of `time.perf_counter`."""
+    """A server that was started at `started`, a time of `time.perf_counter`, and keeps its runs in a folder."""
 
     url: str
     process: psutil.Process
     started: float
+    runs: Path
 
     def wait_until_listening(self) -> None:
         """Wait for its port to take connections."""
@@ -68,7 +70,7 @@ def serving(script: Path = APP) -> Iterator[Server]:
             started = time.perf_counter()
             process = subprocess.Popen(command, cwd=script.parent, env=environment, stdout=log, stderr=log)
         try:
-            yield Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid), started)
+            yield Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid), started, Path(folder, "runs"))
         except BaseException:
             print(Path(folder, "server.log").read_text()[-4000:], file=sys.stderr)
             raise
@@ -95,7 +97,7 @@ def visit(browser: Browser, script: str = "") -> Iterator[Page]:
     Args:
         script: JavaScript to run in every document before its own.
     """
-    context = browser.new_context(bypass_csp=True, viewport={"width": 1360, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(bypass_csp=True, viewport=WINDOW, reduced_motion="reduce")
     context.set_default_timeout(60_000)
     context.add_init_script(script)
     try:

@@ -7,23 +7,32 @@ TensorFlow and trained a little before. The ratio is that of the wall time of th
 side's compilation is in it, but all that happens between two epochs is; the whole run's, compilation included, is
 printed beside it.
 
+With `--live all`, First CNN is also trained in the app with its page open in Chromium, in turn with no view of what goes on
+inside it and with every one of them switched on, a digit drawn before among what they show; `ratio_live` is that of the images a
+second of the epochs after the first, by the times at which their networks were written.
+
 Memory is that of a server of its own with its worker, while a First CNN run is started and watched in Chromium.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import dask
 import distributed  # noqa: F401  (declares the environment of its workers in dask's config)
 import numpy as np
+from playwright.sync_api import Page, TimeoutError, expect
 
 from benchmarks import report, server
 from core import data, presets, runs
@@ -33,6 +42,10 @@ from core.specs import Experiment, replaced
 
 POLL_SECONDS = 0.01
 SAMPLE_SECONDS = 0.1
+LIVE_EPOCHS = 3
+SEVEN = ((0.24, 0.18), (0.70, 0.18), (0.52, 0.60), (0.42, 0.84))  # a stroke, in shares of the canvas
+MOST_STROKES = 10
+TALL = {"width": server.WINDOW["width"], "height": 2600}
 MOST_SECONDS = 600  # that a run in the browser may take
 
 
@@ -55,10 +68,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2, help="per batch size; more on a busy machine")
     parser.add_argument("--epochs", type=int, default=2, help="of each training; the first is not in the ratio")
     parser.add_argument("--memory-epochs", type=int, default=10, help="of the run whose memory is taken")
+    parser.add_argument(
+        "--live", choices=["none", "all"], default="none", help="also measure what looking inside costs"
+    )
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error("--epochs must be 2 or more: the first is not in the ratio")
     report.demand_mnist()
+    live = {"ratio_live": _live(arguments.pairs)} if arguments.live == "all" else {}
     peak = _peak_memory(arguments.memory_epochs)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # What Dask sets for its workers alone, for both sides.
@@ -86,6 +103,7 @@ def main() -> None:
         whole_run_ratio_b128=ratios[128][1],
         server_rss_mb=peak[0] / 1e6,
         worker_rss_mb=peak[1] / 1e6,
+        **live,
     )
 
 
@@ -175,12 +193,9 @@ def _peak_memory(epochs: int) -> tuple[int, int]:
         sampling = threading.Thread(target=sample)
         sampling.start()
         try:
-            page.goto(f"{running.url}/train")
-            field = page.get_by_label("Epochs", exact=True)
-            field.fill(str(epochs))
-            field.press("Enter")
-            page.get_by_role("button", name="Start training").click()
-            page.locator("h4").filter(has_text="finished").wait_for(timeout=1000 * MOST_SECONDS)
+            _open_train(page, running, epochs)
+            _start_training(page)
+            _wait_until_finished(page)
         finally:
             is_over.set()
             sampling.join()
@@ -191,6 +206,89 @@ def _peak_memory(epochs: int) -> tuple[int, int]:
         [["server", peak[0] / 1e6], ["worker", peak[1] / 1e6], ["both", sum(peak) / 1e6]],
     )
     return peak
+
+
+def _live(pairs: int) -> float:
+    """The median of the pairs' ratios: images a second with every view on, over those with none."""
+    from ui.live import VIEWS  # loads Streamlit, which has no place in the process of `fit`
+
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    with server.chromium() as browser, server.visit(browser) as page, server.serving() as running:
+        running.wait_until_listening()
+        page.set_viewport_size(TALL)  # so that all of it is drawn
+        page.goto(f"{running.url}/draw")
+        page.get_by_text("Engine ready").wait_for()
+        page.wait_for_load_state("networkidle")  # the whole page is drawn anew now, the canvas too
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        _draw_seven(page)
+        page.get_by_role("link", name="Train", exact=True).first.click()
+        _set_epochs(page, LIVE_EPOCHS)
+        for turn in range(2 * pairs):
+            is_live = turn % 2 == 1
+            _start_training(page)
+            for view in VIEWS:
+                pill = page.get_by_role("button", name=view, exact=True)
+                if (pill.get_attribute("aria-pressed") == "true") is not is_live:
+                    pill.click()
+                    expect(pill).to_have_attribute("aria-pressed", str(is_live).lower())
+            _wait_until_finished(page)
+            run = page.url.partition("run=")[2]
+            seconds[is_live].append(_seconds_after_first_epoch(Path(running.runs, run)))
+    ratios = [without / with_ for without, with_ in zip(seconds[False], seconds[True], strict=True)]
+    report.table(
+        f"First CNN in the app, its page open: seconds for the {LIVE_EPOCHS - 1} epochs after the first",
+        ["", "no view", "every view", "ratio"],
+        [[f"pair {k + 1}", *row] for k, row in enumerate(zip(seconds[False], seconds[True], ratios, strict=True))],
+    )
+    return float(np.median(ratios))
+
+
+def _seconds_after_first_epoch(run: Path) -> float:
+    """From the time the first epoch's network was written to the last one's."""
+    steps = json.loads((run / "state.json").read_text())["steps_per_epoch"]
+    first, last = (run / "checkpoints" / f"{steps * epoch:08d}.npz" for epoch in (1, LIVE_EPOCHS))
+    return last.stat().st_mtime - first.stat().st_mtime
+
+
+def _open_train(page: Page, running: server.Server, epochs: int) -> None:
+    page.goto(f"{running.url}/train")
+    _set_epochs(page, epochs)
+
+
+def _draw_seven(page: Page) -> None:
+    """Draw it until it is read: the first answer can take longer than the page waits for one."""
+    canvas = page.locator("canvas.upper-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]
+    for _ in range(MOST_STROKES):
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=12)
+        page.mouse.up()
+        with suppress(TimeoutError):
+            page.locator("[data-digit='7']").first.wait_for(timeout=5000)
+            return
+    raise RuntimeError("The seven that was drawn is not read.")
+
+
+def _set_epochs(page: Page, epochs: int) -> None:
+    field = page.get_by_label(re.compile("^Epochs"))
+    field.fill(str(epochs))
+    field.press("Enter")
+    expect(page.get_by_test_id("stNumberInput").filter(has_text="Press Enter")).to_have_count(0)
+
+
+def _start_training(page: Page) -> None:
+    before = page.url
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(lambda url: "run=" in url and url != before)
+    page.locator("h4").filter(has_text="training").wait_for()
+
+
+def _wait_until_finished(page: Page) -> None:
+    page.locator("h4").filter(has_text="finished").wait_for(timeout=1000 * MOST_SECONDS)
 
 
 if __name__ == "__main__":

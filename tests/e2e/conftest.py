@@ -297,7 +297,7 @@ def finished_run(server: Server, browser: Browser, lab: Lab) -> str:
     lab.open(page, server, "train")
     run_id = lab.start_training(page, images=1000, epochs=2)
     expect(lab.badge(page)).to_contain_text("finished", timeout=90 * SECONDS)
-    lab.go(page, "Evaluate")
-    expect(page.get_by_role("heading", name="Digit by digit")).to_be_visible()
+    lab.go(page, "Evaluate")  # the network is judged at the same time
+    expect(page.get_by_role("heading", name="Digit by digit")).to_be_visible(timeout=90 * SECONDS)
     context.close()
     return run_id

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-PAGES = ["Start", "Data", "Build", "Train", "Evaluate", "Draw"]
+PAGES = ["Start", "Data", "Build", "Train", "Evaluate", "Explain", "Draw"]
 
 
 def test_a_deep_link_as_the_first_request_shows_its_page_inside_the_frame(start_server, page):

@@ -7,30 +7,32 @@ import pytest
 from playwright.sync_api import expect
 
 CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
-PATHS = ["", "data", "build", "train", "evaluate", "draw"]
+PATHS = ["", "data", "build", "train", "evaluate", "explain", "draw"]
 WINDOWS = {"desktop": {"width": 1360, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_fits(server, new_context, lab, console_errors, finished_run, theme, window):
+def test_every_page_fits(server, new_context, lab, console_errors, finished_run, window):
     is_phone = window == "phone"
-    context = new_context(color_scheme=theme, viewport=WINDOWS[window], has_touch=is_phone, is_mobile=is_phone)
+    context = new_context(color_scheme="light", viewport=WINDOWS[window], has_touch=is_phone, is_mobile=is_phone)
     page = context.new_page()
     errors = console_errors(page)
     for path in PATHS:
+        page.emulate_media(color_scheme="light")
         lab.open(page, server, path, finished_run)
         expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-        expect(page.locator(".js-plotly-plot:not(:has(.main-svg))")).to_have_count(0)
+        for theme in ("light", "dark"):  # which the app follows at once
+            page.emulate_media(color_scheme=theme)
+            background = rgb(CONFIG["theme"][theme]["backgroundColor"])
+            expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+            expect(page.locator(".js-plotly-plot:not(:has(.main-svg))")).to_have_count(0)
 
-        assert page.get_by_test_id("stException").count() == 0, path
-        width = page.evaluate("document.scrollingElement.scrollWidth")
-        assert width <= WINDOWS[window]["width"], f"/{path} is {width} wide"
-        inner = page.get_by_test_id("stMain").evaluate("main => [main.scrollWidth, main.clientWidth]")
-        assert inner[0] <= inner[1], f"/{path} scrolls sideways: {inner}"
-        colour = page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
-        assert colour == rgb(CONFIG["theme"][theme]["backgroundColor"])
-        assert errors == [], path
+            assert page.get_by_test_id("stException").count() == 0, (path, theme)
+            width = page.evaluate("document.scrollingElement.scrollWidth")
+            assert width <= WINDOWS[window]["width"], f"/{path} is {width} wide"
+            inner = page.get_by_test_id("stMain").evaluate("main => [main.scrollWidth, main.clientWidth]")
+            assert inner[0] <= inner[1], f"/{path} scrolls sideways: {inner}"
+            assert errors == [], (path, theme)
 
 
 def test_every_page_fits_a_phone_before_there_is_any_run(server, new_context, lab, console_errors):

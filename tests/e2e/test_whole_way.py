@@ -12,10 +12,10 @@ def test_from_a_layer_to_a_seven(server, page, lab):
     parameters = page.get_by_test_id("stMetric").filter(has_text="Parameters").get_by_test_id("stMetricValue")
     expect(parameters).to_have_text("607,394")
 
-    page.get_by_text("1 Conv2D").click()
+    page.get_by_role("button", name="1 Conv2D").click()
     lab.set(page, "Filters", 16)
     expect(parameters).to_have_text("347,690")
-    expect(page.get_by_text("26 × 26 × 16 · 160 parameters")).to_be_visible()
+    expect(page.get_by_role("img", name="Makes 26 × 26 × 16. 160 parameters")).to_be_visible()
 
     lab.go(page, "Train")
     run_id = lab.start_training(page, images=5000, epochs=8)
@@ -33,15 +33,15 @@ def test_from_a_layer_to_a_seven(server, page, lab):
 
     lab.go(page, "Evaluate")
     expect(page.get_by_role("heading", name="Digit by digit")).to_be_visible()
-    accuracy = page.get_by_test_id("stMetric").filter(has_text="Test accuracy").get_by_test_id("stMetricValue")
+    accuracy = page.get_by_test_id("stMetric").filter(has_text="Accuracy").get_by_test_id("stMetricValue")
     assert float(accuracy.inner_text().rstrip("%")) > 80
     expect(page.get_by_role("heading", name="Surest mistakes")).to_be_visible()
     said = page.get_by_text("Most often, a").inner_text()
-    true, predicted, count = re.search(r"a (\d) is read as a (\d): (\d+) times", said).groups()
+    true, predicted, count = re.search(r"a (\d) is read as a (\d): (\d+) time", said).groups()
     lab.click_cell(page, int(true), int(predicted))
     expect(page.get_by_role("heading", name=f"{true} read as {predicted}")).to_be_visible()
-    expect(page.locator(".st-key-gallery figure")).to_have_count(min(int(count), 40))
-    expect(page.locator(".st-key-gallery figure").first).to_contain_text(f"{true} → {predicted}")
+    expect(page.get_by_text(f"{count} digit")).to_be_visible()
+    expect(page.locator(".st-key-gallery")).to_contain_text(f"{true} → {predicted}")
     lab.click_cell(page, int(true), int(predicted))
     expect(page.get_by_role("heading", name="Surest mistakes")).to_be_visible()
 
@@ -53,31 +53,6 @@ def test_from_a_layer_to_a_seven(server, page, lab):
 
 
 class TestCanvas:
-    def test_clear_empties_it(self, server, page, lab, finished_run):
-        lab.open(page, server, "draw", finished_run)
-        lab.draw_seven(page)
-        expect(page.get_by_role("heading", name="This is a")).to_be_visible()
-
-        page.get_by_role("button", name="Clear").click()
-
-        expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
-        expect(page.locator("[data-digit='']")).to_be_visible()
-
-    def test_undo_takes_back_the_last_stroke(self, server, page, lab, finished_run):
-        lab.open(page, server, "draw", finished_run)
-        seen = page.get_by_alt_text("The drawing as 28 by 28 pixels.")
-        lab.draw(page, (0.5, 0.2), (0.5, 0.8))
-        expect(seen).to_be_visible()
-        one_stroke = seen.get_attribute("src")
-        lab.draw(page, (0.2, 0.5), (0.8, 0.5))
-        expect(seen).not_to_have_attribute("src", one_stroke)
-
-        page.get_by_role("button", name="Undo").click()
-        expect(seen).to_have_attribute("src", one_stroke)
-        page.get_by_role("button", name="Undo").click()
-
-        expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
-
     def test_it_is_there_after_a_visit_to_another_page(self, server, page, lab, finished_run):
         lab.open(page, server, "draw", finished_run)
         lab.draw_seven(page)

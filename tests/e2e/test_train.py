@@ -1,0 +1,74 @@
+"""A training driven by hand, and what the doctor says of a bad one."""
+
+import re
+
+from playwright.sync_api import expect
+
+SOON = 60_000
+
+
+def test_a_training_is_driven_by_hand(page, server, lab, wait_until):
+    lab.open(page, server, "train")
+    lab.set(page, "Epochs", 20)
+    lab.set(page, "Images used", 6000)
+    page.get_by_role("button", name="Start paused").click()
+    page.wait_for_url(re.compile("run="))
+    expect(lab.badge(page)).to_contain_text("paused", timeout=SOON)
+    page.get_by_text("Time machine", exact=True).click()
+    expect(page.get_by_text("It opens after the first batches.")).to_be_visible()
+    lab.badge(page).click()  # a switch that has the focus keeps the keys to itself
+
+    page.keyboard.press("b")  # one batch
+    expect(page.get_by_text("1 batches taken")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("slider", name="After")).to_be_visible()  # by itself
+    page.get_by_text("Time machine", exact=True).click()
+    page.get_by_role("button", name="One batch").click()
+    expect(page.get_by_text("2 batches taken")).to_be_visible()
+    expect(page.get_by_text("After 2 batches.")).to_be_visible()  # the look inside
+
+    page.get_by_role("button", name="One epoch").click()
+    expect(page.get_by_text("169 batches taken")).to_be_visible(timeout=SOON)
+
+    page.get_by_text("Turn while it runs").click()
+    lab.set(page, "Learning rate now", 0.0005)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Resume").click()
+    expect(lab.badge(page)).to_contain_text("training")
+    expect(page.locator("[class*=st-key-loss-]").get_by_text("learning rate 0.0005")).to_be_visible(timeout=SOON)
+    lab.wait_for_curve(page, beyond=2.5)
+
+    page.get_by_role("button", name="Stop and keep").click()
+    expect(lab.badge(page)).to_contain_text("stopped, kept", timeout=SOON)
+    run = server.run(page.url.partition("run=")[2])
+    assert [(turn.step, turn.name, turn.value) for turn in run.progress().turns] == [(169, "learning_rate", 0.0005)]
+    assert run.steps()[:9] == [0, 1, 2, 4, 8, 16, 32, 64, 128]
+
+
+def test_the_time_machine_goes_back_to_the_first_batches(page, server, lab, finished_run):
+    lab.open(page, server, "train", run=finished_run)
+    page.get_by_text("Time machine", exact=True).click()
+    expect(page.get_by_text("What it reads in a 0")).to_be_visible(timeout=SOON)
+    shown = page.get_by_text(re.compile("held-out digits right"))
+    expect(shown).to_be_visible(timeout=SOON)
+    at_the_end = float(shown.inner_text().partition("%")[0])
+
+    page.get_by_role("slider", name="After").press("Home")
+
+    expect(shown).not_to_contain_text(f"{at_the_end}%", timeout=SOON)
+    assert float(shown.inner_text().partition("%")[0]) < 40 < at_the_end
+
+
+def test_what_the_doctor_advises_becomes_the_next_recipe(page, server, lab):
+    lab.open(page, server, "train")
+    lab.set(page, "Images used", 6000)
+    lab.set(page, "Learning rate", 1)
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile("run="))
+    advice = page.locator("[class*=st-key-try-]").first.get_by_role("button")
+    expect(advice).to_be_visible(timeout=SOON)
+
+    advice.click()
+
+    expect(page.get_by_text("Changed for the next run:")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("spinbutton", name=re.compile("^Learning rate(?! now)"))).not_to_have_value("1")
+    page.get_by_role("button", name=re.compile("Stop and keep")).click()

@@ -1,0 +1,87 @@
+"""The benchmarks say what is wrong with a file, and where, before they measure anything."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import drawing
+from core.pictures import png
+
+DIGIT = {"label": 3, "box": [10, 10], "strokes": [[[1, 1], [5, 5]], [[2, 8]]]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a picture of an upright stroke."""
+    pixels = np.full((60, 60), 255, np.uint8)
+    pixels[10:50, 28:34] = 0
+    (tmp_path / "one.png").write_bytes(png(pixels))
+    return tmp_path
+
+
+def named(folder: Path, content: str | bytes, name: str = "file") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_pictures_are_found_beside_the_file_that_names_them_a_spreadsheets_mark_or_not(folder, capsys):
+    path = named(folder, codecs.BOM_UTF8 + b"path,label\none.png,1\nnone.png, 2\n")
+
+    (label, ink), (other, missing) = drawing.pictures_from(path)
+
+    assert (label, other, missing) == (1, 2, None)
+    assert ink.any()
+    assert capsys.readouterr().out.startswith("none.png: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "no path"),
+        ("path,label\n", "names no pictures"),
+        ("file,label\none.png,1\n", "no path"),
+        ("path;label\none.png;1\n", "no path"),
+        ("path,digit\none.png,1\n", "no label"),
+        ("path,label\none.png,1\none.png,x\n", "row 3: expected a digit, 0 to 9, as the label, but received 'x'"),
+        ("path,label\none.png,10\n", "row 2: expected a digit"),
+        ("path,label\none.png\n", "row 2: expected a digit"),
+        (b"path,label\n\xff\xfe,1\n", "can't be read as CSV"),
+    ],
+)
+def test_a_wrong_list_of_pictures_is_told_in_a_sentence(folder, content, told):
+    with pytest.raises(SystemExit, match=told):
+        drawing.pictures_from(named(folder, content))
+
+
+def test_strokes_are_lists_of_points_a_mark_or_not(tmp_path):
+    (digit,) = drawing.strokes_from(named(tmp_path, codecs.BOM_UTF8 + json.dumps([DIGIT]).encode()))
+
+    assert (digit.label, digit.writer, list(digit.box)) == (3, "", [10, 10])
+    assert [stroke.tolist() for stroke in digit.strokes] == DIGIT["strokes"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "can't be read as JSON"),
+        ("[]", "holds no digits"),
+        ("3", "holds no digits"),
+        (json.dumps([DIGIT, [1]]), "digit 2: expected a label, a box"),
+        (json.dumps([{**DIGIT, "box": 3}]), "digit 1: expected a label, a box"),
+        (json.dumps([{**DIGIT, "box": [0, 10]}]), "digit 1: expected strokes in a box"),
+        (json.dumps([{**DIGIT, "strokes": []}]), "digit 1: expected strokes in a box"),
+        (json.dumps([{**DIGIT, "strokes": [[]]}]), "digit 1: expected strokes in a box"),
+        (json.dumps([{**DIGIT, "strokes": [[[1, 2, 3]]]}]), "digit 1: expected a label, a box"),
+        (json.dumps([{**DIGIT, "label": 10}]), "digit 1: expected a digit, 0 to 9, as the label, but received 10"),
+        (json.dumps([{**DIGIT, "label": 3.5}]), "digit 1: expected a digit"),
+    ],
+)
+def test_a_wrong_file_of_strokes_is_told_in_a_sentence(tmp_path, content, told):
+    with pytest.raises(SystemExit, match=told):
+        drawing.strokes_from(named(tmp_path, content))
