@@ -10,6 +10,7 @@ state.show_in_widget("draw-part", state.draw_part())
 st.segmented_control(
     "What to draw",
     state.DRAW_PARTS,
+    default=state.draw_part(),
     required=True,
     key="draw-part",
     label_visibility="collapsed",

@@ -88,6 +88,7 @@ def _tools(name: str) -> None:
         st.segmented_control(
             "Pen",
             [*PENS, ERASE],
+            default=state.pen(),
             required=True,
             key="pen",
             label_visibility="collapsed",

@@ -49,6 +49,7 @@ def choose_source() -> None:
     st.pills(
         "Draw on",
         state.DRAW_SOURCES,
+        default=state.draw_source(),
         required=True,
         key="draw-source",
         label_visibility="collapsed",
@@ -184,8 +185,9 @@ def _preparation(prepared: Prepared, readings: list[Reading] | None) -> None:
     st.html(pictures.preparation([stage.picture for stage in stages], [stage.name for stage in stages], answers))
     with st.container(horizontal=True):
         for field, label in SWITCHES.items():
-            state.show_in_widget(f"prepare-{field}", getattr(state.preparation(), field))
-            st.checkbox(label, key=f"prepare-{field}", on_change=_switch, args=(field,))
+            is_on = getattr(state.preparation(), field)
+            state.show_in_widget(f"prepare-{field}", is_on)
+            st.checkbox(label, is_on, key=f"prepare-{field}", on_change=_switch, args=(field,))
 
 
 def _switch(field: str) -> None:

@@ -51,6 +51,7 @@ def choose_source(dataset: Dataset, run: runs.Run) -> str:
         "Digit from",
         SOURCES,
         format_func=SOURCES.get,
+        default=source,
         required=True,
         key="explain-source",
         on_change=lambda: state.explain_digit(state.widget_value("explain-source")),

@@ -39,6 +39,7 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
         st.pills(
             "Into my handwriting, as a",
             range(CLASSES),
+            default=label,
             key=key,
             on_change=_keep_chosen,
             args=(image, key),
@@ -337,7 +338,9 @@ def correct(handwriting: Handwriting, place: int) -> None:
     image, label = handwriting.images[place], int(handwriting.labels[place])
     key = f"label-{zlib.crc32(image.tobytes())}"
     state.show_in_widget(key, label)
-    st.pills("It is a", range(CLASSES), key=key, required=True, on_change=_relabel, args=(image, key))
+    st.pills(
+        "It is a", range(CLASSES), default=label, key=key, required=True, on_change=_relabel, args=(image, key)
+    )
     st.button("Remove it", icon=":material/delete:", on_click=_remove, args=(image,), key="remove-drawing")
 
 

@@ -274,7 +274,7 @@ def _findings(run: runs.Run, progress: Progress, experiment: specs.Experiment) -
                 st.button(
                     finding.try_this,
                     icon=":material/science:",
-                    key=f"try-{run.id}-{number}",
+                    key=f"try-{run.id}-{finding.try_this}",  # so that a click gets what was read, whatever else came up
                     on_click=_try,
                     args=(finding, experiment),
                 )

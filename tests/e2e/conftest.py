@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 
 from core import data
 from core.runs import Run
+from tests.e2e.places import box, click_values, wait_until
 
 ROOT = Path(__file__).parents[2]
 DESKTOP = {"width": 1360, "height": 900}
@@ -53,7 +53,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        _wait_until(self._is_up, START_SECONDS)
+        wait_until(self._is_up, START_SECONDS)
 
     def run(self, run_id: str) -> Run:
         """A run's folder, as the server wrote it."""
@@ -81,20 +81,6 @@ class Server:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
             return True
         return False
-
-
-def _wait_until(is_so: Callable[[], bool], seconds: float) -> None:
-    """Ask ten times a second, and give up after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"not so after {seconds} seconds"
-        time.sleep(0.1)
-
-
-@pytest.fixture(scope="session")
-def wait_until() -> Callable[[Callable[[], bool], float], None]:
-    """A function of a condition and of how many seconds to wait for it at most."""
-    return _wait_until
 
 
 @pytest.fixture(scope="session")
@@ -239,28 +225,19 @@ class Lab:
 
     def wait_for_curve(self, page: Page, beyond: float) -> float:
         """How far the curve reaches once it is beyond so many epochs."""
-        _wait_until(lambda: self.epochs_drawn(page) > beyond, 60)
+        wait_until(lambda: self.epochs_drawn(page) > beyond, 60)
         return self.epochs_drawn(page)
 
     def click_cell(self, page: Page, true: int, predicted: int) -> None:
         """Click a cell of the confusion matrix."""
-        chart = page.locator("[class*=st-key-matrix-] .js-plotly-plot")
-        chart.scroll_into_view_if_needed()
-        x, y = chart.evaluate(
-            """(chart, [true_, predicted]) => {
-                const {xaxis, yaxis} = chart._fullLayout, box = chart.getBoundingClientRect()
-                return [box.left + xaxis._offset + xaxis.d2p(predicted), box.top + yaxis._offset + yaxis.d2p(true_)]
-            }""",
-            [str(true), str(predicted)],
-        )
-        page.mouse.click(x, y)
+        click_values(page.locator("[class*=st-key-matrix-] .js-plotly-plot"), str(predicted), str(true))
 
     def draw(self, page: Page, *points: tuple[float, float]) -> None:
         """One stroke on the canvas through these points, given in shares of its side."""
         canvas = page.locator(".st-key-pad canvas").last
         canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        (x, y), *rest = [(box["x"] + a * box["width"], box["y"] + b * box["height"]) for a, b in points]
+        sheet = box(canvas)
+        (x, y), *rest = [(sheet["x"] + a * sheet["width"], sheet["y"] + b * sheet["height"]) for a, b in points]
         page.mouse.move(x, y)
         page.mouse.down()
         for x, y in rest:

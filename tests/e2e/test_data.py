@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import expect
 
 from core import data
+from tests.e2e.places import box
 
 SOON = 90_000
 
@@ -33,7 +34,7 @@ def test_one_leafs_by_keys_and_clicks_and_the_network_sorts(
     lab.settle(page)
     drawn = page.locator("[class*=st-key-sheet-] .nsewdrag")
     expect(drawn).to_have_count(1)  # the sheet before it is gone
-    sheet = drawn.bounding_box()
+    sheet = box(drawn)
     before = number.inner_text()
 
     page.mouse.click(sheet["x"] + 0.46 * sheet["width"], sheet["y"] + 0.3 * sheet["height"])
@@ -60,9 +61,9 @@ def test_a_lasso_on_the_map_shows_its_digits(page, server, lab, finished_run, co
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
     expect(digits).to_have_attribute("aria-label", re.compile("t-SNE of pixels"), timeout=SOON)
     lab.settle(page)
-    box = digits.bounding_box()
+    sheet = box(digits)
     at = [
-        (box["x"] + x * box["width"], box["y"] + y * box["height"])
+        (sheet["x"] + x * sheet["width"], sheet["y"] + y * sheet["height"])
         for x, y in ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8))
     ]
 
@@ -88,12 +89,12 @@ def test_the_map_is_walked_by_keyboard_and_a_cancelled_pointer_draws_no_lasso(pa
     expect(digits).to_be_visible(timeout=SOON)
     lab.settle(page)
     digits.scroll_into_view_if_needed()
-    box = digits.bounding_box()
-    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    sheet = box(digits)
+    page.mouse.move(sheet["x"] + 0.2 * sheet["width"], sheet["y"] + 0.2 * sheet["height"])
     page.mouse.down()
-    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+    page.mouse.move(sheet["x"] + 0.8 * sheet["width"], sheet["y"] + 0.5 * sheet["height"], steps=5)
     digits.dispatch_event("pointercancel")
-    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
+    page.mouse.move(sheet["x"] + 0.2 * sheet["width"], sheet["y"] + 0.8 * sheet["height"], steps=5)
     page.mouse.up()
     expect(page.get_by_text("Nothing is picked.")).to_be_visible()
     page.mouse.move(0, 0)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.places import box
+
 PHONE = {"width": 390, "height": 844}
 SECONDS = 1000
 STROKES = os.environ.get("DIGITLAB_STROKES")
@@ -76,11 +78,12 @@ def surface(page: Page) -> Locator:
 
 def press_and_move(page: Page, canvas: Locator, strokes, left=0.0, top=0.0, scale=1.0) -> None:
     """Strokes by mouse; `scale` is that of the sheet to the canvas' shorter side, `left` and `top` shares of the canvas."""
-    box = canvas.bounding_box()
-    side = min(box["width"], box["height"]) * scale
+    sheet = box(canvas)
+    side = min(sheet["width"], sheet["height"]) * scale
     for stroke in strokes:
         places = [
-            (box["x"] + left * box["width"] + x * side, box["y"] + top * box["height"] + y * side) for x, y in stroke
+            (sheet["x"] + left * sheet["width"] + x * side, sheet["y"] + top * sheet["height"] + y * side)
+            for x, y in stroke
         ]
         page.mouse.move(*places[0])
         page.mouse.down()
@@ -91,10 +94,10 @@ def press_and_move(page: Page, canvas: Locator, strokes, left=0.0, top=0.0, scal
 
 def touch(page: Page, canvas: Locator, strokes) -> None:
     """Strokes by finger."""
-    box = canvas.bounding_box()
+    sheet = box(canvas)
     client = page.context.new_cdp_session(page)
     for stroke in strokes:
-        places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in stroke]
+        places = [{"x": sheet["x"] + x * sheet["width"], "y": sheet["y"] + y * sheet["height"]} for x, y in stroke]
         client.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[:1]})
         for place in places[1:]:
             client.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
@@ -169,7 +172,7 @@ def test_the_eraser_takes_ink_away(draw_page, lab):
 
 def test_a_stroke_begun_before_the_eraser_s_last_is_answered_counts_and_each_can_be_undone(draw_page, lab, press):
     seen = draw_page.get_by_alt_text("The drawing as 28 by 28 pixels.")
-    box, pictures = surface(draw_page).bounding_box(), []
+    sheet, pictures = box(surface(draw_page)), []
     for x in (0.3, 0.5, 0.7):
         lab.draw(draw_page, (x, 0.2), (x, 0.8))
         expect(seen).not_to_have_attribute("src", pictures[-1] if pictures else "")
@@ -178,7 +181,7 @@ def test_a_stroke_begun_before_the_eraser_s_last_is_answered_counts_and_each_can
 
     choose(draw_page, lab, "Eraser")
     lab.draw(draw_page, (0.7, 0.12), (0.7, 0.88))
-    middle, top, height = box["x"] + box["width"] / 2, box["y"], box["height"]
+    middle, top, height = sheet["x"] + sheet["width"] / 2, sheet["y"], sheet["height"]
     draw_page.mouse.move(middle, top + 0.12 * height)
     draw_page.mouse.down()
     draw_page.mouse.move(middle, top + 0.5 * height, steps=12)
@@ -254,17 +257,17 @@ def test_a_palm_on_the_pad_neither_draws_nor_lifts_the_pen(draw_page, lab):
     pad = draw_page.get_by_role("application")
     pad.scroll_into_view_if_needed()
     seen = draw_page.get_by_alt_text("The drawing as 28 by 28 pixels.")
-    box = pad.bounding_box()
+    sheet = box(pad)
     pictures = []
 
     for has_palm in (False, True):
-        draw_page.mouse.move(box["x"] + 200, box["y"] + 60)
+        draw_page.mouse.move(sheet["x"] + 200, sheet["y"] + 60)
         draw_page.mouse.down()
-        draw_page.mouse.move(box["x"] + 200, box["y"] + 180)
+        draw_page.mouse.move(sheet["x"] + 200, sheet["y"] + 180)
         if has_palm:
             for kind in ("pointerdown", "pointermove", "pointerup", "pointercancel"):
-                pad.dispatch_event(kind, {"pointerId": 7, "clientX": box["x"] + 380, "clientY": box["y"] + 380})
-        draw_page.mouse.move(box["x"] + 200, box["y"] + 340)
+                pad.dispatch_event(kind, {"pointerId": 7, "clientX": sheet["x"] + 380, "clientY": sheet["y"] + 380})
+        draw_page.mouse.move(sheet["x"] + 200, sheet["y"] + 340)
         draw_page.mouse.up()
         expect(pad).to_have_attribute("aria-label", "A pad to draw one digit on: 1 strokes.")
         lab.settle(draw_page)
@@ -282,7 +285,7 @@ def test_a_finger_draws_on_a_phone_and_the_page_stays_where_it_is(shipping_serve
     page = new_context(viewport=PHONE, has_touch=True, is_mobile=True).new_page()
     lab.open(page, shipping_server, "draw")
     canvas = surface(page)
-    before = canvas.bounding_box()
+    before = box(canvas)
     assert before["width"] > PHONE["width"] - 40
     assert before["x"] + before["width"] <= PHONE["width"]
 
@@ -293,7 +296,7 @@ def test_a_finger_draws_on_a_phone_and_the_page_stays_where_it_is(shipping_serve
     choose(page, lab, "Live pad")
     pad = page.get_by_role("application")
     pad.scroll_into_view_if_needed()
-    before = pad.bounding_box()
+    before = box(pad)
     touch(page, pad, drawings[2])
     expect(page.locator("[data-digit='2']")).to_be_visible()
     assert pad.bounding_box() == before

@@ -6,10 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from core import data
 from core.runs import Run
+from tests.e2e.places import click_point
 
 SECONDS = 1000
 
@@ -22,20 +23,6 @@ def convolved(run: Run, number: int) -> np.ndarray:
     kernel, bias = list(run.weights(progress.step_of(progress.best.epoch)).values())[:2]
     windows = np.lib.stride_tricks.sliding_window_view(image, kernel.shape[:2])
     return np.einsum("yxij,ijf->yxf", windows, kernel[:, :, 0]) + bias
-
-
-def click_digit(page: Page, place: int) -> None:
-    """Click one of the digits of the gallery."""
-    chart = page.locator(".st-key-gallery .js-plotly-plot")
-    chart.scroll_into_view_if_needed()
-    x, y = chart.evaluate(
-        """(chart, place) => {
-            const {xaxis, yaxis} = chart._fullLayout, box = chart.getBoundingClientRect(), trace = chart._fullData[0]
-            return [box.left + xaxis._offset + xaxis.d2p(trace.x[place]), box.top + yaxis._offset + yaxis.d2p(trace.y[place])]
-        }""",
-        place,
-    )
-    page.mouse.click(x, y)
 
 
 def test_from_a_cell_to_one_digits_explanation(server, page, lab, finished_run):
@@ -69,7 +56,7 @@ def test_a_click_on_a_digit_of_the_gallery_shows_that_one(server, page, lab, fin
     one = page.locator(".st-key-one").get_by_text("number")
     first = one.inner_text()
 
-    click_digit(page, 2)
+    click_point(page.locator(".st-key-gallery .js-plotly-plot"), 2)
 
     expect(one).not_to_have_text(first)
 

@@ -6,21 +6,9 @@ import re
 
 from playwright.sync_api import Locator, expect
 
+from tests.e2e.places import box, click_point
+
 SECONDS = 1000
-
-
-def click_on(page, chart_key: str, place: int) -> None:
-    """Click the point of a chart that stands at this place among its points."""
-    chart = page.locator(f"[class*=st-key-{chart_key}] .js-plotly-plot")
-    chart.scroll_into_view_if_needed()
-    x, y = chart.evaluate(
-        """(chart, place) => {
-            const {xaxis, yaxis} = chart._fullLayout, {x, y} = chart._fullData[0], box = chart.getBoundingClientRect()
-            return [box.left + xaxis._offset + xaxis.d2p(x[place]), box.top + yaxis._offset + yaxis.d2p(y[place])]
-        }""",
-        place,
-    )
-    page.mouse.click(x, y)
 
 
 def feature_map(page) -> Locator:
@@ -33,8 +21,8 @@ def feature_map(page) -> Locator:
 
 def middle(shown: Locator, row: int, column: int, side: int = 26) -> dict[str, float]:
     """Where on the map a unit stands."""
-    box = shown.bounding_box()
-    return {"x": (column + 0.5) * box["width"] / side, "y": (row + 0.5) * box["height"] / side}
+    sheet = box(shown)
+    return {"x": (column + 0.5) * sheet["width"] / side, "y": (row + 0.5) * sheet["height"] / side}
 
 
 def frames(page, place: str) -> list[list[int]]:
@@ -58,7 +46,7 @@ def test_a_map_is_clicked_then_a_unit_and_the_sum_is_there(page, server, lab, fi
     lab.open(page, server, "explain", finished_run)
     expect(page.get_by_text("Keras says")).to_be_visible(timeout=60 * SECONDS)
 
-    click_on(page, "explain-sheet", 3)
+    click_point(page.locator("[class*=st-key-explain-sheet] .js-plotly-plot"), 3)
     expect(page.get_by_role("heading", name=re.compile("conv2d, map 3"))).to_be_visible()
     lab.settle(page)
     shown = feature_map(page)

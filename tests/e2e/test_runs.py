@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from core.progress import State
+from tests.e2e.places import wait_until
 
 SECONDS = 1000
 SOON = 5 * SECONDS
@@ -28,7 +29,7 @@ def long_run(server, page, lab) -> str:
         expect(lab.badge(page)).to_contain_text("stopped")
 
 
-def test_it_pauses_goes_on_and_stops(server, page, lab, long_run, wait_until):
+def test_it_pauses_goes_on_and_stops(server, page, lab, long_run):
     button(page, PAUSE).click()
     expect(lab.badge(page)).to_contain_text("paused", timeout=SOON)
     stood = lab.epochs_drawn(page)
@@ -92,7 +93,7 @@ def test_a_second_run_waits_for_the_first(page, lab, long_run, server):
     expect(lab.badge(page)).to_contain_text("finished")
 
 
-def test_it_goes_on_to_its_end_when_the_tab_is_closed(server, new_context, lab, wait_until):
+def test_it_goes_on_to_its_end_when_the_tab_is_closed(server, new_context, lab):
     context = new_context()
     page = context.new_page()
     lab.open(page, server, "train")
@@ -117,7 +118,7 @@ def test_a_link_to_no_run_says_so(server, page, lab, rubbish):
 
 
 class TestKilledWorker:
-    def test_the_run_is_interrupted_the_next_just_works_and_the_first_goes_on(self, server, page, lab, wait_until):
+    def test_the_run_is_interrupted_the_next_just_works_and_the_first_goes_on(self, server, page, lab):
         lab.open(page, server, "train")
         lost = lab.start_training(page, images=5000, epochs=6)
         lab.wait_for_curve(page, beyond=1)
@@ -130,12 +131,12 @@ class TestKilledWorker:
         kept = server.run(lost).progress().history
 
         lab.start_training(page, images=500, epochs=1)
-        expect(lab.badge(page)).to_contain_text("finished", timeout=60 * SECONDS)
+        expect(lab.badge(page)).to_contain_text("finished", timeout=120 * SECONDS)
 
         lab.open(page, server, "train", lost)
         expect(lab.badge(page)).to_contain_text("interrupted")
         expect(go_on).to_have_text(re.compile(f"Go on from epoch {kept[-1].epoch}"))
         go_on.click()
-        expect(lab.badge(page)).to_contain_text("finished", timeout=60 * SECONDS)
+        expect(lab.badge(page)).to_contain_text("finished", timeout=120 * SECONDS)
         assert len(server.run(lost).progress().history) == 6
         assert len(server.run(lost).progress().loss) == 6 * server.run(lost).progress().steps_per_epoch

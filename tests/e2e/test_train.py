@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 SOON = 60_000
 
 
-def test_a_training_is_driven_by_hand(page, server, lab, wait_until):
+def test_a_training_is_driven_by_hand(page, server, lab):
     lab.open(page, server, "train")
     lab.set(page, "Epochs", 20)
     lab.set(page, "Images used", 6000)
@@ -64,7 +64,7 @@ def test_what_the_doctor_advises_becomes_the_next_recipe(page, server, lab):
     lab.set(page, "Learning rate", 1)
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url(re.compile("run="))
-    advice = page.locator("[class*=st-key-try-]").first.get_by_role("button")
+    advice = page.locator("[class*=st-key-try-]").get_by_role("button", name="Learning rate")
     expect(advice).to_be_visible(timeout=SOON)
 
     advice.click()

@@ -76,6 +76,13 @@ def test_it_runs_with_a_run_that_ended_early(visit, make_run, page, state, epoch
 
 
 @every_page
+def test_each_choice_has_what_is_chosen_as_its_default(visit, finished_run, page):
+    for group in visit(page, finished_run).get("button_group"):
+        assert [group.options[index] for index in group.proto.default] == list(group.formatted_values), group.label
+        assert group.formatted_values or not group.proto.required, group.label
+
+
+@every_page
 def test_it_runs_with_a_finished_run(visit, finished_run, page):
     at = visit(page, finished_run)
 
