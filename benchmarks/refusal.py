@@ -50,7 +50,7 @@ SIGNS = {
     "pound": "~82 60 32 38 19 89/15 65",
     "fish": "~03 34 72 94 76 35 07/94 94",
 }
-KIN = ("letters", "scribbles", "two digits")
+KIN = ("letters", "printed letters", "scribbles", "two digits")
 WIDTHS = (5, 8, 14, 18, 22, 26)  # of the pen, in pixels of a canvas 280 wide
 
 
@@ -112,7 +112,7 @@ def families(digits: list[dict], count: int, seed: int = 0) -> Iterator[tuple[st
         names = list(shapes)
         return lambda i: ink(unsteady(strokes_of(shapes[names[i % len(names)]]), rng), rng)
 
-    letters = list(LETTERS)
+    letters = [name for name in LETTERS if len(name) == 1]
     makers: dict[str, Callable[[int], np.ndarray]] = {
         "letters": of(LETTERS),
         "scribbles": lambda i: ink(scribble(rng), rng),

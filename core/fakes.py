@@ -60,6 +60,9 @@ LETTERS = {
     "w": "04 29 45 69 94",
     "x": "14 79/74 19",
     "y": "14 46/84 29",
+    "a, as printed": "~24 43 63 74 77 79/~75 45 26 17 28 49 68 77",
+    "j, as printed": "53 58 49/51 51",
+    "t, as printed": "~41 47 58 69/23 73",
 }
 
 
@@ -104,11 +107,12 @@ def smooth(points: np.ndarray, between: int = 8) -> np.ndarray:
 
 
 def unsteady(strokes: Strokes, rng: np.random.Generator) -> Strokes:
-    """The same by another hand: turned, slanted, stretched and trembling."""
+    """The same by another hand: turned, slanted, stretched, and trembling much, little, or hardly."""
     angle, slant = rng.normal(0, 0.12), rng.normal(0, 0.15)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1, slant], [0, 1]]) @ np.diag(rng.uniform(0.7, 1.15, 2)) * rng.uniform(0.35, 0.9)
-    waves = rng.normal(0, 0.18, (3, 2, 2))
+    tremor = rng.uniform(0.2, 1)
+    waves = tremor * rng.normal(0, 0.18, (3, 2, 2))
 
     def moved(points: np.ndarray) -> np.ndarray:
         length = max(1, int(np.abs(np.diff(points, axis=0)).sum() * 2))
@@ -119,7 +123,7 @@ def unsteady(strokes: Strokes, rng: np.random.Generator) -> Strokes:
         return (dense + drift - 5) @ matrix.T + 5 + rng.normal(0, 0.03, dense.shape) + place
 
     place = rng.uniform(-1, 1, 2)
-    return [moved(points + rng.normal(0, 0.15, 2)) for points in strokes]
+    return [moved(points + tremor * rng.normal(0, 0.15, 2)) for points in strokes]
 
 
 def _fake(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator) -> np.ndarray:

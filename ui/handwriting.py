@@ -338,9 +338,7 @@ def correct(handwriting: Handwriting, place: int) -> None:
     image, label = handwriting.images[place], int(handwriting.labels[place])
     key = f"label-{zlib.crc32(image.tobytes())}"
     state.show_in_widget(key, label)
-    st.pills(
-        "It is a", range(CLASSES), default=label, key=key, required=True, on_change=_relabel, args=(image, key)
-    )
+    st.pills("It is a", range(CLASSES), default=label, key=key, required=True, on_change=_relabel, args=(image, key))
     st.button("Remove it", icon=":material/delete:", on_click=_remove, args=(image,), key="remove-drawing")
 
 

@@ -142,8 +142,8 @@ def widget_value(key: str) -> Any:
 def show_in_widget(key: str, value: Any) -> None:
     """Have the widget with this key, which is about to be drawn, hold `value`; one that holds it is left alone.
 
-    Where a widget would else begin with nothing, its first or its lowest value, give it this one as its default too: a browser that has lost
-    what a widget holds shows its default, and sends that.
+    Where a widget would else begin with nothing, its first or its lowest value, give it this one as its default too: a browser
+    that has lost what a widget holds shows its default, and sends that.
     """
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value

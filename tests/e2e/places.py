@@ -19,8 +19,8 @@ def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
 
 
 def box(shown: Locator) -> FloatRect:
-    """The box of what is in view, once it is there and has kept its place for a tenth of a second."""
-    return _at_rest(shown.bounding_box)
+    """The box of what is in view, once there is one of it alone, which has kept its place for a tenth of a second."""
+    return _at_rest(lambda: shown.bounding_box() if shown.count() == 1 else None)
 
 
 def click_point(chart: Locator, place: int) -> None:
