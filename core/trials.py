@@ -81,9 +81,12 @@ class AnswerHeldOut(Trial):
 
     def work(self, tell: Tell) -> int:
         """For how many images it answered."""
-        dataset = data.load()
+        dataset, read = data.load(), self._run().readings(self.step)
         held_out = held_out_images(self._run(), dataset.y_train)
-        probabilities = self._answers(dataset.x_train[held_out], tell)
+        if read is not None and np.array_equal(read.y_true, dataset.y_train):  # it has read all of them already
+            probabilities = read.probabilities[held_out]
+        else:
+            probabilities = self._answers(dataset.x_train[held_out], tell)
         answers = runs.Evaluation(self.step, probabilities, dataset.y_train[held_out], held_out)
         self._run().write_validation(answers)
         return len(probabilities)

@@ -53,6 +53,28 @@ def test_the_held_out_are_those_that_the_training_held_out(run, dataset):
     assert not set(kept.indices.tolist()) & set(trained_on.tolist())
 
 
+def test_what_was_read_in_all_digits_is_not_asked_again_of_those_held_out(run, dataset, monkeypatch):
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(10), len(dataset.y_train)).astype(np.float32)
+    features = np.zeros((len(probabilities), 1), np.float32)
+    run.write_readings(runs.Readings(8, probabilities, features, dataset.y_train))
+    monkeypatch.delattr(predictor, "network")
+
+    AnswerHeldOut(run.id, run.root, 8).work(lambda share: None)
+
+    held_out = held_out_images(run, dataset.y_train)
+    np.testing.assert_array_equal(run.validation(8).probabilities, probabilities[held_out], strict=True)
+
+
+def test_what_was_read_in_other_digits_counts_for_nothing(run, dataset):
+    probabilities = np.full((len(dataset.y_train), 10), 0.1, np.float32)
+    features = np.zeros((len(probabilities), 1), np.float32)
+    run.write_readings(runs.Readings(8, probabilities, features, dataset.y_train[::-1].copy()))
+
+    AnswerHeldOut(run.id, run.root, 8).work(lambda share: None)
+
+    assert (run.validation(8).probabilities.argmax(axis=1) == 7).all()
+
+
 def test_drawings_are_answered_as_draw_answers(run, monkeypatch):
     drawings, told = np.zeros((450, 28, 28), np.uint8), []
     drawings[:, 0, 0] = np.arange(450) % 10
