@@ -116,13 +116,15 @@ def strokes_from(path: Path) -> list[Digit]:
 def _digit(record: dict, where: str) -> Digit:
     try:
         width, height = map(float, record["box"])
-        strokes = [np.asarray(stroke, float).reshape(-1, 2) for stroke in record["strokes"] if len(stroke)]
+        strokes = [np.asarray(stroke, float) for stroke in record["strokes"] if len(stroke)]
+        if any(stroke.ndim != 2 or stroke.shape[1] != 2 for stroke in strokes):
+            raise ValueError("a stroke whose points are not [x, y]")
         label, writer = record["label"], str(record.get("writer", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise SystemExit(
             f"{where}: expected a label, a box [w, h] and strokes, lists of points [x, y], but received otherwise ({error!r})."
         ) from None
-    if not strokes or not np.isfinite(np.concatenate(strokes)).all() or not min(width, height) > 0:
+    if not strokes or not np.isfinite([(width, height), *np.concatenate(strokes)]).all() or not min(width, height) > 0:
         raise SystemExit(f"{where}: expected strokes in a box larger than nothing, but received none.")
     return Digit(_label(label, where), writer, (width, height), strokes)
 
@@ -182,7 +184,7 @@ def pictures_from(path: Path) -> list[tuple[int, np.ndarray | None]]:
 def _ink(folder: Path, name: str) -> np.ndarray | None:
     try:
         return drawing.ink_from_picture((folder / name).read_bytes())
-    except (DrawingError, OSError) as error:
+    except (DrawingError, OSError, ValueError) as error:  # a path may be none
         report.progress(f"{name}: {error}")
         return None
 

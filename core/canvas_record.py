@@ -17,6 +17,7 @@ INK = "#5566F5"  # the theme's ultramarine, readable on paper and on blue-black
 PAPERS = {"light": "#FBFAF7", "dark": "#0E121C"}  # the page's ground in either theme, in which the eraser paints
 BLURRED = 0.02  # of the pen's ink: what a picture's whole numbers leave of it where it is wiped off
 MOST_STROKES, MOST_POINTS = 200, 8000
+MOST_PIXELS = 4_000_000  # of a canvas' picture: twice the widest sheet on a screen of three pixels to one
 SHAPE = ("path", "left", "top", "scaleX", "scaleY", "angle")
 
 
@@ -46,10 +47,15 @@ def ink(url: str | None, record: dict | None = None) -> np.ndarray | None:
     try:
         content = base64.b64decode((url or "").partition(";base64,")[2], validate=True)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            if picture.width * picture.height > MOST_PIXELS:  # read from its head, before anything is unpacked
+                raise DrawingError(
+                    f"The canvas sent a picture that is too large: expected at most {MOST_PIXELS:,} pixels, received "
+                    f"{picture.width} × {picture.height}. Load the page again."
+                )
             pixels = np.asarray(picture.convert("RGBA"))
             is_painted_over = any(map(_is_erasers, (record or {}).get("objects", [])))
             found = _ink_of_pen(pixels) if is_painted_over else drawing.ink_from_rgba(pixels)
-    except (OSError, ValueError, SyntaxError, binascii.Error) as error:
+    except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
         raise DrawingError(
             f"The canvas sent a picture that can't be read ({error}). What you drew is still on it: add a stroke."
         ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,8 @@ DIGITS = [str(k) for k in range(CLASSES)]
 
 def loss_curve(progress: Progress, is_log: bool = False) -> go.Figure:
     """Cross-entropy by epochs: training by batch, thin and smoothed, and validation at each epoch's end."""
-    x, y = progress.curve(progress.loss)
-    figure = _curve(progress, x, y, [row.val_loss for row in progress.history], "%{y:.4f}")
+    _, y = progress.curve(progress.loss)
+    figure = _curve(progress, progress.loss, [row.val_loss for row in progress.history], "%{y:.4f}")
     figure.update_yaxes(title="Loss")
     if is_log:
         figure.update_yaxes(type="log", dtick=1)
@@ -54,8 +55,8 @@ def loss_curve(progress: Progress, is_log: bool = False) -> go.Figure:
 
 def accuracy_curve(progress: Progress) -> go.Figure:
     """Share classified right by epochs: training by batch, thin and smoothed, and validation at each epoch's end."""
-    x, y = progress.curve(progress.accuracy)
-    figure = _curve(progress, x, y, [row.val_accuracy for row in progress.history], "%{y:.2%}")
+    _, y = progress.curve(progress.accuracy)
+    figure = _curve(progress, progress.accuracy, [row.val_accuracy for row in progress.history], "%{y:.2%}")
     figure.update_yaxes(title="Accuracy", tickformat=".0%")
     lowest = max(0.0, min(0.9, float(np.quantile(y, 0.1)) - 0.02)) if len(y) else 0.0
     figure.update_yaxes(range=[lowest, 1.005])
@@ -481,7 +482,7 @@ def abstention(found: Abstention) -> go.Figure:
         go.Scatter(
             x=found.coverage[shown],
             y=found.accuracy[shown],
-            mode="lines",
+            mode="lines" if len(shown) > 1 else "markers",
             line={"width": 2.5, "color": pictures.ULTRAMARINE},
             customdata=found.threshold[shown],
             hovertemplate="answers %{x:.1%}, sure of %{customdata:.1%} or more: right on %{y:.2%}<extra></extra>",
@@ -649,11 +650,20 @@ def _mark_turns(figure: go.Figure, progress: Progress) -> None:
         )
 
 
-def _curve(progress: Progress, x: np.ndarray, y: np.ndarray, validation: list[float | None], form: str) -> go.Figure:
+def _curve(progress: Progress, values: array, validation: list[float | None], form: str) -> go.Figure:
     epochs = [row.epoch for row in progress.history]
+    x, y = progress.curve(values)
+    every_x, every_y = progress.extremes(values)
     figure = go.Figure()
     figure.add_scatter(
-        x=x, y=y, mode="lines", name="by batch", opacity=0.35, line={"width": 1}, hovertemplate=form, showlegend=False
+        x=every_x,
+        y=every_y,
+        mode="lines",
+        name="by batch",
+        opacity=0.35,
+        line={"width": 1},
+        hovertemplate=form,
+        showlegend=False,
     )
     figure.add_scatter(x=x, y=_smoothed(y), mode="lines", name="training", line={"width": 2}, hovertemplate=form)
     figure.add_scatter(

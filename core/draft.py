@@ -96,9 +96,10 @@ class Draft:
         return self._of((*self.named, (next(_names), new)))
 
     def with_copy(self, layer_id: int) -> Draft:
-        """A layer twice, the copy behind it under a new name."""
-        place = self.layer_ids.index(layer_id) + 1
-        return self._of((*self.named[:place], (next(_names), self.layer(layer_id)), *self.named[place:]))
+        """A layer twice, the copy behind it under a new name, and off if it is off."""
+        place, name = self.layer_ids.index(layer_id) + 1, next(_names)
+        copied = self._of((*self.named[:place], (name, self.layer(layer_id)), *self.named[place:]))
+        return copied.with_switched(name) if layer_id in self.off else copied
 
     def without(self, layer_id: int) -> Draft:
         return self._of((name, layer) for name, layer in self.named if name != layer_id)

@@ -29,6 +29,7 @@ STROKE_WIDTH = (
 )
 THIN_SHARE = 0.3  # of the strokes' length that is no thicker than the pen was
 BLOT = 0.5  # of the longer side: what is thicker has no strokes, and is left as it is
+OF_PHOTO = ("light", "lines", "specks")  # steps of `Preparation` that a photo needs
 FINE = 4 * BOX  # pixels, what a digit is thinned at
 SUPERSAMPLING = 4
 
@@ -38,14 +39,23 @@ class Preparation:
     """Which of the steps from ink to a picture like MNIST's are taken; without one, the picture goes on as it is.
 
     Attributes:
+        light, lines, specks: of a photo, as in `scan.steps`; a drawing needs none of them.
         strokes: whether strokes are drawn again as wide as MNIST's.
         crop: whether the ink's bounding box is fitted to 20x20, or the whole sheet to 28x28.
         centre: whether the centre of mass is moved to the middle.
     """
 
+    light: bool = True
+    lines: bool = True
+    specks: bool = True
     strokes: bool = True
     crop: bool = True
     centre: bool = True
+
+    @property
+    def of_photo(self) -> dict[str, bool]:
+        """What `scan.steps` is to do, by its arguments' names."""
+        return {name: getattr(self, name) for name in OF_PHOTO}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +79,7 @@ class Prepared:
 
     Attributes:
         image: (28, 28) uint8, ink 255 on 0.
-        stages: the sheet as it was drawn, then one for each step taken.
+        stages: the sheet as it was drawn, or the steps by which its ink was found, then one for each step taken.
     """
 
     image: np.ndarray
@@ -133,7 +143,9 @@ def ink_from_strokes(
     return np.asarray(sheet.reduce(SUPERSAMPLING), dtype=np.float32) / 255
 
 
-def prepare(ink: np.ndarray, preparation: Preparation = Preparation()) -> Prepared:
+def prepare(
+    ink: np.ndarray, preparation: Preparation = Preparation(), found: Sequence[tuple[str, np.ndarray]] = ()
+) -> Prepared:
     """Make the picture of a drawing that a network trained on MNIST expects, keeping what it looked like on the way.
 
     Size and place on the sheet don't matter, nor how thick the pen was as long as the holes of the digit are open: a dot
@@ -141,6 +153,7 @@ def prepare(ink: np.ndarray, preparation: Preparation = Preparation()) -> Prepar
 
     Args:
         ink: (h, w) float32 in [0, 1], as `ink_from_rgba` gives it.
+        found: where it was found in a photo, the steps, as `scan.steps` gives them.
 
     Raises:
         DrawingError: there is no ink.
@@ -148,7 +161,7 @@ def prepare(ink: np.ndarray, preparation: Preparation = Preparation()) -> Prepar
     if not ink.any():
         raise DrawingError("There is nothing to classify: the canvas is empty. Draw one digit on it, then try again.")
     sheet, image = ink, _shrunk(ink)
-    stages = [Stage("As drawn", _grey(ink), image)]
+    stages = [Stage(name, _grey(on_sheet), _shrunk(on_sheet)) for name, on_sheet in found or [("As drawn", ink)]]
     if preparation.strokes:
         sheet, fine = _redrawn(ink)
         image = _shrunk(sheet)

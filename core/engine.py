@@ -61,6 +61,8 @@ WATCH_SECONDS = 2.0
 FULL_SPEED = Command()
 MOST_ANSWERS = 300
 MOST_TRACES = 20
+MOST_LOOKS = 50
+ABANDONED_SECONDS = 600.0  # that a paused or slowed run, which nobody looks at, keeps others waiting
 WATCHED_SECONDS = 5.0  # that looks inside a network go on after someone asked for one
 
 _DASK_CONFIG = {
@@ -124,7 +126,9 @@ class Engine:
         self._progress: dict[str, Progress] = {}  # run id -> what its events said
         self._roots: dict[str, str] = {}
         self._commands: dict[str, Command] = {}
+        self._seen_at: dict[str, float] = {}  # run id -> when anybody last asked how far it is
         self._watchers, self._watching = ThreadPoolExecutor(1, thread_name_prefix="engine-watcher"), None
+        self._looks: dict[tuple[str, int, bytes], Snapshot] = {}  # by run, digit and drawing
         self._traces: dict[tuple[str, bytes], dict[int, np.ndarray]] = {}  # by run and drawing
         self._asked: dict[tuple, Any] = {}  # questions under way, as futures
         self._answers: dict[tuple, Any] = {}
@@ -224,21 +228,22 @@ class Engine:
 
     def watch(self, run_id: str, digit: int, drawing: np.ndarray | None = None) -> Snapshot | None:
         """The last look inside a network that trains; asking is what keeps looks coming, for some seconds. Does not wait: what
-        is asked for now is there at the next call. None before the first, and where nothing trains.
+        is asked for now is there at the next call, and until then the last one of whatever digit. None before the first, and
+        where nothing trains.
 
         Args:
             digit: of which a held-out image's feature maps are wanted.
             drawing: (28, 28) uint8 of which `trace` is to know more.
         """
+        look = run_id, digit, drawing.tobytes() if drawing is not None else b""
         with self._lock:
             live = self._progress.get(run_id)
-            if live is None or live.state.is_over or live.state is State.QUEUED or self._client is None:
-                return live.snapshot if live else None
-            if self._watching is None or self._watching.done():
-                self._watching = self._watchers.submit(
-                    self._fetch_snapshot, live, run_id, digit, drawing.tobytes() if drawing is not None else b""
-                )
-            return live.snapshot
+            if live is None:
+                return None
+            is_away = live.state.is_over or live.state is State.QUEUED or self._client is None
+            if not is_away and (self._watching is None or self._watching.done()):
+                self._watching = self._watchers.submit(self._fetch_snapshot, live, *look)
+            return self._looks.get(look, live.snapshot)
 
     def trace(self, run: runs.Run, image: np.ndarray) -> dict[int, np.ndarray]:
         """What a run's network said to a digit, (28, 28) uint8, by the number of batches: (10,) float32 each, after those of which
@@ -276,8 +281,7 @@ class Engine:
             return 0, None
         place = status.queued.index(run_id) + 1
         running = [self._progress[id_] for id_ in status.training]
-        is_slow = any(self.commanded(id_).batches_per_second is not None for id_ in status.training)
-        if not running or is_slow or not all(_is_at_speed(p) for p in running):
+        if any(map(self.is_held, status.training)) or not running or not all(_is_at_speed(p) for p in running):
             return place, None
         try:
             speed = running[0].images_per_second * _macs(self._run(status.training[0]))
@@ -285,6 +289,11 @@ class Engine:
         except RunDamaged:
             return place, None
         return place, min(p.seconds_left for p in running) + sum(waits) / len(running)
+
+    def is_held(self, run_id: str) -> bool:
+        """Whether a run that is under way is paused or in slow motion, and keeps others waiting for nobody knows how long."""
+        is_paused = self._progress[run_id].state is State.PAUSED
+        return is_paused or self.commanded(run_id).batches_per_second is not None
 
     def progress(self, run: runs.Run) -> Progress:
         """How far a run is: live where it is under way, else as its folder says.
@@ -296,6 +305,7 @@ class Engine:
         """
         live = self._progress.get(run.id)
         if live is not None and not live.state.is_over:
+            self._seen_at[run.id] = time.monotonic()
             return live
         recorded = run.progress()
         if not recorded.state.is_over:
@@ -663,8 +673,14 @@ class Engine:
             OSError, TimeoutError, RuntimeError
         ):  # the worker is away: a later look finds it, or the run has ended
             answers = self._client.run(_look, run_id, digit, drawing, on_error="ignore").values()
-            live.snapshot = look = next((answer for answer in answers if answer is not None), live.snapshot)
-            if look is not None and look.reading is not None and (run_id, look.drawing) in self._traces:
+            look = next((answer for answer in answers if answer is not None), None)
+            if look is None:
+                return
+            self._looks.pop((run_id, digit, drawing), None)  # or the oldest would be one that is still asked for
+            live.snapshot = self._looks[run_id, digit, drawing] = look
+            while len(self._looks) > MOST_LOOKS:
+                del self._looks[next(iter(self._looks))]
+            if look.reading is not None and (run_id, look.drawing) in self._traces:
                 self._traces[run_id, look.drawing][look.step] = look.reading
 
     def _heard(self, run_id: str, message: dict) -> None:
@@ -725,6 +741,7 @@ class Engine:
                 if client is not None and client.status == "running":
                     # It says nothing at all while the connection is being closed or has been lost.
                     self._look_after(client, client.scheduler_info(n_workers=-1).get("workers", {}))
+                    self._free_the_queue()
             except (
                 ClosedClientError,
                 CommClosedError,
@@ -751,6 +768,17 @@ class Engine:
                 self._actor, self._phase, self._message = None, Phase.WARMING, "The worker is being restarted."
                 self._warm_workers.clear()
             client.restart_workers(list(workers), raise_for_error=False)
+
+    def _free_the_queue(self) -> None:
+        """Where others wait, have what was paused or slowed and then left go on at full speed, to its end."""
+        status = self.status()
+        if not status.queued:
+            return
+        for run_id in set(status.training) & self._futures.keys():  # another server's runs are looked at there
+            is_left = time.monotonic() - self._seen_at.setdefault(run_id, time.monotonic()) >= ABANDONED_SECONDS
+            if is_left and self.is_held(run_id):
+                with suppress(EngineNotReady):
+                    self.command(run_id, is_paused=False, until_step=0, batches_per_second=None)
 
     def _is_time_to_restart(self, memory: int) -> bool:
         """Whether an idle worker of so many bytes has grown so much that it should begin anew, now that nobody uses it or
@@ -791,8 +819,9 @@ def close_shared() -> None:
 # Functions of a module, so that Dask sends them by name.
 
 _commands: dict[str, Command] = {}
-_watched: dict[str, tuple[float, int, bytes]] = {}  # run id -> until when (monotonic), which digit, and which drawing
-_snapshots: dict[str, Snapshot] = {}
+# By run: what visitors want to see of it, a digit and a drawing, until when (monotonic); and what was seen last.
+_watched: dict[str, dict[tuple[int, bytes], float]] = {}
+_snapshots: dict[str, dict[tuple[int, bytes], Snapshot]] = {}
 
 
 @dataclass(frozen=True)
@@ -856,7 +885,7 @@ def _macs(run: runs.Run) -> int:
 
 
 def _is_at_speed(live: Progress) -> bool:
-    return live.state is not State.PAUSED and live.seconds_left is not None and live.images_per_second > 0
+    return live.seconds_left is not None and live.images_per_second > 0
 
 
 def _whole_work(run: runs.Run) -> float:
@@ -874,16 +903,32 @@ def _set_command(run_id: str, command: Command, changed: tuple[str, ...] = ()) -
 
 
 def _look(run_id: str, digit: int, drawing: bytes = b"") -> Snapshot | None:
-    """Ask for looks inside a run that may train here; the last one."""
-    _watched[run_id] = time.monotonic() + WATCHED_SECONDS, digit, drawing
-    return _snapshots.get(run_id)
+    """Ask for looks inside a run that may train here; the last one of this digit and drawing."""
+    _watched.setdefault(run_id, {})[digit, drawing] = time.monotonic() + WATCHED_SECONDS
+    return _snapshots.get(run_id, {}).get((digit, drawing))
+
+
+def _keep_look(run_id: str, snapshot: Snapshot) -> None:
+    """Have a look inside a run at hand for those who asked for it, and no longer those that nobody asks for."""
+    wanted = _wanted(run_id)
+    kept = {key: look for key, look in _snapshots.get(run_id, {}).items() if key in wanted}
+    _snapshots[run_id] = {**kept, (snapshot.digit, snapshot.drawing): snapshot}
+
+
+def _wanted(run_id: str) -> list[tuple[int, bytes]]:
+    now = time.monotonic()
+    return [key for key, until in _watched.get(run_id, {}).copy().items() if now < until]
 
 
 def _read_command(run_id: str) -> Command:
     """What a run is asked to do, by those who drive it and those who watch."""
-    until, digit, drawing = _watched.get(run_id, (0.0, 0, b""))
-    command = _commands.get(run_id, Command())
-    return replace(command, is_watched=True, digit=digit, drawing=drawing) if time.monotonic() < until else command
+    wanted, command = _wanted(run_id), _commands.get(run_id, Command())
+    if not wanted:
+        return command
+    looks = _snapshots.get(run_id, {})
+    # Of several visitors', what was seen longest ago.
+    digit, drawing = min(wanted, key=lambda key: looks[key].step if key in looks else -1)
+    return replace(command, is_watched=True, digit=digit, drawing=drawing)
 
 
 @cache
@@ -1011,6 +1056,9 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
         try:
             match event:
                 case StateChanged():
+                    if event.state.is_over and record.step != record.step_of(len(record.history)):
+                        with suppress(RunError):  # how it ended has to be written all the same
+                            run.write_curve(record)
                     run.write_state(event.state, event.message)
                 case progress.Started():
                     run.write_state(State.RUNNING, steps_per_epoch=event.steps_per_epoch)
@@ -1034,7 +1082,7 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
             tell,
             read_command=lambda: _read_command(run_id),
             on_checkpoint=keep,
-            on_snapshot=lambda snapshot: _snapshots.update({run_id: snapshot}),
+            on_snapshot=lambda snapshot: _keep_look(run_id, snapshot),
             resume_from=run.last_checkpoint(),
             history=tuple(record.history),
             turns=turns,

@@ -211,10 +211,13 @@ def suspected_label_errors(y_true: np.ndarray, probabilities: np.ndarray) -> np.
 
     Confident learning: the network is confident of a class where it gives it at least the mean probability that it gives to
     it on images so labelled. Suspect is an image of whose classes it is confident of, the likeliest isn't its label. First
-    come those to whose label it gives least beside the likeliest other class. Only for images not trained on.
+    come those to whose label it gives least beside the likeliest other class. Only for images not trained on. None where the
+    network gives every image the same answer: its doubts say nothing about labels.
 
     Source: Northcutt, Jiang & Chuang 2021, Confident Learning, JAIR 70, arXiv:1911.00068, sections 3.1 and 3.2.
     """
+    if len(np.unique(probabilities.argmax(axis=1))) < 2:
+        return np.zeros(0, np.int64)
     is_of = y_true[:, None] == np.arange(CLASSES)
     with np.errstate(invalid="ignore"):  # 0 / 0: a class without images
         thresholds = (probabilities * is_of).sum(axis=0, dtype=float) / is_of.sum(axis=0)
@@ -284,8 +287,10 @@ def table(y_true: np.ndarray, probabilities: np.ndarray) -> str:
         where = f"sure of {bins.edges[k]:.3f} to {bins.edges[k + 1]:.3f}"
         rows.append(("mean confidence", where, bins.confidence[k], None, None, int(bins.counts[k])))
         rows.append(("accuracy", where, bins.accuracy[k], low, high, int(bins.counts[k])))
-    for share in np.arange(1, 101) / 100:
-        k = min(int(np.searchsorted(abstaining.coverage, share - 1e-9)), len(abstaining.coverage) - 1)
+    places = np.searchsorted(abstaining.coverage, np.arange(1, 101) / 100 - 1e-9)
+    for k in np.unique(
+        np.minimum(places, len(abstaining.coverage) - 1)
+    ):  # fewer than a hundred where many are equally sure
         answered = round(abstaining.coverage[k] * n)
         low, high = wilson(round(abstaining.accuracy[k] * answered), answered)
         rows.append(

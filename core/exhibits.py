@@ -135,7 +135,9 @@ def _sum(unit: Unit) -> str:
         case Form.SUM:
             steps = f"{' + '.join(_number(x) for x in unit.patch)} = <b>{_number(unit.total)}</b>"
         case Form.FUNCTION | Form.SAME | Form.FLAT:
-            steps = f"takes <b>{_number(unit.total)}</b> from row {unit.corner[0]}, column {unit.corner[1]}"
+            is_of_vector = len(unit.place) == 1 and unit.form is not Form.FLAT
+            place = f"unit {unit.place[0] + 1}" if is_of_vector else f"row {unit.corner[0]}, column {unit.corner[1]}"
+            steps = f"takes <b>{_number(unit.total)}</b> from {place}"
         case _:
             steps = ""
     if unit.totals is not None:

@@ -140,8 +140,10 @@ def forgetting(run_id: str, root: str, step: int, image: np.ndarray, digit: int,
             maps, _ = attribution.maps(reader, _ink(image), digit)
         return Forgotten(tuple(forgotten[level]), len(forgotten), maps)
 
-    question = f"{digit} in {_name(image)} when layers up to level {level} have forgotten"
-    return runs.find(run_id, root).answered(step, question, Forgotten, find)
+    run = runs.find(run_id, root)
+    how = "" if run.experiment().fine_tuning is None else " what two trainings taught them"
+    question = f"{digit} in {_name(image)} when layers up to level {level} have forgotten{how}"
+    return run.answered(step, question, Forgotten, find)
 
 
 def smallest_change(
@@ -207,8 +209,10 @@ def _lendable(run_id: str, root: str) -> _Lendable:
     run = runs.find(run_id, root)
     experiment = run.experiment()
     network = model.build(experiment)
-    # Other threads draw from Python's random numbers too, so that building anew may give other weights than the run's own.
-    initial = run.weights(0) if 0 in run.steps() else model.variables(network)[0]
+    # Other threads draw from Python's random numbers too, so that building anew may give other weights than the run's own. A
+    # fine-tuning begins with what another run learned, which is not nothing.
+    is_of_random = 0 in run.steps() and experiment.fine_tuning is None
+    initial = run.weights(0) if is_of_random else model.variables(network)[0]
     batch = min(MOST_AT_ONCE, ledger.read(experiment.layers).largest_batch)
     return _Lendable(network, explain.Reader(network, batch), initial)
 

@@ -120,6 +120,8 @@ def from_npz(content: bytes) -> Handwriting:
         LookupError,
         RuntimeError,
         NotImplementedError,
+        ValueError,
+        MemoryError,
     ):
         raise _wrong("an .npz file, as np.savez writes it", "something else, or a damaged one") from None
     if images.dtype != np.uint8 or images.shape[1:] != _SIDE or not len(images):
@@ -172,6 +174,8 @@ def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:
     most = int(MOST_DRAWINGS * bytes_each) + _HEADER_BYTES
     if member.file_size > most:
         raise _wrong(f"at most {MOST_DRAWINGS:,} drawings", f"{member.file_size / 1e6:,.1f} MB of {name}")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for gigabytes to unpack
+        raise _wrong("an .npz file, as np.savez writes it", "one packed otherwise")
     with archive.open(member) as stream:
         raw = stream.read(most + 1)
     try:

@@ -151,12 +151,13 @@ def digit(image: np.ndarray, size: int, description: str) -> str:
     )
 
 
-def probability_bars(probabilities: np.ndarray | None, is_digit: bool = True) -> str:
+def probability_bars(probabilities: np.ndarray | None, is_digit: bool = True, missing: str = "No drawing yet.") -> str:
     """Ten horizontal bars, the likeliest in colour, as HTML; empty bars where there are no probabilities yet.
 
     Args:
         probabilities: (10,) summing to 1, or None.
         is_digit: whether what they are about is a digit at all; where it isn't, no bar is made much of.
+        missing: why there are none, in a sentence.
     """
     values = np.zeros(10) if probabilities is None else probabilities
     best = None if probabilities is None or not is_digit else int(values.argmax())
@@ -172,11 +173,13 @@ def probability_bars(probabilities: np.ndarray | None, is_digit: bool = True) ->
         for k, value in enumerate(values)
     )
     if probabilities is None:
-        said = "No drawing yet."
+        said = missing
     elif best is None:
         said = f"Probably no digit. If it is one, then most likely a {int(values.argmax())}."
     else:
         said = f"The network reads {best}, at {_percent(values[best])}."
+    if probabilities is not None:
+        said += " All ten: " + ", ".join(f"{k} {_percent(value)}" for k, value in enumerate(values)) + "."
     shown = "" if is_digit else "opacity:.55"
     return (
         f'<div role="img" aria-label="{said}" data-digit="{"" if best is None else best}" style="{shown}">{rows}</div>'

@@ -116,7 +116,8 @@ class Snapshot:
     layer with ReLUs -> share 0..1 of its units or channels that are zero for every image of that batch. `kernels`: the first
     convolution's, (n, k, k) float32, n up to 32, empty without one. `maps`: name of each layer whose output is an image ->
     up to 8 channels (n, h, w) uint8, each layer scaled to its largest value, for the `image` (28, 28) uint8. `reading`: the
-    probabilities (10,) float32 of the `drawing` that was asked about, None where there was none.
+    probabilities (10,) float32 of the `drawing` that was asked about, None where there was none. `digit`: the one whose image it is,
+    as a command asked for it.
 
     It is no event: too large to be kept, it is fetched by those who watch.
     """
@@ -129,6 +130,7 @@ class Snapshot:
     maps: dict[str, np.ndarray]
     drawing: bytes = b""
     reading: np.ndarray | None = None
+    digit: int = 7
 
 
 @dataclass(frozen=True)
@@ -256,16 +258,28 @@ class Progress:
 
         Returns: epochs passed at the middle of each group, (n,) float, and the means, (n,) float.
         """
-        y = np.array(
-            values[:], dtype=np.float64
-        )  # of a copy: an array can't grow, as this one may, while NumPy looks at it
-        if not len(y):
-            return y, y
-        group = -(-len(y) // points)
-        starts = np.arange(0, len(y), group)
-        counts = np.diff(np.append(starts, len(y)))
-        means = np.add.reduceat(y, starts) / counts
-        return (starts + counts / 2) / max(self.steps_per_epoch, 1), means
+        y, starts, middles = self._groups(values, points)
+        return middles, np.add.reduceat(y, starts) / np.diff(np.append(starts, len(y))) if len(y) else y
+
+    def extremes(self, values: array, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
+        """What lies between the batches of `curve`'s groups, so that no batch that stands out is lost: the lowest and the highest
+        of each.
+
+        Returns: as `curve`, (2 n,) each: two at the middle of a group, lowest first; (n,) where a group is one batch.
+        """
+        y, starts, middles = self._groups(values, points)
+        if len(starts) == len(y):
+            return middles, y
+        both = np.column_stack([np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)])
+        return np.repeat(middles, 2), both.ravel()
+
+    def _groups(self, values: array, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The values (m,) float, where their groups begin (n,), and the epochs passed at the middle of each (n,)."""
+        # Of a copy: an array can't grow, as this one may, while NumPy looks at it.
+        y = np.array(values[:], dtype=np.float64)
+        starts = np.arange(0, len(y), -(-len(y) // points) or 1)
+        middles = (starts + np.append(starts[1:], len(y))) / 2 if len(y) else y
+        return y, starts, middles / max(self.steps_per_epoch, 1)
 
 
 def _or_zero(share: float | None) -> float:

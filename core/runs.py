@@ -273,7 +273,7 @@ class Run:
     def write_epoch(self, progress: Progress, checkpoint: Checkpoint) -> None:
         """Everything an epoch leaves behind, its optimizer last: a resume finds a whole epoch or the one before."""
         self.write_weights(checkpoint)
-        self._write_arrays("curve.npz", {"loss": np.array(progress.loss), "accuracy": np.array(progress.accuracy)})
+        self.write_curve(progress)
         self._write("history.json", json.dumps([asdict(row) for row in progress.history]).encode())
         optimizer = {str(i): values for i, values in enumerate(checkpoint.optimizer)}
         self._write_arrays("optimizer.npz", {**optimizer, "step": np.array(checkpoint.step)})
@@ -281,6 +281,10 @@ class Run:
 
     def write_weights(self, checkpoint: Checkpoint) -> None:
         self._write_arrays(_checkpoint(checkpoint.step), checkpoint.weights)
+
+    def write_curve(self, progress: Progress) -> None:
+        """Loss and accuracy so far; a run that ends within an epoch leaves that part of it too."""
+        self._write_arrays("curve.npz", {"loss": np.array(progress.loss), "accuracy": np.array(progress.accuracy)})
 
     def write_turns(self, progress: Progress) -> None:
         self._write("turns.json", json.dumps([asdict(turn) for turn in progress.turns]).encode())

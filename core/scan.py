@@ -7,6 +7,7 @@ specks. Ink is as in `drawing`.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -21,6 +22,7 @@ SIDE = 560  # pixels, what a larger picture is made smaller to
 LEAST_CONTRAST = 0.15  # of white against black
 PAPER_SIDE = 64  # pixels of the longer side in which the paper's brightness is looked for
 PAPER_WINDOW = 21  # of these pixels around each: a third of the picture, wider than any stroke
+EDGE_WINDOW = 13  # of them around each: what a window's paper reaches beyond a shadow's edge
 PAPER_RANK = 0.8  # of the window's pixels that are darker than its paper
 SOFTNESS = 0.4  # of the threshold, to either side, over which ink goes from none to full
 EDGE = 0.25  # of full ink: paler is left out
@@ -45,29 +47,55 @@ def ink_from_picture(content: bytes) -> np.ndarray:
     Raises:
         DrawingError: it is no such file, too large, damaged, or nothing stands out in it.
     """
-    return ink_on_paper(_grey(_opened(content)))
+    return ink_on_paper(grey_from_picture(content))
 
 
-def ink_on_paper(grey: np.ndarray) -> np.ndarray:
-    """How much ink lies on each pixel, where light is uneven, paper is ruled, or a table shows around it.
+def grey_from_picture(content: bytes) -> np.ndarray:
+    """A picture without its colours, upright: (h, w) float32, 0 black, 1 white, at most SIDE pixels a side.
+
+    Args, Raises: as `ink_from_picture`, but for what stands out.
+    """
+    return _grey(_opened(content))
+
+
+def ink_on_paper(grey: np.ndarray, light: bool = True, lines: bool = True, specks: bool = True) -> np.ndarray:
+    """How much ink lies on each pixel: what `steps` ends with, (h, w) float32 in [0, 1]."""
+    return steps(grey, light, lines, specks)[-1][1]
+
+
+def steps(
+    grey: np.ndarray, light: bool = True, lines: bool = True, specks: bool = True
+) -> list[tuple[str, np.ndarray]]:
+    """How ink is found where light is uneven, paper is ruled, or a table shows around it.
 
     Args:
         grey: (h, w) float32, 0 black, 1 white.
+        light: whether ink is told from the paper around it; else from that of the whole picture.
+        lines: whether the paper's ruled lines are taken away.
+        specks: whether specks are, and what lies at the rim.
 
     Returns:
-        (h, w) float32 in [0, 1].
+        Each step's name for people, and what it takes for ink, (h, w) float32 in [0, 1], the picture itself first.
 
     Raises:
         DrawingError: nothing stands out.
     """
-    contrast = _contrast(grey)
-    most = float(np.quantile(contrast, 1 - 4 / contrast.size))
+    contrast = _contrast(grey, light)
+    most = float(np.quantile(contrast, max(0, 1 - 4 / contrast.size)))
     if most < LEAST_CONTRAST:
         raise DrawingError("Nothing stands out in the picture: expected one digit, dark on light or light on dark.")
-    threshold = max(_between(contrast[contrast > LEAST_CONTRAST / 3]), most / 4)
-    ink = np.clip((contrast / threshold - 1 + SOFTNESS) / (2 * SOFTNESS), 0, 1)
+    # Never so high that nothing is full ink: in a picture of two plain colours, any value between them tells them apart.
+    threshold = min(max(_between(contrast[contrast > LEAST_CONTRAST / 3]), most / 4), most / (1 + SOFTNESS))
+    ink = np.clip((contrast / threshold - 1 + SOFTNESS) / (2 * SOFTNESS), 0, 1).astype(np.float32)
     ink[ink < EDGE] = 0
-    return np.where(_written(_without_lines(ink > 0)), ink, 0).astype(np.float32)
+    taken = [("The picture", 1 - grey if _is_dark_on_light(grey) else grey), ("Paper taken away", ink)]
+    if lines:
+        ink = np.where(_without_lines(ink > 0), ink, 0)
+        taken.append(("Ruled lines taken away", ink))
+    if specks:
+        ink = np.where(_written(ink > 0), ink, 0)
+        taken.append(("Specks and rim taken away", ink))
+    return taken
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
@@ -94,11 +122,21 @@ def _opened(content: bytes) -> Image.Image:
             plain = _plain(picture)
             turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
             plain.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+            if turn not in range(2, 9):
+                return plain
             plain.getexif()[ExifTags.Base.Orientation] = turn
             return ImageOps.exif_transpose(plain)
     except DrawingError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Warning) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+        Warning,
+    ) as error:
         raise DrawingError(
             "The picture can't be read: expected a PNG, JPEG, WebP, GIF, BMP or TIFF file, received something else or a "
             f"damaged one ({error})."
@@ -131,8 +169,8 @@ def _grey(picture: Image.Image) -> np.ndarray:
 # --- paper and ink ----------------------------------------------------------------------------------------------------
 
 
-def _contrast(grey: np.ndarray) -> np.ndarray:
-    """How far each pixel stands out from the paper around it, (h, w) float32 in [0, 1].
+def _contrast(grey: np.ndarray, is_local: bool) -> np.ndarray:
+    """How far each pixel stands out from the paper around it, or from that of the whole picture, (h, w) float32 in [0, 1].
 
     Paper is what is lightest, or darkest, around each pixel but for a fifth. Light falls on ink as on paper, so the share of
     light that ink takes away is the same in a shadow.
@@ -142,7 +180,8 @@ def _contrast(grey: np.ndarray) -> np.ndarray:
     )
     grey = np.asarray(smooth, np.float32) / 255
     side = grey + 0.02 if _is_dark_on_light(grey) else 1.02 - grey
-    return np.clip(1 - side / _paper(side), 0, 1)
+    paper = _paper(side) if is_local else np.quantile(side, PAPER_RANK)
+    return np.clip(1 - side / paper, 0, 1).astype(np.float32)
 
 
 def _is_dark_on_light(grey: np.ndarray) -> bool:
@@ -154,9 +193,11 @@ def _is_dark_on_light(grey: np.ndarray) -> bool:
 
 
 def _paper(grey: np.ndarray) -> np.ndarray:
-    """How light the paper is at each pixel, (h, w) float32, if ink is darker."""
+    """How light the paper is at each pixel, (h, w) float32, if ink is darker. Windows that look across the edge of a shadow find
+    the lit paper there: of those around, the darkest is the shadow's own."""
     height, width = grey.shape
     ranked = _small(grey).filter(ImageFilter.RankFilter(PAPER_WINDOW, round(PAPER_RANK * (PAPER_WINDOW**2 - 1))))
+    ranked = ranked.filter(ImageFilter.MinFilter(EDGE_WINDOW))
     lightest = np.asarray(ranked, np.float32) / 200
     return np.maximum(np.asarray(Image.fromarray(lightest).resize((width, height), Image.Resampling.BILINEAR)), 1e-3)
 

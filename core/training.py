@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -371,7 +372,10 @@ class _Views:
     def __init__(self, loop: _Loop) -> None:
         self._loop, self._inspector = loop, None
         self._seconds, self._expected = 0.0, COLD_SNAPSHOT_SECONDS
-        self._last: tuple[int, int, bytes] | None = None
+        self._taken: tuple[int, set[tuple[int, bytes]]] = (
+            -1,
+            set(),
+        )  # after so many batches, of these digits and drawings
         self.batch = loop.train_indices[: loop.training.batch_size]
 
     def look(self, command: Command) -> None:
@@ -381,8 +385,9 @@ class _Views:
 
     def look_while_waiting(self, command: Command, seconds: float = math.inf) -> None:
         """For so many seconds nothing else would be done."""
-        is_new = self._last != (self._loop.step, command.digit, command.drawing)
-        if command.is_watched and is_new and (self._last is None or self._expected <= seconds):
+        step, taken = self._taken
+        is_new = step != self._loop.step or (command.digit, command.drawing) not in taken
+        if command.is_watched and is_new and (step < 0 or self._expected <= seconds):
             self._expected = self._take(command)
 
     def _take(self, command: Command) -> float:
@@ -394,10 +399,13 @@ class _Views:
         held_out = self._loop.validation_indices if len(self._loop.validation_indices) else self._loop.train_indices
         same = held_out[y[held_out] == command.digit]
         image = x[same[0] if len(same) else held_out[0]]
-        self._loop.on_snapshot(
-            self._inspector.snapshot(self._loop.step, x[self.batch, ..., None], y[self.batch], image, command.drawing)
+        snapshot = self._inspector.snapshot(
+            self._loop.step, x[self.batch, ..., None], y[self.batch], image, command.drawing
         )
-        self._last = (self._loop.step, command.digit, command.drawing)
+        self._loop.on_snapshot(replace(snapshot, digit=command.digit))
+        if self._taken[0] != self._loop.step:
+            self._taken = self._loop.step, set()
+        self._taken[1].add((command.digit, command.drawing))
         return time.perf_counter() - started
 
 

@@ -31,11 +31,11 @@ def named(folder: Path, content: str | bytes, name: str = "file") -> Path:
 
 
 def test_pictures_are_found_beside_the_file_that_names_them_a_spreadsheets_mark_or_not(folder, capsys):
-    path = named(folder, codecs.BOM_UTF8 + b"path,label\none.png,1\nnone.png, 2\n")
+    path = named(folder, codecs.BOM_UTF8 + b"path,label\none.png,1\nnone.png, 2\nno\0ne.png,3\n")
 
-    (label, ink), (other, missing) = drawing.pictures_from(path)
+    (label, ink), (other, missing), (third, unnamed) = drawing.pictures_from(path)
 
-    assert (label, other, missing) == (1, 2, None)
+    assert (label, other, missing, third, unnamed) == (1, 2, None, 3, None)
     assert ink.any()
     assert capsys.readouterr().out.startswith("none.png: ")
 
@@ -78,6 +78,8 @@ def test_strokes_are_lists_of_points_a_mark_or_not(tmp_path):
         (json.dumps([{**DIGIT, "strokes": []}]), "digit 1: expected strokes in a box"),
         (json.dumps([{**DIGIT, "strokes": [[]]}]), "digit 1: expected strokes in a box"),
         (json.dumps([{**DIGIT, "strokes": [[[1, 2, 3]]]}]), "digit 1: expected a label, a box"),
+        (json.dumps([{**DIGIT, "strokes": [[[1, 2, 3], [4, 5, 6]]]}]), "digit 1: expected a label, a box"),
+        (json.dumps([{**DIGIT, "box": [float("inf"), 100]}]), "digit 1: expected strokes in a box"),
         (json.dumps([{**DIGIT, "label": 10}]), "digit 1: expected a digit, 0 to 9, as the label, but received 10"),
         (json.dumps([{**DIGIT, "label": 3.5}]), "digit 1: expected a digit"),
     ],

@@ -31,10 +31,13 @@ def panel(run: runs.Run, step: int, other: tuple[runs.Run, int, str] | None) -> 
         charts.robustness_curves(shown),
         key=f"robustness-{run.id}-{step}",
         config={"displayModeBar": False},
-        alt="; ".join(
-            f"{damage.name}: {', '.join(f'{share:.0%}' for share in [one.clean, *one.accuracy[kind]])}"
-            for _, one in shown
-            for kind, damage in enumerate(DAMAGES)
+        alt=". ".join(
+            f"{name}, from undamaged to worst: "
+            + "; ".join(
+                f"{damage.name} {', '.join(f'{share:.0%}' for share in [one.clean, *one.accuracy[kind]])}"
+                for kind, damage in enumerate(DAMAGES)
+            )
+            for name, one in shown
         ),
     )
     st.fragment(_digits)(measured, f"{run.id}-{step}")

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import drawing, engine, exhibits, judgement, pictures, runs
+from core import drawing, engine, exhibits, judgement, pictures, runs, scan
 from core.attribution import Method
 from core.drawing import Prepared
 from core.errors import DigitLabError, EngineNotReady
@@ -35,7 +35,14 @@ BLOWN_UP = (
     "This network's answers are not numbers any more (NaN): its weights blew up in training. Choose an earlier moment."
 )
 MAP_SIZE = 168
-SWITCHES = {"strokes": "Even strokes", "crop": "Crop and scale", "centre": "Centre by mass"}
+SWITCHES = {
+    "light": "Even light",
+    "lines": "No ruled lines",
+    "specks": "No specks",
+    "strokes": "Even strokes",
+    "crop": "Crop and scale",
+    "centre": "Centre by mass",
+}
 SURFACES = {
     "Canvas": lambda: canvas.sheet(canvas.DIGIT),
     "Picture": given_pictures.files,
@@ -86,10 +93,11 @@ def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool,
     """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
-    prepared = drawing.prepare(ink, state.preparation())
-    is_open = state.is_preparation_shown()
+    is_open, photo = state.is_preparation_shown(), state.photo()
+    found = scan.steps(photo, **state.preparation().of_photo) if is_open and photo is not None else ()
+    prepared = drawing.prepare(ink, state.preparation(), found)
     images = [stage.image for stage in prepared.stages] if is_open else []
-    unread = [given for given in state.unread_pictures() if given[0] != state.drawing_number()]
+    unread = [given for given in state.unread_pictures() if given[0] != state.drawing_number() and given[-1].any()]
     waiting = [(*given, drawing.to_mnist(given[-1])) for given in unread]
     try:
         questions = np.stack([prepared.image, *images, *(image for *_, image in waiting)])
@@ -185,6 +193,8 @@ def _preparation(prepared: Prepared, readings: list[Reading] | None) -> None:
     st.html(pictures.preparation([stage.picture for stage in stages], [stage.name for stage in stages], answers))
     with st.container(horizontal=True):
         for field, label in SWITCHES.items():
+            if field in drawing.OF_PHOTO and state.photo() is None:
+                continue
             is_on = getattr(state.preparation(), field)
             state.show_in_widget(f"prepare-{field}", is_on)
             st.checkbox(label, is_on, key=f"prepare-{field}", on_change=_switch, args=(field,))
@@ -192,6 +202,10 @@ def _preparation(prepared: Prepared, readings: list[Reading] | None) -> None:
 
 def _switch(field: str) -> None:
     state.prepare_by(field, state.widget_value(f"prepare-{field}"))
+    photo = state.photo()
+    if field in drawing.OF_PHOTO and photo is not None:
+        with messages.kept():
+            state.find_ink_anew(scan.ink_on_paper(photo, **state.preparation().of_photo))
 
 
 # --- looked into --------------------------------------------------------------------------------------------------------

@@ -99,7 +99,8 @@ def answer(image: np.ndarray, said: str, step: int, probabilities: np.ndarray) -
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(image, 112, said), width=112)
         with st.container(width=224):
-            st.html(pictures.probability_bars(probabilities if is_read else None))
+            missing = "No probabilities: the network's answers are not numbers any more."
+            st.html(pictures.probability_bars(probabilities if is_read else None, missing=missing))
     if not is_read:
         st.warning(
             "This network's answers are not numbers any more (NaN): its weights blew up in training. Choose an earlier moment.",

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from core import drawing, pictures
+from core import pictures, scan
 from core.errors import DrawingError
 from ui import messages, state
 from ui.components import component
@@ -43,7 +43,7 @@ def files() -> np.ndarray | None:
         _take(file, file.name)
     if pasted:
         with messages.shown():
-            state.keep_picture(drawing.ink_from_picture(_content(pasted)))
+            _keep(_content(pasted))
     return _found()
 
 
@@ -60,11 +60,16 @@ def _take(file: UploadedFile, name: str) -> None:
     if state.picture_fault(file.file_id) is None:
         state.note_picture(file.file_id)
         try:
-            state.keep_picture(drawing.ink_from_picture(file.getvalue()))
+            _keep(file.getvalue())
         except DrawingError as error:
             state.note_picture(file.file_id, str(error))
     if fault := state.picture_fault(file.file_id):
         st.error(f"{name}: {fault}", icon=":material/error:")
+
+
+def _keep(content: bytes) -> None:
+    photo = scan.grey_from_picture(content)
+    state.keep_picture(photo, scan.ink_on_paper(photo, **state.preparation().of_photo))
 
 
 def _found() -> np.ndarray | None:

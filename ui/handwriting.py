@@ -189,7 +189,13 @@ def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
     with st.expander("How", icon=":material/tune:", key="fine-tuning-how"):
         epochs = st.slider("Epochs", 1, 10, usual.epochs, key="hand-epochs")
         rate = st.number_input(
-            "Learning rate", 1e-6, 0.1, usual.learning_rate, format="%.4g", step=1e-4, key=f"hand-rate-{run.id}"
+            "Learning rate",
+            min(1e-6, usual.learning_rate),
+            0.1,
+            usual.learning_rate,
+            format="%.4g",
+            step=1e-4,
+            key=f"hand-rate-{run.id}",
         )
         images = st.slider(
             "MNIST's images",

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core import anatomy, charts, doctor, engine, pictures, runs, specs
-from core.engine import Phase
+from core.engine import ABANDONED_SECONDS, Phase
 from core.progress import Progress, Snapshot, State
 from ui import digits, fields, journey, messages, navigation, own_digit, state
 
@@ -113,6 +113,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
                 on_click=_resume,
                 args=(run,),
                 type="primary",
+                shortcut="G",
                 key="go-on",
             )
         if progress.state.is_over:
@@ -293,9 +294,12 @@ def _where(run: runs.Run, progress: Progress) -> str:
         if engine.shared().status().phase in (Phase.OFF, Phase.STARTING):
             return "The engine is starting …"
         place, seconds = engine.shared().place_in_queue(run.id)
-        if place < 2 and not engine.shared().status().training:
+        ahead = engine.shared().status().training
+        if place < 2 and not ahead:
             return "Waiting for a free worker …"
         when = f": should begin in {_duration(seconds)}" if seconds is not None else ""
+        if any(map(engine.shared().is_held, ahead)):
+            when = f": one ahead is paused or slowed; left alone, it goes on after {_duration(ABANDONED_SECONDS)}"
         return f"Place {place} in the queue{when} …"
     if not progress.steps_per_epoch or (progress.state is State.RUNNING and not progress.images_per_second):
         return "Loading TensorFlow and compiling the network …"
@@ -367,7 +371,12 @@ def _snapshot_view(view: str, snapshot: Snapshot | None, progress: Progress) -> 
         )
         return
     st.html(_drawn(view, snapshot))
-    st.caption(f"After {snapshot.step:,} batches.")
+    of = (
+        " Of the plain loss on one batch as it is, without penalties, dropout or augmentation."
+        if view == _GRADIENTS
+        else ""
+    )
+    st.caption(f"After {snapshot.step:,} batches.{of}")
 
 
 def _drawn(view: str, snapshot: Snapshot) -> str:

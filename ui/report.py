@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -197,7 +198,12 @@ def scores(matrix: np.ndarray, key: str) -> None:
         key=f"scores-{key}",
         config={"displayModeBar": False},
         alt="; ".join(
-            f"{k}: precision {_defined(found.precision[k])}, recall {_defined(found.recall[k])}" for k in range(10)
+            f"{k}: "
+            + ", ".join(
+                f"{name} {_within(getattr(found, field)[k], getattr(intervals, field)[k])}"
+                for name, field in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
+            )
+            for k in range(10)
         ),
     )
 
@@ -228,7 +234,7 @@ def certainty(answers: Evaluation, key: str) -> None:
         st.subheader("If it may abstain", anchor=False)
         k = min(int(np.searchsorted(abstaining.coverage, 0.95 - 1e-9)), len(abstaining.coverage) - 1)
         said = (
-            f"Where it is sure of {abstaining.threshold[k]:.0%} or more, which is for {abstaining.coverage[k]:.0%} of the "
+            f"Where it is sure of {_at_least(abstaining.threshold[k])} or more, which is for {abstaining.coverage[k]:.0%} of the "
             f"digits, it is right on **{abstaining.accuracy[k]:.2%}**."
         )
         st.markdown(said)
@@ -322,6 +328,7 @@ def _gallery(
     chosen = st.selectbox(
         "Show",
         [SURE, UNSURE, SUSPECTED, *cells],
+        format_func=lambda name: f"{name} · {matrix[cells[name]]:,}" if name in cells else name,
         key=f"list-{key}",
         disabled=cell is not None,
         help="Every cell of the matrix in which there are digits is in this list: type 4 read as 9, or click the cell.",
@@ -467,9 +474,21 @@ def _times(count: int) -> str:
     return f"{count:,} time{'s' if count > 1 else ''}"
 
 
+def _within(share: float, interval: np.ndarray) -> str:
+    """A share with its interval, where there was something to take it of."""
+    return _defined(share) + ("" if np.isnan(share) else f" ({interval[0]:.1%} to {interval[1]:.1%})")
+
+
 def _defined(share: float) -> str:
     """A share, where there was something to take it of."""
     return "not defined" if np.isnan(share) else f"{share:.1%}"
+
+
+def _at_least(probability: float) -> str:
+    """Rounded down, so that it holds."""
+    if probability < 0.99:
+        return f"{math.floor(100 * probability) / 100:.0%}"
+    return f"{math.floor(10_000 * probability) / 10_000:.2%}"
 
 
 def _share(probability: float) -> str:

@@ -98,6 +98,7 @@ class _Session:
     picture_ink: np.ndarray | None = None
     picture_number: int = 0
     picture_faults: dict[str, str] = field(default_factory=dict)
+    photo: tuple[int, np.ndarray] | None = None  # with its drawing's number
     unread_pictures: list[tuple[int, str, np.ndarray]] = field(default_factory=list)
     draw_part: str = DRAW_PARTS[0]
     draw_source: str = DRAW_SOURCES[0]
@@ -183,8 +184,9 @@ def use_network(layers: tuple[LayerSpec, ...]) -> None:
 
 
 def use_experiment(experiment: Experiment) -> None:
-    """Other layers in place of those that are on, and another training."""
-    edit(draft().with_network(experiment.layers).with_training(experiment.training))
+    """Other layers in place of those that are on, and another training; under another preset's name where that is nearer."""
+    changed = draft().with_network(experiment.layers).with_training(experiment.training)
+    edit(min(changed, drafts.of_experiment(experiment), key=lambda one: one.differences.count))
 
 
 def edit_training(new: Training) -> None:
@@ -742,11 +744,24 @@ def told_pad() -> tuple[int, list]:
     return pad.orders, pad.told
 
 
-def keep_picture(ink: np.ndarray) -> None:
-    """Have a picture's ink be the drawing, (h, w) float32."""
+def keep_picture(photo: np.ndarray, ink: np.ndarray) -> None:
+    """Have the ink that was found in a picture be the drawing, (h, w) float32 both."""
     session = _session()
     session.picture_ink, session.picture_number = ink, _begin_drawing()
+    session.photo = session.picture_number, np.rint(photo * 255).astype(np.uint8)
     session.unread_pictures.append((session.picture_number, session.draw_source, ink))
+
+
+def photo() -> np.ndarray | None:
+    """The picture that the drawing in use was found in, (h, w) float32 0..1; None for one that was drawn, or is no longer at hand."""
+    session = _session()
+    is_there = session.photo is not None and session.photo[0] == drawing_number()
+    return session.photo[1].astype(np.float32) / 255 if is_there else None
+
+
+def find_ink_anew(ink: np.ndarray) -> None:
+    """Have this be the ink of the picture that is the drawing, (h, w) float32."""
+    _session().picture_ink = ink
 
 
 def picture_fault(name: str) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageColor
+from PIL import Image, ImageColor
 
 from core import canvas_record
 from core.errors import DrawingError
@@ -39,6 +40,15 @@ def test_every_way_to_cut_a_picture_short_is_told():
     for length in range(0, len(whole) - 20, 97):
         with pytest.raises(DrawingError, match="still on it"):
             canvas_record.ink(url(whole[:length]))
+
+
+def test_a_picture_too_large_for_a_canvas_is_refused_before_it_is_unpacked():
+    side = 9000
+    huge = io.BytesIO()
+    Image.new("1", (side, side)).save(huge, "PNG")
+
+    with pytest.raises(DrawingError, match=r"at most 4,000,000 pixels, received 9000 × 9000"):
+        canvas_record.ink(url(huge.getvalue()))
 
 
 def test_strokes_are_kept_within_the_pad():

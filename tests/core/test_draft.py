@@ -48,6 +48,14 @@ class TestEdits:
         assert doubled.layer_ids[1] == name
         assert doubled.layer_ids[2] not in first.layer_ids
 
+    def test_a_copy_of_what_is_off_is_off(self, first):
+        name = first.layer_ids[1]
+
+        doubled = first.with_switched(name).with_copy(name)
+
+        assert doubled.off == {name, doubled.layer_ids[2]}
+        assert doubled.experiment == first.with_switched(name).experiment
+
     def test_what_is_off_is_kept_but_not_trained(self, first):
         name = first.layer_ids[4]
 

@@ -408,6 +408,50 @@ class TestQueue:
         offline._heard(waiting[0].id, to_wire(StateChanged(State.PAUSED)))
         assert offline.place_in_queue(waiting[1].id) == (1, None)
 
+    @pytest.mark.parametrize("held", ["paused", "slowed"])
+    def test_a_run_that_was_held_and_left_goes_on_where_others_wait(self, offline, waiting, monkeypatch, held):
+        now = [100.0]
+        monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(offline, "_tell_workers", lambda *told: None)
+        first = waiting[0]
+        offline._futures[first.id] = Future()
+        self.told(offline, first, seconds_left=30.0)
+        if held == "paused":
+            offline.command(first.id, is_paused=True)
+            offline._heard(first.id, to_wire(StateChanged(State.PAUSED)))
+        else:
+            offline.command(first.id, batches_per_second=3.0)
+        asked = offline.commanded(first.id)
+        offline.progress(first)
+
+        now[0] += engine_module.ABANDONED_SECONDS - 1
+        offline._free_the_queue()
+        assert offline.commanded(first.id) == asked
+        offline.progress(first)  # somebody looks at it
+        now[0] += engine_module.ABANDONED_SECONDS - 1
+        offline._free_the_queue()
+        assert offline.commanded(first.id) == asked
+        now[0] += 1
+        offline._free_the_queue()
+
+        assert offline.commanded(first.id) == Command()
+
+    def test_a_run_that_was_paused_and_left_stays_so_where_nobody_waits(self, offline, root, monkeypatch):
+        now = [100.0]
+        monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(offline, "_tell_workers", lambda *told: None)
+        run = runs.create(SMALL, "alone", root)
+        offline.train(run)
+        offline._futures[run.id] = Future()
+        offline._heard(run.id, to_wire(StateChanged(State.PAUSED)))
+        offline.command(run.id, is_paused=True)
+        offline._free_the_queue()
+
+        now[0] += 10 * engine_module.ABANDONED_SECONDS
+        offline._free_the_queue()
+
+        assert offline.commanded(run.id).is_paused
+
     def test_a_network_of_twice_the_work_takes_twice_as_long(self, offline, root):
         small, twice, last = (
             runs.create(
@@ -521,6 +565,37 @@ class TestWatching:
         assert offline.watch(run.id, digit=3) is self.SNAPSHOT
         assert offline.watch("a" * 16, digit=3) is None
 
+    def test_serves_each_visitor_with_a_look_at_what_that_one_asked_for(self, monkeypatch):
+        for kept in ("_commands", "_watched", "_snapshots"):
+            monkeypatch.setattr(engine_module, kept, {})
+        visitors, drawing = [(3, b""), (7, b""), (7, b"a drawing")], b"a drawing"
+        for digit, drawing in visitors:
+            engine_module._look("run", digit, drawing)
+
+        for step in range(1, 7):
+            asked = engine_module._read_command("run")
+            engine_module._keep_look("run", replace(self.SNAPSHOT, step=step, digit=asked.digit, drawing=asked.drawing))
+
+        looks = [engine_module._look("run", *one) for one in visitors]
+        assert [(look.digit, look.drawing) for look in looks] == visitors
+        assert sorted(look.step for look in looks) == [4, 5, 6]
+
+    def test_shows_each_visitor_what_that_one_asked_for(self, offline, root):
+        run = runs.create(SMALL, "test", root)
+        offline.train(run)
+        looks = {digit: replace(self.SNAPSHOT, digit=digit) for digit in (3, 4)}
+        offline._client = SimpleNamespace(
+            run=lambda function, run_id, digit, *rest, on_error: {"tls://here": looks.get(digit)},
+            close=lambda timeout: None,
+        )
+        offline._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+
+        for digit in (3, 4):
+            _until(lambda digit=digit: offline.watch(run.id, digit) is looks[digit])
+
+        assert offline.watch(run.id, 3) is looks[3]
+        assert offline.watch(run.id, 5) is not None  # another's, until there is one
+
     def test_ends_soon_after_the_last_one_asked(self, monkeypatch):
         now = [100.0]
         monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -528,13 +603,13 @@ class TestWatching:
             monkeypatch.setattr(engine_module, kept, {})
         commanded = Command(is_paused=True, until_step=5, learning_rate=0.5)
         engine_module._set_command("run", commanded)
-        engine_module._snapshots["run"] = self.SNAPSHOT
+        engine_module._keep_look("run", replace(self.SNAPSHOT, digit=3))
 
         assert engine_module._read_command("run") == commanded
-        assert engine_module._look("run", 3) is self.SNAPSHOT
+        assert engine_module._look("run", 3) == replace(self.SNAPSHOT, digit=3)
         assert engine_module._read_command("run") == replace(commanded, is_watched=True, digit=3)
         now[0] += engine_module.WATCHED_SECONDS - 1
-        engine_module._look("run", 4)
+        assert engine_module._look("run", 4) is None
         now[0] += engine_module.WATCHED_SECONDS - 1
         assert engine_module._read_command("run") == replace(commanded, is_watched=True, digit=4)
         now[0] += 1
@@ -706,6 +781,8 @@ class TestTrainingInAWorker:
         engine_module._train(stopped.id, root)
 
         assert stopped.steps() == [0, 1, 2, 4, 5]
+        assert list(stopped.progress().loss) == self.losses(sent)
+        assert len(self.losses(sent)) == stopped.progress().step == 5
         assert stopped.last_checkpoint() is None
         assert stopped.record().state is State.STOPPED
         assert stopped.record().message.startswith("Stopped in epoch 1, after 5 batches. The time machine keeps")

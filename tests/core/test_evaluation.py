@@ -273,6 +273,11 @@ class TestLabelErrors:
 
         assert len(evaluation.suspected_label_errors(labels, probabilities)) == joint.sum() - np.trace(joint)
 
+    def test_a_network_that_always_says_the_same_accuses_no_one(self):
+        probabilities = np.tile(np.float32([0.55, *[0.05] * 9]), (100, 1))
+
+        assert evaluation.suspected_label_errors(np.arange(100) % 10, probabilities).tolist() == []
+
     def test_a_class_without_images_accuses_no_one(self):
         probabilities = np.full((2, 10), 0.05)
         probabilities[:, 3] = 0.55

@@ -32,9 +32,9 @@ def npz(**content) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(**members: bytes) -> bytes:
+def zipped(packed: int = zipfile.ZIP_DEFLATED, /, **members: bytes) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", packed) as archive:
         for name, content in members.items():
             archive.writestr(f"{name}.npy", content)
     return buffer.getvalue()
@@ -143,6 +143,9 @@ class TestAFile:
             (zipped(x=b"\x93NUMPY\x07\x00", y=b""), "as NumPy writes"),
             (zipped(x=b"", y=b""), "as NumPy writes"),
             (zipped(x=bytes(10**8), y=b""), "at most 1,000 drawings"),
+            (to_npz(drawings(20))[100:], "an .npz file"),
+            (to_npz(drawings(20))[:900] + to_npz(drawings(20))[1400:], "an .npz file"),
+            (zipped(zipfile.ZIP_LZMA, x=b"", y=b""), "packed otherwise"),
         ],
     )
     def test_what_is_no_such_file_is_refused_in_a_sentence(self, content, said):

@@ -216,6 +216,21 @@ class TestCurve:
         epochs, means = Progress().curve(array("f"))
 
         assert (epochs.shape, means.shape) == ((0,), (0,))
+        assert [part.shape for part in Progress().extremes(array("f"))] == [(0,), (0,)]
+
+    def test_a_batch_that_stands_out_is_among_the_extremes(self):
+        losses = array("f", [3.0, 1.0, 2.0, 7.0, 5.0])
+
+        epochs, extremes = Progress(steps_per_epoch=4).extremes(losses, points=2)
+
+        np.testing.assert_array_equal(epochs, np.repeat([(0 + 3 / 2) / 4, (3 + 2 / 2) / 4], 2))
+        np.testing.assert_array_equal(extremes, [1.0, 3.0, 5.0, 7.0])
+
+    def test_extremes_of_few_batches_are_the_batches(self):
+        losses = array("f", [3.0, 1.0, 2.0])
+
+        for extremes, means in zip(Progress().extremes(losses), Progress().curve(losses), strict=True):
+            np.testing.assert_array_equal(extremes, means)
 
     @given(st.lists(st.floats(0, 100, width=32), min_size=1, max_size=300), st.integers(1, 50))
     def test_keeps_the_mean_and_the_number_of_points(self, values, points):

@@ -49,6 +49,7 @@ def lit() -> dict[str, np.ndarray]:
     return {
         "gradient": 0.35 + 0.6 * (0.7 * x + 0.3 * y),
         "shadow's edge": 0.9 - 0.4 / (1 + np.exp(-30 * (x + 0.6 * y - 0.8))),
+        "dark shadow's edge": 0.9 - 0.55 / (1 + np.exp(-100 * (0.45 - x))),
         "vignette": 0.95 - 1.1 * ((x - 0.5) ** 2 + (y - 0.5) ** 2),
     }
 
@@ -94,6 +95,45 @@ class TestInkFromPicture:
 
     def test_a_pencil_is_enough(self, ink):
         assert overlap(ink_from_picture(file(photo(ink * 0.5), "JPEG")), ink) > 0.7
+
+    @pytest.mark.parametrize(("ink_grey", "paper_grey"), [(160, 255), (210, 255), (60, 0), (110, 40)])
+    @pytest.mark.parametrize("side", [20, 28, 48, 64])
+    def test_pale_ink_of_one_plain_colour_is_found(self, side, ink_grey, paper_grey):
+        grey = np.full((side, side), paper_grey, np.uint8)
+        grey[side // 5 : -side // 5, side // 2 : side // 2 + side // 10] = ink_grey
+
+        found = ink_from_picture(file(grey))
+
+        assert overlap(found, grey == ink_grey) > 0.4
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (2, 1)])
+    def test_a_picture_of_hardly_a_pixel_is_told(self, shape):
+        with pytest.raises(DrawingError, match="Nothing stands out"):
+            ink_from_picture(file(np.zeros(shape, np.uint8)))
+
+    def test_each_step_is_shown_and_can_be_left_out(self, ink):
+        lines = ruled(37, False, 0) ** 2
+        grey = photo(ink, paper=np.minimum(lines, np.roll(lines, 1, axis=0))).astype(np.float32) / 255
+        grey[78:84, 290:294] = 0.1
+
+        whole, without = scan.steps(grey), scan.steps(grey, lines=False, specks=False)
+
+        assert [name for name, _ in whole] == [
+            "The picture",
+            "Paper taken away",
+            "Ruled lines taken away",
+            "Specks and rim taken away",
+        ]
+        assert [name for name, _ in without] == ["The picture", "Paper taken away"]
+        assert all(found.dtype == np.float32 and 0 <= found.min() <= found.max() <= 1 for _, found in whole)
+        assert overlap(whole[-1][1], ink) > 0.75
+        assert (without[-1][1] > 0).sum() > 1.2 * (whole[-1][1] > 0).sum()
+        assert whole[2][1][78:84, 290:294].any() > whole[3][1][78:84, 290:294].any()
+
+    def test_light_taken_as_even_leaves_shadows_in(self, ink):
+        grey = photo(ink, lit()["dark shadow's edge"]).astype(np.float32) / 255
+
+        assert overlap(scan.ink_on_paper(grey), ink) > 0.75 > overlap(scan.ink_on_paper(grey, light=False), ink)
 
     def test_a_digit_cropped_to_its_edges_is_kept(self):
         grey = np.full((100, 60), 250, np.uint8)

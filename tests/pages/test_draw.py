@@ -168,6 +168,34 @@ def test_a_step_of_the_preparation_can_be_switched_off(visit, finished_run, stro
     np.testing.assert_array_equal(held.last_read[0], to_mnist(stroke, Preparation(centre=False)))
 
 
+def test_a_photo_shows_how_its_ink_was_found_and_each_step_can_be_switched_off(visit, finished_run):
+    at = visit("draw", finished_run)
+    at.button_group(key="draw-source").set_value("Picture").run()
+    picture = np.full((120, 120), 235, np.uint8)
+    picture[::17] = 60
+    picture[20:100, 56:66] = 20
+    at.file_uploader(key="picture-files").set_value([("ruled.png", png(picture), "image/png")]).run()
+    at.toggle(key="preparation-shown").set_value(True).run()
+    shown = pictures(at)
+
+    for step in ("The picture", "Paper taken away", "Ruled lines taken away", "Specks and rim taken away"):
+        assert step in shown
+    before = at.session_state["digitlab"].picture_ink
+
+    at.checkbox(key="prepare-lines").set_value(False).run()
+
+    assert not at.exception
+    assert "Ruled lines taken away" not in pictures(at)
+    assert at.session_state["digitlab"].picture_ink.sum() > 1.2 * before.sum()
+
+
+def test_what_was_drawn_has_no_steps_of_a_photo(visit, finished_run, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    at.toggle(key="preparation-shown").set_value(True).run()
+
+    assert [box.key for box in at.checkbox] == ["prepare-strokes", "prepare-crop", "prepare-centre"]
+
+
 def test_drawings_of_the_session_are_kept_and_come_back(visit, finished_run, press, stroke):
     at = draw(visit("draw", finished_run), stroke)
     held = at.session_state["digitlab"]

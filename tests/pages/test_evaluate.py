@@ -87,7 +87,9 @@ class TestFigures:
         assert not at.exception
         assert any(text.startswith("It never reads a digit as 1 or 2") for text in texts(at.markdown))
         scores = next(chart.proto.alt for chart in charts(at) if "precision" in chart.proto.alt)
-        assert scores.startswith("0: precision 10.0%, recall 100.0%; 1: precision not defined, recall 0.0%; ")
+        assert scores.startswith("0: precision 10.0% (5.5% to 17.4%), recall 100.0% (")
+        assert "; 1: precision not defined, recall 0.0% (" in scores
+        assert any(chart.proto.alt.startswith("Accuracy over coverage.") for chart in charts(at))
 
     def test_a_network_without_a_mistake_can_be_shown(self, visit, make_run, digits):
         run = make_run(State.FINISHED, epochs=2)
@@ -167,8 +169,8 @@ class TestGallery:
 
         assert "4 read as 9" in texts(at.subheader)
         assert shown.options == [
-            *("Surest mistakes", "Least sure", "Suspected label errors", "4 read as 9"),
-            *(f"{digit} read right" for digit in range(10)),
+            *("Surest mistakes", "Least sure", "Suspected label errors", "4 read as 9 · 2"),
+            *(f"{digit} read right · {8 if digit == 4 else 10}" for digit in range(10)),
         ]
 
     def test_one_leafs_through_the_digits_by_keyboard_too(self, at):

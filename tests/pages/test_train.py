@@ -12,7 +12,7 @@ from core import doctor, pictures, runs, share
 from core.doctor import Finding
 from core.engine import Phase
 from core.errors import DataError, WorkerLost
-from core.presets import FAST_99, FIRST_CNN
+from core.presets import FAST_99, FIRST_CNN, PRESETS
 from core.progress import Command, EpochEnded, State, StateChanged, Turned
 from core.range_test import RangeTest
 from core.runs import Checkpoint
@@ -603,7 +603,8 @@ class TestDriving:
 
         at = visit("train", waiting)
 
-        assert at.progress[0].proto.text == "Place 1 in the queue …"
+        said = at.progress[0].proto.text
+        assert said == "Place 1 in the queue: one ahead is paused or slowed; left alone, it goes on after 10 min 0 s …"
 
 
 class TestInside:
@@ -712,6 +713,18 @@ class TestTimeMachine:
 
 
 class TestDoctor:
+    def test_what_it_suggests_for_another_preset_s_network_is_called_after_that(
+        self, visit, make_run, monkeypatch, press
+    ):
+        run, lenet = make_run(State.RUNNING), PRESETS["LeNet-5"].experiment
+        changed = replaced(lenet, training=replaced(lenet.training, learning_rate=0.5))
+        finding = Finding("Too slow.", "The loss hardly falls.", "Raise the learning rate", changed)
+        monkeypatch.setattr(doctor, "findings", lambda experiment, progress: (finding,))
+
+        at = press(visit("train", run), "Raise the learning rate")
+
+        assert at.session_state["digitlab"].draft.preset == "LeNet-5"
+
     def test_what_it_suggests_becomes_the_next_recipe(self, visit, make_run, monkeypatch, press):
         run = make_run(State.RUNNING)
         changed = replaced(run.experiment(), training=Training(epochs=3, learning_rate=0.5))
