@@ -46,10 +46,13 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
             help="Click what it was meant to be; another click corrects it, a second one on the same takes it out again.",
         )
         with st.container(horizontal=True, vertical_alignment="center"):
-            if label is None and guess is not None:
-                st.button(f"Keep it as a {guess}", icon=":material/bookmark_add:", on_click=_keep, args=(image, guess))
-            elif state.can_undo_keeping(image):
-                st.button("Undo keeping", icon=":material/undo:", on_click=_undo, key="undo-keeping")
+            with st.container(width="content"):  # else the caption would be seen twice, in its old and in its new place
+                if label is None and guess is not None:
+                    st.button(
+                        f"Keep it as a {guess}", icon=":material/bookmark_add:", on_click=_keep, args=(image, guess)
+                    )
+                elif state.can_undo_keeping(image):
+                    st.button("Undo keeping", icon=":material/undo:", on_click=_undo, key="undo-keeping")
             st.caption(
                 f"{len(handwriting):,} kept" + ("" if label is None else f", this as a {label}"), width="content"
             )
