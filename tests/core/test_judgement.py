@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
@@ -143,6 +144,19 @@ class TestOfTheShippedNetwork:
         right = np.mean([r.probabilities.argmax() == y for r, y in zip(readings, digits.y_test, strict=True)])
         assert np.mean([reading.is_digit for reading in readings]) >= 0.95
         assert sure == pytest.approx(right, abs=0.02)
+
+    def test_of_an_unsure_picture_the_surest_of_three_looks_counts(self):
+        images = data.load().x_test[:1500]
+        every = [ndimage.rotate(images, angle, (2, 1), reshape=False, order=1) for angle in (0, -6, 6)]
+        fitted, run = judgement._kept(*self.where), self.where
+        looks = np.stack([judgement.softmax(judgement._look(*run, x).logits / fitted.temperature) for x in every])
+        sure = looks.max(axis=2)
+        surest = np.where(sure[0] >= judgement.SURE, 0, sure.argmax(axis=0))
+
+        readings = judgement.read(*run, images)
+
+        assert np.count_nonzero(surest) > 0
+        assert [one.probabilities.argmax() for one in readings] == [looks[k, n].argmax() for n, k in enumerate(surest)]
 
     def test_a_chessboard_is_refused_with_a_reason(self):
         board = (np.indices((28, 28)).sum(axis=0) // 4 % 2 * 255).astype(np.uint8)
