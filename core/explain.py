@@ -27,7 +27,13 @@ class Inspector:
         self._answers = keras.Model(network.input, {layer.name: layer.output for layer in network.layers})
 
     def snapshot(
-        self, step: int, images: np.ndarray, labels: np.ndarray, image: np.ndarray, drawing: bytes = b""
+        self,
+        step: int,
+        images: np.ndarray,
+        labels: np.ndarray,
+        image: np.ndarray,
+        drawing: bytes = b"",
+        digit: int = 7,
     ) -> Snapshot:
         """What the network does with a batch and with one image, and what it reads in a drawing.
 
@@ -36,6 +42,7 @@ class Inspector:
             labels: its digits, (n,) integers.
             image: the one whose feature maps are wanted, (28, 28) uint8.
             drawing: the 784 bytes of another, (28, 28) uint8, that is to be read; none where empty.
+            digit: whose image that is, as it was asked for.
         """
         weighty = [layer for layer in self._network.layers if layer.trainable_variables]
         weights = [layer.trainable_variables[0].value for layer in weighty]
@@ -55,6 +62,7 @@ class Inspector:
             maps=self.feature_maps(image),
             drawing=drawing,
             reading=self._reading(drawing) if drawing else None,
+            digit=digit,
         )
 
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:

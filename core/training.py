@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -399,10 +398,8 @@ class _Views:
         held_out = self._loop.validation_indices if len(self._loop.validation_indices) else self._loop.train_indices
         same = held_out[y[held_out] == command.digit]
         image = x[same[0] if len(same) else held_out[0]]
-        snapshot = self._inspector.snapshot(
-            self._loop.step, x[self.batch, ..., None], y[self.batch], image, command.drawing
-        )
-        self._loop.on_snapshot(replace(snapshot, digit=command.digit))
+        batch = x[self.batch, ..., None], y[self.batch]
+        self._loop.on_snapshot(self._inspector.snapshot(self._loop.step, *batch, image, command.drawing, command.digit))
         if self._taken[0] != self._loop.step:
             self._taken = self._loop.step, set()
         self._taken[1].add((command.digit, command.drawing))

@@ -191,7 +191,7 @@ def looks(monkeypatch, clock) -> list[float]:
         def __init__(self, network) -> None:
             pass
 
-        def snapshot(self, step, images, labels, image, drawing) -> int:
+        def snapshot(self, step, images, labels, image, drawing, digit) -> int:
             clock.now += clock.seconds_per_look
             ends.append(clock.now)
             return step
