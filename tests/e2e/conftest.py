@@ -28,7 +28,7 @@ START_SECONDS, STOP_SECONDS = 60, 15
 # Asked for beside a deep link's own path before the app's root is found: Streamlit's way, and no fault of the page.
 KNOWN_ERRORS = re.compile(r"/_stcore/(health|host-config)")
 
-expect.set_options(timeout=30 * SECONDS)
+expect.set_options(timeout=60 * SECONDS)
 
 
 class Server:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import FloatRect, Locator
 
-SECONDS = 30  # something takes to come to rest, at most
+SECONDS = 60  # something takes to come to rest, at most
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float) -> None:

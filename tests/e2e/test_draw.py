@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
-from tests.e2e.places import box
+from tests.e2e.places import box, wait_until
 
 PHONE = {"width": 390, "height": 844}
 SECONDS = 1000
@@ -74,6 +74,10 @@ def surface(page: Page) -> Locator:
     expect(canvas).to_have_count(1)
     canvas.scroll_into_view_if_needed()
     return canvas
+
+
+def is_wide(sheet: FloatRect) -> bool:
+    return sheet["width"] > 1.5 * sheet["height"]
 
 
 def press_and_move(page: Page, canvas: Locator, strokes, left=0.0, top=0.0, scale=1.0) -> None:
@@ -200,6 +204,7 @@ def test_a_stroke_begun_before_the_eraser_s_last_is_answered_counts_and_each_can
 def test_1984_is_read_as_a_number(draw_page, drawings, lab):
     choose(draw_page, lab, "A whole number")
     expect(draw_page.get_by_role("heading", name="Write a number")).to_be_visible()
+    wait_until(lambda: is_wide(box(surface(draw_page))), 60)  # not the square one any more
     for place, digit in enumerate((1, 9, 8, 4)):
         press_and_move(draw_page, surface(draw_page), drawings[digit], left=0.02 + 0.23 * place, top=0.05, scale=0.62)
 

@@ -79,7 +79,7 @@ def test_two_networks_are_broken_side_by_side(server, page, lab, finished_run):
     second_run = lab.start_training(page, images=1000, epochs=1)
     expect(lab.badge(page)).to_contain_text("finished", timeout=90 * SECONDS)
     lab.go(page, "Evaluate")
-    expect(page.get_by_role("button", name="Break it")).to_be_visible(timeout=30 * SECONDS)
+    expect(page.get_by_role("button", name="Break it")).to_be_visible(timeout=90 * SECONDS)
     lab.settle(page)
     other = page.get_by_role("combobox", name="Compare with")
     other.scroll_into_view_if_needed()
