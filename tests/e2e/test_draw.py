@@ -288,7 +288,9 @@ def test_a_palm_on_the_pad_neither_draws_nor_lifts_the_pen(draw_page, lab):
 def test_a_finger_draws_on_a_phone_and_the_page_stays_where_it_is(shipping_server, new_context, lab, drawings):
     page = new_context(viewport=PHONE, has_touch=True, is_mobile=True).new_page()
     lab.open(page, shipping_server, "draw")
+    expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
     canvas = surface(page)
+    lab.settle(page)
     before = box(canvas)
     assert before["width"] > PHONE["width"] - 40
     assert before["x"] + before["width"] <= PHONE["width"]
@@ -296,14 +298,14 @@ def test_a_finger_draws_on_a_phone_and_the_page_stays_where_it_is(shipping_serve
     touch(page, canvas, drawings[3])
 
     expect(page.locator("[data-digit='3']")).to_be_visible()
-    assert canvas.bounding_box() == before
+    assert box(canvas) == before
     choose(page, lab, "Live pad")
     pad = page.get_by_role("application")
     pad.scroll_into_view_if_needed()
     before = box(pad)
     touch(page, pad, drawings[2])
     expect(page.locator("[data-digit='2']")).to_be_visible()
-    assert pad.bounding_box() == before
+    assert box(pad) == before
 
 
 def test_a_drawing_of_the_session_comes_back_by_a_click(draw_page, lab):
