@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import io
-from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,12 +40,17 @@ DIGITS = [str(k) for k in range(CLASSES)]
 
 def loss_curve(progress: Progress, is_log: bool = False) -> go.Figure:
     """Cross-entropy by epochs: training by batch, thin and smoothed, and validation at each epoch's end."""
-    _, y = progress.curve(progress.loss)
-    figure = _curve(progress, progress.loss, [row.val_loss for row in progress.history], "%{y:.4f}")
+    figure = _curve(
+        progress,
+        progress.curve(progress.loss),
+        progress.extremes(progress.loss),
+        [row.val_loss for row in progress.history],
+        "%{y:.4f}",
+    )
     figure.update_yaxes(title="Loss")
     if is_log:
         figure.update_yaxes(type="log", dtick=1)
-    elif len(y):
+    elif len(progress.loss):
         figure.update_yaxes(rangemode="tozero")
     else:
         figure.update_yaxes(range=[0, LOSS_OF_A_GUESS])
@@ -55,8 +59,14 @@ def loss_curve(progress: Progress, is_log: bool = False) -> go.Figure:
 
 def accuracy_curve(progress: Progress) -> go.Figure:
     """Share classified right by epochs: training by batch, thin and smoothed, and validation at each epoch's end."""
-    _, y = progress.curve(progress.accuracy)
-    figure = _curve(progress, progress.accuracy, [row.val_accuracy for row in progress.history], "%{y:.2%}")
+    x, y = progress.curve(progress.accuracy)
+    figure = _curve(
+        progress,
+        (x, y),
+        progress.extremes(progress.accuracy),
+        [row.val_accuracy for row in progress.history],
+        "%{y:.2%}",
+    )
     figure.update_yaxes(title="Accuracy", tickformat=".0%")
     lowest = max(0.0, min(0.9, float(np.quantile(y, 0.1)) - 0.02)) if len(y) else 0.0
     figure.update_yaxes(range=[lowest, 1.005])
@@ -650,14 +660,18 @@ def _mark_turns(figure: go.Figure, progress: Progress) -> None:
         )
 
 
-def _curve(progress: Progress, values: array, validation: list[float | None], form: str) -> go.Figure:
+def _curve(
+    progress: Progress,
+    means: tuple[np.ndarray, np.ndarray],
+    extremes: tuple[np.ndarray, np.ndarray],
+    validation: list[float | None],
+    form: str,
+) -> go.Figure:
     epochs = [row.epoch for row in progress.history]
-    x, y = progress.curve(values)
-    every_x, every_y = progress.extremes(values)
     figure = go.Figure()
     figure.add_scatter(
-        x=every_x,
-        y=every_y,
+        x=extremes[0],
+        y=extremes[1],
         mode="lines",
         name="by batch",
         opacity=0.35,
@@ -665,7 +679,9 @@ def _curve(progress: Progress, values: array, validation: list[float | None], fo
         hovertemplate=form,
         showlegend=False,
     )
-    figure.add_scatter(x=x, y=_smoothed(y), mode="lines", name="training", line={"width": 2}, hovertemplate=form)
+    figure.add_scatter(
+        x=means[0], y=_smoothed(means[1]), mode="lines", name="training", line={"width": 2}, hovertemplate=form
+    )
     figure.add_scatter(
         x=epochs,
         y=validation,

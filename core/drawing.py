@@ -160,8 +160,8 @@ def prepare(
     """
     if not ink.any():
         raise DrawingError("There is nothing to classify: the canvas is empty. Draw one digit on it, then try again.")
-    sheet, image = ink, _shrunk(ink)
     stages = [Stage(name, _grey(on_sheet), _shrunk(on_sheet)) for name, on_sheet in found or [("As drawn", ink)]]
+    sheet, image = ink, stages[-1].image
     if preparation.strokes:
         sheet, fine = _redrawn(ink)
         image = _shrunk(sheet)

@@ -288,9 +288,8 @@ def table(y_true: np.ndarray, probabilities: np.ndarray) -> str:
         rows.append(("mean confidence", where, bins.confidence[k], None, None, int(bins.counts[k])))
         rows.append(("accuracy", where, bins.accuracy[k], low, high, int(bins.counts[k])))
     places = np.searchsorted(abstaining.coverage, np.arange(1, 101) / 100 - 1e-9)
-    for k in np.unique(
-        np.minimum(places, len(abstaining.coverage) - 1)
-    ):  # fewer than a hundred where many are equally sure
+    # Fewer than a hundred where many are equally sure.
+    for k in np.unique(np.minimum(places, len(abstaining.coverage) - 1)):
         answered = round(abstaining.coverage[k] * n)
         low, high = wilson(round(abstaining.accuracy[k] * answered), answered)
         rows.append(

@@ -80,7 +80,9 @@ def steps(
     Raises:
         DrawingError: nothing stands out.
     """
-    contrast = _contrast(grey, light)
+    smooth = _smooth(grey)
+    is_dark_on_light = _is_dark_on_light(smooth)
+    contrast = _contrast(smooth, is_dark_on_light, light)
     most = float(np.quantile(contrast, max(0, 1 - 4 / contrast.size)))
     if most < LEAST_CONTRAST:
         raise DrawingError("Nothing stands out in the picture: expected one digit, dark on light or light on dark.")
@@ -88,7 +90,7 @@ def steps(
     threshold = min(max(_between(contrast[contrast > LEAST_CONTRAST / 3]), most / 4), most / (1 + SOFTNESS))
     ink = np.clip((contrast / threshold - 1 + SOFTNESS) / (2 * SOFTNESS), 0, 1).astype(np.float32)
     ink[ink < EDGE] = 0
-    taken = [("The picture", 1 - grey if _is_dark_on_light(grey) else grey), ("Paper taken away", ink)]
+    taken = [("The picture", 1 - grey if is_dark_on_light else grey), ("Paper taken away", ink)]
     if lines:
         ink = np.where(_without_lines(ink > 0), ink, 0)
         taken.append(("Ruled lines taken away", ink))
@@ -169,17 +171,19 @@ def _grey(picture: Image.Image) -> np.ndarray:
 # --- paper and ink ----------------------------------------------------------------------------------------------------
 
 
-def _contrast(grey: np.ndarray, is_local: bool) -> np.ndarray:
+def _smooth(grey: np.ndarray) -> np.ndarray:
+    """Without a camera's grain, (h, w) float32."""
+    picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
+    return np.asarray(picture.filter(ImageFilter.GaussianBlur(max(grey.shape) / 500)), np.float32) / 255
+
+
+def _contrast(grey: np.ndarray, is_dark_on_light: bool, is_local: bool) -> np.ndarray:
     """How far each pixel stands out from the paper around it, or from that of the whole picture, (h, w) float32 in [0, 1].
 
     Paper is what is lightest, or darkest, around each pixel but for a fifth. Light falls on ink as on paper, so the share of
     light that ink takes away is the same in a shadow.
     """
-    smooth = Image.fromarray(np.rint(grey * 255).astype(np.uint8)).filter(
-        ImageFilter.GaussianBlur(max(grey.shape) / 500)
-    )
-    grey = np.asarray(smooth, np.float32) / 255
-    side = grey + 0.02 if _is_dark_on_light(grey) else 1.02 - grey
+    side = grey + 0.02 if is_dark_on_light else 1.02 - grey
     paper = _paper(side) if is_local else np.quantile(side, PAPER_RANK)
     return np.clip(1 - side / paper, 0, 1).astype(np.float32)
 

@@ -371,10 +371,8 @@ class _Views:
     def __init__(self, loop: _Loop) -> None:
         self._loop, self._inspector = loop, None
         self._seconds, self._expected = 0.0, COLD_SNAPSHOT_SECONDS
-        self._taken: tuple[int, set[tuple[int, bytes]]] = (
-            -1,
-            set(),
-        )  # after so many batches, of these digits and drawings
+        # After how many batches the last was taken, and of which digits and drawings after as many.
+        self._step, self._taken = -1, set[tuple[int, bytes]]()
         self.batch = loop.train_indices[: loop.training.batch_size]
 
     def look(self, command: Command) -> None:
@@ -384,9 +382,8 @@ class _Views:
 
     def look_while_waiting(self, command: Command, seconds: float = math.inf) -> None:
         """For so many seconds nothing else would be done."""
-        step, taken = self._taken
-        is_new = step != self._loop.step or (command.digit, command.drawing) not in taken
-        if command.is_watched and is_new and (step < 0 or self._expected <= seconds):
+        is_new = self._step != self._loop.step or (command.digit, command.drawing) not in self._taken
+        if command.is_watched and is_new and (self._step < 0 or self._expected <= seconds):
             self._expected = self._take(command)
 
     def _take(self, command: Command) -> float:
@@ -400,9 +397,9 @@ class _Views:
         image = x[same[0] if len(same) else held_out[0]]
         batch = x[self.batch, ..., None], y[self.batch]
         self._loop.on_snapshot(self._inspector.snapshot(self._loop.step, *batch, image, command.drawing, command.digit))
-        if self._taken[0] != self._loop.step:
-            self._taken = self._loop.step, set()
-        self._taken[1].add((command.digit, command.drawing))
+        if self._step != self._loop.step:
+            self._step, self._taken = self._loop.step, set()
+        self._taken.add((command.digit, command.drawing))
         return time.perf_counter() - started
 
 

@@ -93,11 +93,12 @@ def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool,
     """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
-    is_open, photo = state.is_preparation_shown(), state.photo()
-    found = scan.steps(photo, **state.preparation().of_photo) if is_open and photo is not None else ()
+    is_open = state.is_preparation_shown()
+    photo = state.photo() if is_open else None
+    found = () if photo is None else scan.steps(photo, **state.preparation().of_photo)
     prepared = drawing.prepare(ink, state.preparation(), found)
     images = [stage.image for stage in prepared.stages] if is_open else []
-    unread = [given for given in state.unread_pictures() if given[0] != state.drawing_number() and given[-1].any()]
+    unread = [given for given in state.unread_pictures() if given[0] != state.drawing_number()]
     waiting = [(*given, drawing.to_mnist(given[-1])) for given in unread]
     try:
         questions = np.stack([prepared.image, *images, *(image for *_, image in waiting)])
@@ -192,8 +193,9 @@ def _preparation(prepared: Prepared, readings: list[Reading] | None) -> None:
     stages = prepared.stages
     st.html(pictures.preparation([stage.picture for stage in stages], [stage.name for stage in stages], answers))
     with st.container(horizontal=True):
+        is_drawn = state.photo() is None
         for field, label in SWITCHES.items():
-            if field in drawing.OF_PHOTO and state.photo() is None:
+            if is_drawn and field in drawing.OF_PHOTO:
                 continue
             is_on = getattr(state.preparation(), field)
             state.show_in_widget(f"prepare-{field}", is_on)
