@@ -42,6 +42,7 @@ def other_run(run: runs.Run) -> tuple[runs.Run, int, str] | None:
         st.markdown(str(error))
         return None
     if not progress.history:
+        guards.await_first_epoch(other, progress)
         st.markdown("It hasn't finished its first epoch, so there is nothing to compare with yet.")
         return None
     return other, guards.step_in_use(other, progress), labels[chosen]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
 from core import engine, runs
+from core.errors import RunDamaged
 from core.progress import Progress
 from ui import navigation, state
+
+LOOK_SECONDS = 1.0
 
 
 def trained_run(purpose: str) -> tuple[runs.Run, int]:
@@ -21,6 +26,7 @@ def trained_run(purpose: str) -> tuple[runs.Run, int]:
         _stop(f"There is no network yet that {purpose}.", "Train one")
     progress = engine.shared().progress(run)
     if not progress.history:
+        await_first_epoch(run, progress)
         _stop(
             f"The network in use hasn't finished its first epoch ({progress.state}). After it, it {purpose}.",
             "Watch it learn" if not progress.state.is_over else "Train another",
@@ -32,6 +38,20 @@ def step_in_use(run: runs.Run, progress: Progress) -> int:
     """After how many batches a run's network is meant: as chosen, where that is still kept, else at its best epoch's end."""
     chosen = state.chosen_step(run.id)
     return chosen if chosen in run.steps() else progress.step_of(progress.best.epoch)
+
+
+def await_first_epoch(run: runs.Run, progress: Progress) -> None:
+    """Draw the page again once the run has finished an epoch, or has ended without."""
+    if not progress.state.is_over:
+        st.fragment(_look, run_every=LOOK_SECONDS)(run)
+
+
+def _look(run: runs.Run) -> None:
+    with suppress(RunDamaged):
+        progress = engine.shared().progress(run)
+        if not (progress.history or progress.state.is_over):
+            return
+    st.rerun()
 
 
 def _stop(said: str, way: str) -> None:

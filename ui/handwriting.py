@@ -155,6 +155,7 @@ def compared(run: runs.Run, handwriting: Handwriting) -> None:
             st.caption(str(error))
             continue
         if not progress.history:
+            guards.await_first_epoch(other, progress)
             st.caption(f"{labels[run_id]} hasn't finished its first epoch.")
             continue
         probabilities = _read(other, guards.step_in_use(other, progress), handwriting.images, run_id)

@@ -225,8 +225,14 @@ class Lab:
 
     def wait_for_curve(self, page: Page, beyond: float) -> float:
         """How far the curve reaches once it is beyond so many epochs."""
-        wait_until(lambda: self.epochs_drawn(page) > beyond, 60)
-        return self.epochs_drawn(page)
+        reached: list[float] = []
+
+        def is_beyond() -> bool:
+            reached.append(self.epochs_drawn(page))
+            return reached[-1] > beyond
+
+        wait_until(is_beyond, 60)
+        return reached[-1]
 
     def click_cell(self, page: Page, true: int, predicted: int) -> None:
         """Click a cell of the confusion matrix."""
