@@ -205,6 +205,7 @@ def test_1984_is_read_as_a_number(draw_page, drawings, lab):
     choose(draw_page, lab, "A whole number")
     expect(draw_page.get_by_role("heading", name="Write a number")).to_be_visible()
     wait_until(lambda: is_wide(box(surface(draw_page))), 60)  # not the square one any more
+    lab.settle(draw_page)
     for place, digit in enumerate((1, 9, 8, 4)):
         press_and_move(draw_page, surface(draw_page), drawings[digit], left=0.02 + 0.23 * place, top=0.05, scale=0.62)
 
