@@ -33,7 +33,6 @@ importlib.import_module("pandas")
 CURVE_HEIGHT, SMALL_HEIGHT = 300, 220
 SHEET_WIDTH = 430  # pixels that a sheet of digits is expected to have
 MARGIN = {"l": 10, "r": 10, "t": 30, "b": 10}
-BEFORE_ANY = 0.4  # batches: where the untrained network stands on a logarithmic scale
 LOSS_OF_A_GUESS = float(np.log(CLASSES))
 DIGITS = [str(k) for k in range(CLASSES)]
 
@@ -71,83 +70,6 @@ def accuracy_curve(progress: Progress) -> go.Figure:
     lowest = max(0.0, min(0.9, float(np.quantile(y, 0.1)) - 0.02)) if len(y) else 0.0
     figure.update_yaxes(range=[lowest, 1.005])
     return figure
-
-
-def learning_rate_curve(progress: Progress, rates: np.ndarray) -> go.Figure:
-    """The learning rate of every batch by epochs, what is done drawn full and what is to come faint.
-
-    Args:
-        rates: of all batches of the training, (n,) float32.
-    """
-    shown = np.unique(np.linspace(0, len(rates) - 1, 400).astype(int)) if len(rates) else np.zeros(0, int)
-    x, y = shown / max(progress.steps_per_epoch, 1), rates[shown]
-    figure = go.Figure()
-    form = "%{y:.3g}<extra></extra>"
-    figure.add_scatter(x=x, y=y, mode="lines", opacity=0.35, line={"width": 1.5}, hovertemplate=form)
-    is_done = shown <= progress.step
-    figure.add_scatter(x=x[is_done], y=y[is_done], mode="lines", line={"width": 2.5}, hovertemplate=form)
-    _mark_turns(figure, progress)
-    figure.update_layout(
-        height=SMALL_HEIGHT, margin=MARGIN, showlegend=False, uirevision="curve", colorway=[pictures.ULTRAMARINE] * 2
-    )
-    figure.update_yaxes(title="Learning rate", rangemode="tozero", exponentformat="power")
-    figure.update_xaxes(title="Epoch", range=[0, max(progress.epochs, 1)])
-    return figure
-
-
-def reading_lines(steps: np.ndarray, probabilities: np.ndarray, place: int | None = None) -> go.Figure:
-    """What a network said to one digit as it learned: a line for each of the ten, labelled at its end.
-
-    The batches stand on a logarithmic scale, since most is learned in the first; before any of them is at its left end.
-
-    Args:
-        steps: after how many batches, (n,) ascending integers.
-        probabilities: (n, 10).
-        place: a number of batches to mark.
-    """
-    figure = go.Figure()
-    x = np.log10(np.maximum(steps, BEFORE_ANY))
-    at = int(np.searchsorted(steps, place)) if place is not None and len(steps) else len(steps) - 1
-    leading = probabilities[min(at, len(steps) - 1)].argmax() if len(steps) else -1
-    for digit, colour in enumerate(pictures.DIGIT_COLOURS):
-        figure.add_scatter(
-            x=x,
-            y=probabilities[:, digit] if len(steps) else [],
-            mode="lines+markers" if len(steps) < 2 else "lines",
-            name=f"{digit}",
-            line={"color": colour, "width": 3.5 if digit == leading else 1.5},
-            customdata=steps,
-            hovertemplate=f"{digit}: %{{y:.1%}} after %{{customdata:,}} batches<extra></extra>",
-        )
-    for digit, height in _apart(probabilities[-1] if len(steps) else np.zeros(0)):
-        figure.add_annotation(
-            x=x[-1],
-            y=height,
-            text=f"<b>{digit}</b>",
-            font={"color": pictures.DIGIT_COLOURS[digit], "size": 14},
-            showarrow=False,
-            xanchor="left",
-            xshift=6,
-        )
-    if place is not None:
-        figure.add_vline(x=float(np.log10(max(place, BEFORE_ANY))), line={"color": pictures.OCHRE, "dash": "dash"})
-    last = max(1, int(np.ceil(x[-1]))) if len(steps) else 3
-    ends = [np.log10(BEFORE_ANY), *range(last + 1)]
-    figure.update_layout(height=SMALL_HEIGHT, margin={**MARGIN, "r": 24}, showlegend=False, uirevision="reading")
-    figure.update_xaxes(
-        title="Batches", tickvals=ends, ticktext=["0", *(f"{10**k:,}" for k in range(last + 1))], range=[ends[0], None]
-    )
-    figure.update_yaxes(title="Probability", tickformat=".0%", range=[-0.02, 1.05])
-    return figure
-
-
-def _apart(heights: np.ndarray, gap: float = 0.11, least: float = 0.03) -> list[tuple[int, float]]:
-    """The lines that are worth a label, with heights for the labels at which none covers another."""
-    shown = [int(k) for k in np.argsort(heights, kind="stable") if heights[k] >= least]
-    places: list[float] = []
-    for digit in shown:
-        places.append(max(float(heights[digit]), places[-1] + gap if places else 0.0))
-    return list(zip(shown, places, strict=True))
 
 
 def range_test(test: RangeTest, suggested: float | None) -> go.Figure:

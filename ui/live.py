@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import streamlit as st
 
-from core import anatomy, charts, doctor, engine, pictures, runs, specs
+from core import anatomy, charts, doctor, engine, moving_lines, pictures, runs, specs
 from core.engine import ABANDONED_SECONDS, Phase
 from core.progress import Progress, Snapshot, State
 from ui import digits, fields, journey, messages, navigation, own_digit, state
 
 TICK_SECONDS = 0.5
+LOOK_SECONDS = 2.0  # at full speed, from which the browser takes time for every picture
 SLOW_BATCHES_PER_SECOND = 3.0
 MOST_FINDINGS = 3
 
@@ -28,8 +31,22 @@ _SAYINGS = {
 
 def panel(run: runs.Run) -> None:
     """Everything about one run; keeps itself up to date until the run is over."""
-    is_over = engine.shared().progress(run).state.is_over
-    st.fragment(_panel, run_every=None if is_over else TICK_SECONDS)(run, is_over)
+    clocks = _clocks(run, engine.shared().progress(run))
+    st.fragment(_panel, run_every=clocks.panel)(run, clocks)
+    st.fragment(_inside, run_every=clocks.inside)(run)
+
+
+class _Clocks(NamedTuple):
+    """After how many seconds each part of a run is drawn again; None for never."""
+
+    panel: float | None
+    inside: float | None
+
+
+def _clocks(run: runs.Run, progress: Progress) -> _Clocks:
+    if progress.state.is_over:
+        return _Clocks(None, None)
+    return _Clocks(TICK_SECONDS, TICK_SECONDS if engine.shared().is_held(run.id) else LOOK_SECONDS)
 
 
 def invitation(draft: state.Draft) -> None:
@@ -39,7 +56,7 @@ def invitation(draft: state.Draft) -> None:
     _curves(empty, "empty", is_log=False)
 
 
-def _panel(run: runs.Run, was_over: bool) -> None:
+def _panel(run: runs.Run, clocks: _Clocks) -> None:
     destination = state.take_destination()
     if destination is not None:
         page, message = destination
@@ -58,8 +75,7 @@ def _panel(run: runs.Run, was_over: bool) -> None:
         is_log = st.toggle("Loss on a logarithmic scale", key=f"log-{run.id}")
         _curves(progress, run.id, is_log)
         _findings(run, progress, experiment)
-        _inside(run, progress, experiment)
-        if progress.state.is_over is not was_over:  # it ended, or goes on after all
+        if _clocks(run, progress) != clocks:  # it ended, is paused, or goes on
             st.rerun()
 
 
@@ -325,8 +341,13 @@ VIEWS = (_KERNELS, _MAPS, _MINE, _CONFUSION, _WRONGEST, _GRADIENTS, _DEAD, _RATE
 _OF_SNAPSHOTS = {_KERNELS, _MAPS, _GRADIENTS, _DEAD}
 
 
-def _inside(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
+def _inside(run: runs.Run) -> None:
     """The views that are chosen, side by side."""
+    with messages.shown():
+        _views(run, engine.shared().progress(run), run.experiment())
+
+
+def _views(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
     drawing = state.last_drawing()
     usual = [_KERNELS, _CONFUSION] if drawing is None else [_KERNELS, _MINE, _CONFUSION]
     chosen = st.pills("Look inside", VIEWS, selection_mode="multi", default=usual, key=f"views-{run.id}")
@@ -343,13 +364,12 @@ def _inside(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> 
             elif view == _MINE:
                 # The clock of this part stops with the run, when the last networks may not have answered yet.
                 shown = own_digit.panel if progress.state.is_over and drawing is not None else own_digit.lines
-                shown(run, drawing, f"live-{run.id}")
+                shown(run, drawing)
             elif view == _RATE:
                 rates = experiment.training.learning_rates(
                     progress.steps_per_epoch * progress.epochs, progress.turned_learning_rates
                 )
-                figure = charts.learning_rate_curve(progress, rates)
-                st.plotly_chart(figure, key=f"rate-{run.id}", config={"displayModeBar": False}, alt="Learning rate")
+                st.html(moving_lines.learning_rate(progress, rates))
             else:
                 _validation_view(view, progress)
 

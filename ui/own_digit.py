@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core import charts, engine, pictures, runs
+from core import engine, moving_lines, pictures, runs
 from ui import messages, navigation
 
 POLL_SECONDS = 0.5
 NOT_CALIBRATED = "Probabilities as they come, not calibrated: what Draw says to the same digit is."
 
 
-def lines(run: runs.Run, image: np.ndarray | None, key: str, place: int | None = None) -> None:
+def lines(run: runs.Run, image: np.ndarray | None, place: int | None = None) -> None:
     """The ten lines of a digit, (28, 28) uint8, as far as they are known, or an invitation to draw one.
 
     Args:
-        key: tells several on a page apart.
         place: a number of batches to mark.
     """
     if image is None:
@@ -33,28 +32,24 @@ def lines(run: runs.Run, image: np.ndarray | None, key: str, place: int | None =
             st.caption("From some batch on its answers are no numbers any more (NaN): those are left out.")
             is_number = np.isfinite(probabilities).all(axis=1)
             steps, probabilities = steps[is_number], probabilities[is_number]
+        said = _said(steps, probabilities)
         with st.container(horizontal=True, vertical_alignment="center"):
             if place is None:  # beside a marked place the digit is shown already
                 st.html(pictures.digit(image, 56, "The digit that it is asked about."), width=56)
-            st.caption(_said(steps, probabilities), width=170 if place is None else "stretch", help=NOT_CALIBRATED)
-        st.plotly_chart(
-            charts.reading_lines(steps, probabilities, place),
-            key=f"reading-{key}",
-            config={"displayModeBar": False},
-            alt=f"Ten probabilities over {len(steps)} moments of the training. {_said(steps, probabilities)}",
-        )
+            st.caption(said, width=170 if place is None else "stretch", help=NOT_CALIBRATED)
+        st.html(moving_lines.readings(steps, probabilities, said, place))
 
 
-def panel(run: runs.Run, image: np.ndarray, key: str, place: int | None = None) -> None:
+def panel(run: runs.Run, image: np.ndarray, place: int | None = None) -> None:
     """The same where nothing else asks again: it does so by itself until all is known."""
     with messages.caption():
         known = engine.shared().trace(run, image)
         is_whole = set(run.steps()) <= known.keys()
-        st.fragment(_panel, run_every=None if is_whole else POLL_SECONDS)(run, image, key, place, is_whole)
+        st.fragment(_panel, run_every=None if is_whole else POLL_SECONDS)(run, image, place, is_whole)
 
 
-def _panel(run: runs.Run, image: np.ndarray, key: str, place: int | None, was_whole: bool) -> None:
-    lines(run, image, key, place)
+def _panel(run: runs.Run, image: np.ndarray, place: int | None, was_whole: bool) -> None:
+    lines(run, image, place)
     with messages.caption():
         if not was_whole and set(run.steps()) <= engine.shared().trace(run, image).keys():
             st.rerun()

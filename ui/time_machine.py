@@ -50,7 +50,7 @@ def _panel(run: runs.Run) -> None:
                 with st.container(width=260):
                     st.html(pictures.probability_bars(moment.probabilities))
             st.markdown("**How that came about**")
-            own_digit.panel(run, image, f"moment-{run.id}", step)
+            own_digit.panel(run, image, step)
             st.markdown("**Confusion**")
             if moment.confusion is None:
                 st.caption("This run holds no images out to check on.")

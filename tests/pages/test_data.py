@@ -171,10 +171,10 @@ class TestBrowsing:
     def test_an_index_is_searched_for(self, at):
         split(at, "Test")
 
-        at.number_input[0].set_value(321).run()
+        at.number_input[0].set_value(290).run()
 
-        assert looked_at(at) == 321
-        assert charts(at)[0].startswith("96 handwritten digits, sheet 4 of")
+        assert looked_at(at) == 290
+        assert "handwritten digits, sheet 4 of" in charts(at)[0]
 
     def test_an_index_out_of_range_is_told_so(self, at, digits):
         split(at, "Test")
@@ -528,8 +528,8 @@ class TestTheWholeSet:
 
 class TestTheMap:
     @pytest.fixture
-    def points(self, still_engine) -> np.ndarray:
-        points = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
+    def points(self, still_engine, digits) -> np.ndarray:
+        points = np.random.default_rng(0).normal(size=(len(digits.x_train), 2)).astype(np.float32)
         still_engine.answers["DrawMap"] = points
         return points
 

@@ -337,9 +337,9 @@ class TestWatching:
         at = self.chosen(at.run())
 
         assert not at.exception
-        alt = [one.proto.alt for one in at.get("plotly_chart") if "Ten prob" in one.proto.alt]
-        assert alt == [
+        (said,) = [one.proto.body for one in at.get("html") if "Ten probabilities" in one.proto.body]
+        assert (
             "Ten probabilities over 2 moments of the training. At last it read a 7, 91% sure. It has done so since batch 8; "
             "before that it read a 0."
-        ]
+        ) in said
         assert "not calibrated" in next(one.proto.help for one in at.caption if "At last it read" in one.value)

@@ -631,7 +631,7 @@ class TestInside:
         assert f"{digits.y_train[0]} read as 3, 75%" in shown
         assert "Gradient norm: 1 conv2d 0.5; output 0.01" in shown
         assert "Dead ReLUs: 3 dense 25%" in shown
-        assert curves(at)[-1] == "Learning rate"
+        assert "Learning rate by epochs, at most 0.01. Now 0.01." in shown
         assert still_engine.watched[-1] == (run.id, 7)
 
     @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.FINISHED])
