@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from core.engine import ABANDONED_SECONDS, Phase
 from core.progress import Progress, Snapshot, State
 from ui import digits, fields, journey, messages, navigation, own_digit, state
 
-TICK_SECONDS = 0.5
-LOOK_SECONDS = 2.0  # at full speed, from which the browser takes time for every picture
+TICK_SECONDS = 1.0
+# Of the views inside the network, at full speed: where the browser shares two cores with the training, each picture slows that.
+LOOK_SECONDS = 4.0 if (os.cpu_count() or 1) < 4 else TICK_SECONDS
 SLOW_BATCHES_PER_SECOND = 3.0
 MOST_FINDINGS = 3
 
