@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core import codegen, data, doctor, fine_tuning, runs, specs
+from core import codegen, data, doctor, explainer, fine_tuning, runs, specs
 from core.errors import DataError, RunDamaged, RunNotFound, SpecError, StorageFull
 from core.handwriting import Handwriting
 from core.progress import Command, Progress, State
@@ -298,3 +298,29 @@ class TestLearning:
     def test_the_network_in_use_is_the_last_one(self, source, hand):
         assert created(source, hand).progress().is_fine_tuning
         assert not source.progress().is_fine_tuning
+
+
+class TestForgetting:
+    """What a map of Explain is once the layers have forgotten: they must not still know what the first training taught them."""
+
+    def test_goes_back_before_the_first_training_too(self, source, hand, weights):
+        run = created(source, hand)
+        run.write_weights(Checkpoint(0, weights, None))  # what the fine-tuning begins with
+        run.write_weights(Checkpoint(4, weights, None))
+        image = hand.images[0]
+
+        last = len(explainer.levels(run.id, run.root, 4)) - 1
+        before = explainer.explanation(run.id, run.root, 4, image, 3).maps
+        forgotten = explainer.forgetting(run.id, run.root, 4, image, 3, last).maps
+
+        assert {name for name, values in forgotten.items() if np.array_equal(values, before[name])} == set()
+
+    def test_of_a_first_training_goes_back_to_its_own_first_weights(self, source, hand, weights):
+        from core import model
+
+        untrained = {name: np.zeros_like(values) for name, values in weights.items()}
+        source.write_weights(Checkpoint(0, untrained, None))
+        lent = explainer._lendable(source.id, source.root)
+
+        assert equal(lent.initial, untrained)
+        assert not equal(lent.initial, model.variables(lent.network)[0])
