@@ -1,4 +1,4 @@
-"""Line charts that are drawn anew every other second while a training runs.
+"""Line charts that are drawn anew again and again while a training runs.
 
 HTML text with a picture of the lines in it, which a browser draws faster than a plotly chart. Each says in words what it shows.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from core.progress import Progress
 HEIGHT = 220  # CSS pixels
 BEFORE_ANY = 0.4  # batches: where the untrained network stands on a logarithmic scale
 MOST_POINTS = 400
+HIGHEST = 0.92  # of the chart's height, at which the highest learning rate stands
 _LIGHT = "rgba(127,127,140,.25)"
 
 
@@ -28,7 +28,7 @@ def learning_rate(progress: Progress, rates: np.ndarray) -> str:
     """
     shown = np.unique(np.linspace(0, len(rates) - 1, MOST_POINTS).astype(int)) if len(rates) else np.zeros(0, int)
     highest = float(rates.max(initial=0)) or 1.0
-    x, y = shown / max(len(rates) - 1, 1), rates[shown] / highest * 0.92
+    x, y = shown / max(len(rates) - 1, 1), rates[shown] / highest * HIGHEST
     is_done = shown <= progress.step
     lines = [
         _line(x, y, pictures.ULTRAMARINE, 1.5, opacity=0.35),
@@ -40,7 +40,7 @@ def learning_rate(progress: Progress, rates: np.ndarray) -> str:
         f"Learning rate by epochs, at most {highest:.3g}.{now}",
         "Epoch",
         {f"{epoch}": epoch / max(progress.epochs, 1) for epoch in _round(progress.epochs)},
-        {"0": 0.0, f"{highest:.3g}": 0.92},
+        {"0": 0.0, f"{highest:.3g}": HIGHEST},
     )
 
 
@@ -114,7 +114,7 @@ def _image(lines: Sequence[str]) -> str:
     """Lines as one picture that fills the chart, and a little more, so that none is cut at its edge."""
     drawn = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -3 104 106" preserveAspectRatio="none">{"".join(lines)}</svg>'
     return (
-        f'<img src="data:image/svg+xml,{quote(drawn)}" alt="" '
+        f'<img src="{pictures.data_url(drawn.encode(), "image/svg+xml")}" alt="" '
         'style="position:absolute;left:-2%;top:-3%;width:104%;height:106%;max-width:none"/>'
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -33,22 +32,16 @@ _SAYINGS = {
 
 def panel(run: runs.Run) -> None:
     """Everything about one run; keeps itself up to date until the run is over."""
-    clocks = _clocks(run, engine.shared().progress(run))
-    st.fragment(_panel, run_every=clocks.panel)(run, clocks)
-    st.fragment(_inside, run_every=clocks.inside)(run)
+    look_seconds = _look_seconds(run, engine.shared().progress(run))
+    st.fragment(_panel, run_every=look_seconds and TICK_SECONDS)(run, look_seconds)
+    st.fragment(_inside, run_every=look_seconds)(run)
 
 
-class _Clocks(NamedTuple):
-    """After how many seconds each part of a run is drawn again; None for never."""
-
-    panel: float | None
-    inside: float | None
-
-
-def _clocks(run: runs.Run, progress: Progress) -> _Clocks:
+def _look_seconds(run: runs.Run, progress: Progress) -> float | None:
+    """After how many seconds the looks inside are drawn again; None where the run is over."""
     if progress.state.is_over:
-        return _Clocks(None, None)
-    return _Clocks(TICK_SECONDS, TICK_SECONDS if engine.shared().is_held(run.id) else LOOK_SECONDS)
+        return None
+    return TICK_SECONDS if engine.shared().is_held(run.id) else LOOK_SECONDS
 
 
 def invitation(draft: state.Draft) -> None:
@@ -58,7 +51,7 @@ def invitation(draft: state.Draft) -> None:
     _curves(empty, "empty", is_log=False)
 
 
-def _panel(run: runs.Run, clocks: _Clocks) -> None:
+def _panel(run: runs.Run, look_seconds: float | None) -> None:
     destination = state.take_destination()
     if destination is not None:
         page, message = destination
@@ -77,7 +70,7 @@ def _panel(run: runs.Run, clocks: _Clocks) -> None:
         is_log = st.toggle("Loss on a logarithmic scale", key=f"log-{run.id}")
         _curves(progress, run.id, is_log)
         _findings(run, progress, experiment)
-        if _clocks(run, progress) != clocks:  # it ended, is paused, or goes on
+        if _look_seconds(run, progress) != look_seconds:  # it ended, is paused, or goes on
             st.rerun()
 
 
