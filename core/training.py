@@ -28,7 +28,8 @@ CHUNK_SECONDS = 0.1
 FIRST_CHUNK_STEPS = 4
 MAX_CHUNK_STEPS = 512
 PAUSE_POLL_SECONDS = 0.02
-SNAPSHOT_SHARE = 0.01  # of the training time that looking into the network may take
+SNAPSHOT_SHARE = 0.03  # of the training time that looking into the network may take
+SNAPSHOT_SECONDS = 2.0  # of training between two looks, at least: a page on two cores draws no more of them
 COLD_SNAPSHOT_SECONDS = 0.1  # what a run's first look is expected to take
 MOST_WRONGEST = 10
 TRIAL_SECONDS = 0.3
@@ -371,12 +372,16 @@ class _Views:
     def __init__(self, loop: _Loop) -> None:
         self._loop, self._inspector = loop, None
         self._seconds, self._expected = 0.0, COLD_SNAPSHOT_SECONDS
+        self._looked_at = -math.inf  # in seconds of training
         # After how many batches the last was taken, and of which digits and drawings after as many.
         self._step, self._taken = -1, set[tuple[int, bytes]]()
         self.batch = loop.train_indices[: loop.training.batch_size]
 
     def look(self, command: Command) -> None:
-        if command.is_watched and self._seconds + self._expected <= SNAPSHOT_SHARE * self._loop.active_seconds:
+        trained = self._loop.active_seconds
+        is_within_share = self._seconds + self._expected <= SNAPSHOT_SHARE * trained
+        if command.is_watched and is_within_share and trained - self._looked_at >= SNAPSHOT_SECONDS:
+            self._looked_at = trained
             self._expected = self._take(command)
             self._seconds += self._expected
 
