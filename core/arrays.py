@@ -1,13 +1,35 @@
-"""NumPy arrays as fields of what pydantic writes to JSON and checks when it reads it back."""
+"""NumPy arrays as fields of what pydantic writes to JSON and checks when it reads it back, and what damaged ones raise."""
 
 from __future__ import annotations
 
 import base64
 import io
+import struct
+import tokenize
+import zipfile
+import zlib
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator
+
+# What damaged bytes drive json, zipfile and NumPy into: an encrypted or unknown kind of member is a RuntimeError, and NumPy has
+# Python's own parser read an array's description.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
 
 
 def _to_text(values: np.ndarray) -> str:

@@ -7,10 +7,8 @@ nothing in it is unpickled, and nothing is unpacked before its size, type and sh
 from __future__ import annotations
 
 import io
-import struct
 import threading
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +16,7 @@ import fsspec
 import numpy as np
 
 from core import runs
+from core.arrays import UNREADABLE
 from core.errors import DataError
 from core.specs import CLASSES, IMAGE_SHAPE
 
@@ -111,18 +110,7 @@ def from_npz(content: bytes) -> Handwriting:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             images = _array(archive, "x", np.prod(_SIDE))
             labels = _array(archive, "y", np.dtype(np.int64).itemsize)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        OSError,
-        EOFError,
-        LookupError,
-        RuntimeError,
-        NotImplementedError,
-        ValueError,
-        MemoryError,
-    ):
+    except UNREADABLE:
         raise _wrong("an .npz file, as np.savez writes it", "something else, or a damaged one") from None
     if images.dtype != np.uint8 or images.shape[1:] != _SIDE or not len(images):
         raise _wrong("x of shape (n, 28, 28), n > 0, and type uint8", f"{images.shape} of {images.dtype}")
@@ -180,7 +168,7 @@ def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:
         raw = stream.read(most + 1)
     try:
         return np.lib.format.read_array(_checked(raw, name), allow_pickle=False, max_header_size=_HEADER_BYTES)
-    except (ValueError, TypeError, SyntaxError, MemoryError, OverflowError, RecursionError):
+    except UNREADABLE:
         raise _wrong(f"{name} as NumPy writes an array of numbers", "something else, or a damaged one") from None
 
 

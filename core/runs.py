@@ -33,10 +33,8 @@ import json
 import os
 import re
 import secrets
-import struct
 import time
 import zipfile
-import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -49,6 +47,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from core import specs
+from core.arrays import UNREADABLE
 from core.errors import RunDamaged, RunNotFound, SpecError, StorageFull
 from core.progress import EpochEnded, Progress, State, Turned
 
@@ -58,21 +57,7 @@ MOST_ANSWERS = 500  # of one run, some 10 MB
 T = TypeVar("T")
 _ID = re.compile(r"[a-z2-7]{16}")
 _OF_STEP = re.compile(r"[a-z]+/(\d+)[-.].*")
-# What damaged bytes drive json, zipfile and NumPy into, an encrypted or unknown kind of member (RuntimeError) included.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    SpecError,
-)
+_UNREADABLE = (*UNREADABLE, SpecError)
 
 
 @dataclass(frozen=True)

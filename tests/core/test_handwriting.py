@@ -4,6 +4,7 @@ import io
 import struct
 import tracemalloc
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -168,6 +169,19 @@ class TestAFile:
 
         assert found.images.shape[1:] == (28, 28)
         assert found.labels.max() <= 9
+
+    def test_any_turned_bit_of_an_arrays_description_is_refused_or_harmless(self):
+        """With its checksum right, so that NumPy gets to see it; Python's own parser, which it uses, has errors of its own."""
+        images, labels = io.BytesIO(), io.BytesIO()
+        np.save(images, np.zeros((3, 28, 28), np.uint8))
+        np.save(labels, np.arange(3))
+        description = images.getvalue()[:128]
+        for bit in range(8 * len(description)):
+            changed = bytearray(images.getvalue())
+            changed[bit // 8] ^= 1 << bit % 8
+
+            with suppress(DataError):
+                from_npz(zipped(**{"x.npy": bytes(changed), "y.npy": labels.getvalue()}))
 
     def test_a_bomb_takes_no_memory(self):
         """A member that unpacks to 64 MB, one that does and says it doesn't, and one that asks for 784 terabytes."""

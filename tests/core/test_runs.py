@@ -451,6 +451,20 @@ class TestDamage:
             with suppress(RunDamaged):
                 read_all(run)
 
+    def test_any_turned_bit_before_a_long_curve_is_named_or_does_no_harm(self, run):
+        """Of a long array NumPy reads the description before its checksum can be known."""
+        curve = array("f", [0.5] * 3000)
+        run.write_curve(Progress(loss=curve, accuracy=curve))
+        path = folder(run) / "curve.npz"
+        whole = path.read_bytes()
+        for bit in range(8 * 230):
+            changed = bytearray(whole)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+
+            with suppress(RunDamaged):
+                run.progress()
+
     @pytest.mark.parametrize("name", ["spec.json", "state.json", "checkpoints/00000004.npz"])
     def test_a_missing_file_is_named(self, run, name):
         (folder(run) / name).unlink()
