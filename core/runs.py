@@ -55,7 +55,8 @@ DEFAULT_ROOT = Path.home() / ".digitlab" / "runs"
 MAX_CHECKPOINT_BYTES = 100_000_000  # of one run, the oldest thinned first; forty epochs of First CNN
 MOST_ANSWERS = 500  # of one run, some 10 MB
 T = TypeVar("T")
-_ID = re.compile(r"[a-z2-7]{16}")
+_ID_LETTERS = 26  # of 32 each: 130 bits. Older runs have 16
+_ID = re.compile(rf"[a-z2-7]{{16}}|[a-z2-7]{{{_ID_LETTERS}}}")
 _OF_STEP = re.compile(r"[a-z]+/(\d+)[-.].*")
 _UNREADABLE = (*UNREADABLE, SpecError)
 
@@ -527,7 +528,7 @@ def root() -> str:
 
 
 def write(root: str, name: str, content: bytes, said: str) -> None:
-    """Write a file under the root, whole or not at all.
+    """Write a file under the root, whole or not at all; on a disk for this user alone.
 
     Args:
         said: what it is, for the message.
@@ -539,11 +540,14 @@ def write(root: str, name: str, content: bytes, said: str) -> None:
     target = f"{folder}/{name}"
     beside = f"{target}.{secrets.token_hex(4)}.part"
     try:
-        fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-        fs.pipe_file(beside, content)
         if "file" in fs.protocol:
+            _make_private(Path(target).parent)
+            Path(beside).touch(mode=0o600)
+            fs.pipe_file(beside, content)
             os.replace(beside, target)
         else:
+            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            fs.pipe_file(beside, content)
             fs.mv(beside, target)
     except OSError as error:
         if fs.exists(beside):
@@ -552,6 +556,13 @@ def write(root: str, name: str, content: bytes, said: str) -> None:
             f"{said} ({len(content) / 1e6:.1f} MB) can't be written to {root}: "
             f"{error.strerror or error}. Free some space, or set DIGITLAB_RUNS to another folder."
         ) from None
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone: whoever can list runs can open them."""
+    if not folder.exists():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def create(experiment: specs.Experiment, name: str, at: str | None = None) -> Run:
@@ -578,7 +589,7 @@ def find(run_id: str, at: str | None = None) -> Run:
         RunNotFound: if there is none, or it can't be an id.
     """
     if not _ID.fullmatch(run_id):
-        raise RunNotFound(f"{run_id[:40]!r} is no run's id: expected 16 letters and digits, as in the link of a run.")
+        raise RunNotFound(f"{run_id[:40]!r} is no run's id: expected {_ID_LETTERS} letters and digits, as in the link of a run.")
     run = Run(run_id, at or root())
     if not run._exists(""):
         raise RunNotFound(f"There is no run {run_id} here. It may have been deleted, or made on another machine.")
@@ -624,4 +635,4 @@ def install(folder: Path, at: str | None = None) -> Run:
 
 def _new_id() -> str:
     alphabet = "abcdefghijklmnopqrstuvwxyz234567"
-    return "".join(secrets.choice(alphabet) for _ in range(16))
+    return "".join(secrets.choice(alphabet) for _ in range(_ID_LETTERS))

@@ -72,8 +72,9 @@ class TestTheRecipe:
         assert "fine_tuning" not in tiny.model_dump_json()
         assert parse_experiment(tiny.model_dump_json()) == tiny
 
-    def test_one_with_it_is_read_back(self, tiny):
-        tuned = specs.replaced(tiny, fine_tuning=FineTuning(run_id="a" * 16, step=3, drawings=5))
+    @pytest.mark.parametrize("letters", [16, 26], ids=["of an older run", "of a run"])
+    def test_one_with_it_is_read_back(self, tiny, letters):
+        tuned = specs.replaced(tiny, fine_tuning=FineTuning(run_id="a" * letters, step=3, drawings=5))
 
         assert parse_experiment(tuned.model_dump_json()) == tuned
 

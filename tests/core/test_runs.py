@@ -2,7 +2,9 @@
 
 import errno
 import io
+import os
 import re
+import stat
 import zipfile
 from array import array
 from contextlib import suppress
@@ -111,12 +113,40 @@ class TestCreate:
         assert run.root == str(runs_root)
         assert sorted(path.name for path in (runs_root / run.id).iterdir()) == ["spec.json", "state.json"]
 
-    def test_an_id_is_80_random_bits_in_letters_that_are_not_mistaken_for_each_other(self, tiny):
+    def test_an_id_is_130_random_bits_in_letters_that_are_not_mistaken_for_each_other(self, tiny):
         ids = {runs._new_id() for _ in range(1000)}
 
         assert len(ids) == 1000
         assert set("".join(ids)) == set("abcdefghijklmnopqrstuvwxyz234567")
-        assert {len(run_id) for run_id in ids} == {16}
+        assert {len(run_id) for run_id in ids} == {26}
+
+    @pytest.mark.parametrize("umask", [0o000, 0o022])
+    def test_what_is_written_is_for_this_user_alone_from_its_first_byte(self, tiny, tmp_path, monkeypatch, umask):
+        modes, write = [], LocalFileSystem.pipe_file
+
+        def note_mode(self, path, value, **options):
+            modes.append(stat.S_IMODE(Path(path).stat().st_mode))
+            write(self, path, value, **options)
+
+        monkeypatch.setattr(LocalFileSystem, "pipe_file", note_mode)
+        before = os.umask(umask)
+        try:
+            run = runs.create(tiny, "A run", str(tmp_path / "made" / "runs"))
+            write_all(run)
+        finally:
+            os.umask(before)
+
+        made = [tmp_path / "made", *(tmp_path / "made").rglob("*")]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_dir()} == {0o700}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_file()} == {0o600}
+        assert set(modes) == {0o600}
+
+    def test_a_folder_that_was_there_keeps_its_rights(self, tiny, tmp_path):
+        tmp_path.chmod(0o750)
+
+        runs.create(tiny, "A run", str(tmp_path))
+
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
 
     def test_says_where_there_is_no_room(self, tiny, tmp_path):
         (tmp_path / "file").write_text("not a folder")
@@ -130,6 +160,13 @@ class TestFind:
         run = runs.create(tiny, "A run", root)
 
         assert runs.find(run.id, root) == run
+
+    def test_finds_a_run_of_an_older_version_by_its_shorter_id(self, tiny, root):
+        run = Run("a" * 16, root)
+        run._write("spec.json", tiny.model_dump_json().encode())
+
+        assert runs.find(run.id, root) == run
+        assert list(runs.all_runs(root)) == [run]
 
     def test_says_that_there_is_no_such_run(self, tiny, root):
         runs.create(tiny, "Another", root)
@@ -147,6 +184,8 @@ class TestFind:
             "/etc/passwd",
             "a" * 15,
             "a" * 17,
+            "a" * 25,
+            "a" * 27,
             "a" * 16 + "\n",
             "A" * 16,
             "0" * 16,
@@ -157,7 +196,7 @@ class TestFind:
             "%2e%2e%2f" + "a" * 7,
             "x" * 100_000,
         ],
-        ids=lambda run_id: ascii(run_id[:20]),
+        ids=lambda run_id: f"{len(run_id)} {ascii(run_id[:20])}",
     )
     def test_refuses_what_can_be_no_id(self, run_id, tmp_path):
         with pytest.raises(RunNotFound, match="is no run's id") as refusal:
