@@ -20,9 +20,12 @@ IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# Pages are opened under these names alone: a name of another site that leads to this computer (DNS rebinding) is refused.
+NAMES := localhost 127.0.0.1 ::1
+
 run: $(APP) ## install what is missing and open the app (PORT=8502 for another port)
 	@echo "Starting Digit Lab, for this computer only. Ctrl+C ends it."
-	@DIGITLAB_LOCAL=1 $(PYTHON) -m streamlit run streamlit_app.py --server.address localhost $(if $(PORT),--server.port $(PORT))
+	@DIGITLAB_LOCAL=1 $(PYTHON) -m streamlit run streamlit_app.py --server.address localhost $(NAMES:%=--server.allowedHosts %) $(if $(PORT),--server.port $(PORT))
 
 test: $(DEV) browser ## install what is missing and run all tests
 	@status=0; \

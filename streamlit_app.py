@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from core import engine
 from ui import digits
-from ui.headers import SecurityHeaders
+from ui.headers import Headers
 
 
 @asynccontextmanager
@@ -26,7 +26,7 @@ async def lifespan(app):
     engine.close_shared()
 
 
-app = st.App(Path(__file__).parent / "ui" / "app.py", lifespan=lifespan, middleware=[Middleware(SecurityHeaders)])
+app = st.App(Path(__file__).parent / "ui" / "app.py", lifespan=lifespan, middleware=[Middleware(Headers)])
 
 if __name__ == "__main__":  # run as a plain script: by tests, or by a host that doesn't know st.App
     importlib.import_module("ui.app").main()

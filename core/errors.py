@@ -7,6 +7,7 @@ DigitLabError
 ├── RunError           a run's folder
 │   ├── RunNotFound    no such run, or an id that can't be one
 │   ├── RunDamaged     half written, or not readable any more
+│   ├── NotYours       another visitor's, whose link gives reading alone
 │   └── StorageFull    there is no room, or no right, to write it
 ├── NotExplainable     a network or a digit that nothing can be told about
 ├── TrainingError      training ended by itself
@@ -45,6 +46,10 @@ class RunNotFound(RunError):
 
 class RunDamaged(RunError):
     """The run's folder is half written or not readable any more."""
+
+
+class NotYours(RunError):
+    """The run was begun by another visitor: its link lets it be watched, not driven."""
 
 
 class StorageFull(RunError):

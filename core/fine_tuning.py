@@ -59,7 +59,14 @@ def most_images(experiment: Experiment) -> int:
 
 
 def create(
-    source: Run, step: int, handwriting: Handwriting, training: Training, images: int, share: float, name: str
+    source: Run,
+    step: int,
+    handwriting: Handwriting,
+    training: Training,
+    images: int,
+    share: float,
+    name: str,
+    owner: str = "",
 ) -> Run:
     """A new, queued run that begins with another run's network after so many batches.
 
@@ -67,6 +74,7 @@ def create(
         training: how to go on; its split has to be that of the source, as `usual_training` leaves it.
         images: how many of MNIST's training images are mixed in, or as many as there are.
         share: of the images of an epoch that are drawings.
+        owner: the visitor who may drive the new run.
 
     Raises:
         DataError: if there is nothing to learn from.
@@ -91,17 +99,17 @@ def create(
         share=share,
     )
     experiment = replaced(before, training=training, fine_tuning=fine_tuning)
-    return _written(experiment, name, source.root, weights, drawings)
+    return _written(experiment, name, source.root, weights, drawings, owner)
 
 
-def again(run: Run) -> Run:
-    """A new run of a fine-tuning, from the same weights and drawings.
+def again(run: Run, owner: str = "") -> Run:
+    """A new run of a fine-tuning, from the same weights and drawings; `owner` is the visitor who may drive it.
 
     Raises:
         RunDamaged: if they can't be read.
         StorageFull: if there is no room.
     """
-    return _written(run.experiment(), run.record().name, run.root, run.weights(0), run.drawings())
+    return _written(run.experiment(), run.record().name, run.root, run.weights(0), run.drawings(), owner)
 
 
 def start_of(run: Run) -> Start | None:
@@ -145,9 +153,9 @@ def mixed(
     return both, np.concatenate([images, drawings])
 
 
-def _written(experiment: Experiment, name: str, root: str, weights: dict, drawings: Drawings) -> Run:
+def _written(experiment: Experiment, name: str, root: str, weights: dict, drawings: Drawings, owner: str) -> Run:
     ledger.check(experiment)
-    run = runs.create(experiment, name, root)
+    run = runs.create(experiment, name, root, owner)
     try:
         run.write_weights(Checkpoint(0, weights, None))
         run.write_drawings(drawings)

@@ -401,7 +401,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Record:
-    """What state.json holds. Dates are seconds since 1970, UTC; `shipped` is the version of a run that came with the lab."""
+    """What state.json holds. Dates are seconds since 1970, UTC; `shipped` is the version of a run that came with the lab; `owner` the
+    visitor who may drive it, in `core.visits`, "" where that isn't known."""
 
     name: str
     state: State = State.QUEUED
@@ -410,6 +411,7 @@ class Record:
     ended: float | None = None
     steps_per_epoch: int = 0
     shipped: str = ""
+    owner: str = ""
 
     @property
     def is_shipped(self) -> bool:
@@ -565,8 +567,11 @@ def _make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def create(experiment: specs.Experiment, name: str, at: str | None = None) -> Run:
+def create(experiment: specs.Experiment, name: str, at: str | None = None, owner: str = "") -> Run:
     """A new, queued run. Its id can't be guessed: whoever knows it may see the run.
+
+    Args:
+        owner: the visitor who may drive it.
 
     Raises:
         StorageFull: if the folder can't be written.
@@ -574,7 +579,7 @@ def create(experiment: specs.Experiment, name: str, at: str | None = None) -> Ru
     run = Run(_new_id(), at or root())
     try:
         run._write("spec.json", experiment.model_dump_json().encode())
-        run.write_record(Record(name))
+        run.write_record(Record(name, owner=owner))
     except StorageFull:
         with suppress(OSError):
             run.delete()
@@ -589,7 +594,9 @@ def find(run_id: str, at: str | None = None) -> Run:
         RunNotFound: if there is none, or it can't be an id.
     """
     if not _ID.fullmatch(run_id):
-        raise RunNotFound(f"{run_id[:40]!r} is no run's id: expected {_ID_LETTERS} letters and digits, as in the link of a run.")
+        raise RunNotFound(
+            f"{run_id[:40]!r} is no run's id: expected {_ID_LETTERS} letters and digits, as in the link of a run."
+        )
     run = Run(run_id, at or root())
     if not run._exists(""):
         raise RunNotFound(f"There is no run {run_id} here. It may have been deleted, or made on another machine.")

@@ -788,7 +788,9 @@ class FineTuning(Spec):
     The weights and the drawings lie in the run's folder; `run_id` and `step` say where the weights were taken from.
     """
 
-    run_id: str = Field(pattern=r"^[a-z2-7]{16}([a-z2-7]{10})?$", title="Begun with", description="The run that the weights are of.")
+    run_id: str = Field(
+        pattern=r"^[a-z2-7]{16}([a-z2-7]{10})?$", title="Begun with", description="The run that the weights are of."
+    )
     step: int = Field(
         ge=0, le=MAX_EPOCHS * TRAINING_SET_SIZE, title="After", description="After how many of its batches."
     )

@@ -118,6 +118,15 @@ def test_the_session_is_reached_through_one_door(path):
     assert "streamlit.session_state" not in imported(tree(path))
 
 
+@pytest.mark.parametrize("path", [path for path in APP if not name(path).startswith("core/")], ids=name)
+def test_runs_are_driven_in_one_place(path):
+    """There it is asked whose they are."""
+    calls = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    orders = {call.attr for call in calls if isinstance(call, ast.Attribute) and "shared()" in ast.unparse(call.value)}
+
+    assert not orders & {"train", "command"} or name(path) == "ui/driving.py"
+
+
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_pyplot_is_used_nowhere(path):
     names = imported(tree(path))

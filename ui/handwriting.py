@@ -14,7 +14,7 @@ from core.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
 from core.runs import Drawings, Evaluation
 from core.specs import CLASSES, Augmentation, replaced
 from core.trials import AnswerHeldOut, ReadDrawings, held_out_count
-from ui import comparison, guards, messages, navigation, report, runs_menu, state, work
+from ui import comparison, driving, guards, messages, navigation, report, runs_menu, state, work
 
 FEW = 30  # drawings, with which an interval is wide
 MOST_COMPARED = 5
@@ -231,9 +231,16 @@ def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
             if not is_moved:
                 changes["augmentation"] = Augmentation()
             tuned = fine_tuning.create(
-                run, step, handwriting, replaced(usual, **changes), images, share, _named(run.record().name)
+                run,
+                step,
+                handwriting,
+                replaced(usual, **changes),
+                images,
+                share,
+                _named(run.record().name),
+                state.visitor(),
             )
-            engine.shared().train(tuned)
+            driving.train(tuned)
             state.use_run(tuned.id)
             st.switch_page(navigation.TRAIN)
 

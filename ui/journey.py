@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import engine, fine_tuning, ledger, runs
 from core.progress import Command, Progress
-from ui import navigation, state
+from ui import driving, navigation, state
 
 
 def start_training(draft: state.Draft, command: Command = engine.FULL_SPEED) -> None:
@@ -20,8 +20,8 @@ def start_training(draft: state.Draft, command: Command = engine.FULL_SPEED) -> 
         StorageFull: if its folder can't be written.
     """
     ledger.check(draft.experiment)
-    run = runs.create(draft.experiment, draft.preset)
-    engine.shared().train(run, command)
+    run = runs.create(draft.experiment, draft.preset, owner=state.visitor())
+    driving.train(run, command)
     state.use_run(run.id)
 
 
@@ -33,8 +33,9 @@ def start_again(run: runs.Run) -> None:
     """
     experiment = run.experiment()
     is_fine_tuning = experiment.fine_tuning is not None
-    again = fine_tuning.again(run) if is_fine_tuning else runs.create(experiment, run.record().name)
-    engine.shared().train(again)
+    owner = state.visitor()
+    again = fine_tuning.again(run, owner) if is_fine_tuning else runs.create(experiment, run.record().name, owner=owner)
+    driving.train(again)
     state.use_run(again.id)
 
 

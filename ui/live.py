@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -10,7 +11,7 @@ import streamlit as st
 from core import anatomy, charts, doctor, engine, moving_lines, pictures, runs, specs
 from core.engine import ABANDONED_SECONDS, Phase
 from core.progress import Progress, Snapshot, State
-from ui import digits, fields, journey, messages, navigation, own_digit, state
+from ui import digits, driving, fields, journey, messages, navigation, own_digit, state
 
 TICK_SECONDS = 1.0
 # Of the views inside the network, at full speed: where the browser shares two cores with the training, each picture slows that.
@@ -83,36 +84,36 @@ def _saying(progress: Progress) -> str:
 
 
 def _drive(run: runs.Run, progress: Progress) -> None:
+    is_allowed = driving.is_allowed(run)
+    order_button = partial(_order_button, run, is_allowed)
+    if not is_allowed and (progress.state.is_resumable or not progress.state.is_over):
+        st.caption(driving.NOT_YOURS)
     is_moving, is_paused = progress.state in (State.RUNNING, State.PAUSED), progress.state is State.PAUSED
     with st.container(horizontal=True, gap="small"):
         if is_paused:
-            _order_button("Resume", "play_arrow", "resume", "P", run.id, is_paused=False, until_step=0)
+            order_button("Resume", "play_arrow", "resume", "P", is_paused=False, until_step=0)
         else:
-            _order_button(
-                "Pause", "pause", "pause", "P", run.id, progress.state is State.RUNNING, is_paused=True, until_step=0
-            )
+            order_button("Pause", "pause", "pause", "P", progress.state is State.RUNNING, is_paused=True, until_step=0)
         asked = max(progress.step, engine.shared().commanded(run.id).until_step)
         batch = {"until_step": asked + 1}
-        _order_button("One batch", "skip_next", "step-batch", "B", run.id, is_paused, _ONLY_PAUSED, **batch)
+        order_button("One batch", "skip_next", "step-batch", "B", is_paused, _ONLY_PAUSED, **batch)
         epoch = {"until_step": progress.step_of(asked // max(progress.steps_per_epoch, 1) + 1)}
-        _order_button("One epoch", "fast_forward", "step-epoch", "E", run.id, is_paused, _ONLY_PAUSED, **epoch)
+        order_button("One epoch", "fast_forward", "step-epoch", "E", is_paused, _ONLY_PAUSED, **epoch)
         is_slow = engine.shared().commanded(run.id).batches_per_second is not None
-        _order_button(
+        order_button(
             "Full speed" if is_slow else "Slow motion",
             "speed" if is_slow else "slow_motion_video",
             "slow",
             "S",
-            run.id,
             not progress.state.is_over,
             f"Slow motion takes {SLOW_BATCHES_PER_SECOND:g} batches a second.",
             batches_per_second=None if is_slow else SLOW_BATCHES_PER_SECOND,
         )
-        _order_button(
+        order_button(
             "Take out of the queue" if progress.state is State.QUEUED else "Stop and keep",
             "stop",
             "stop",
             "X",
-            run.id,
             is_moving or progress.state is State.QUEUED,
             "Ends its wait; nothing is trained." if progress.state is State.QUEUED else _KEEPS,
             is_stopping=True,
@@ -124,6 +125,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
                 on_click=_resume,
                 args=(run,),
                 type="primary",
+                disabled=not is_allowed,
                 shortcut="G",
                 key="go-on",
             )
@@ -160,11 +162,12 @@ _ONLY_PAUSED = "Takes one, and waits again. Pause first."
 
 
 def _order_button(
+    run: runs.Run,
+    is_allowed: bool,
     label: str,
     icon: str,
     key: str,
     shortcut: str,
-    run_id: str,
     is_possible: bool = True,
     said: str | None = None,
     **changes: object,
@@ -173,10 +176,10 @@ def _order_button(
         label,
         icon=f":material/{icon}:",
         on_click=_order,
-        args=(run_id,),
+        args=(run,),
         kwargs=changes,
-        disabled=not is_possible,
-        help=said,
+        disabled=not (is_possible and is_allowed),
+        help=said if is_allowed else driving.NOT_YOURS,
         shortcut=shortcut,
         key=key,
     )
@@ -186,7 +189,7 @@ def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
     """What may be changed while it runs. The rest makes another network or another training, so another run."""
     if progress.state.is_over:
         return
-    training = experiment.training
+    training, is_allowed = experiment.training, driving.is_allowed(run)
     rates = [layer.rate for layer in experiment.layers if getattr(layer, "rate", 0)]
     with st.expander("Turn while it runs", icon=":material/tune:", key=f"knobs-{run.id}"):
         left, right = st.columns(2)
@@ -199,7 +202,8 @@ def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
             step=training.learning_rate / 2,
             key=key,
             on_change=_turn,
-            args=(run.id, "learning_rate", key),
+            args=(run, "learning_rate", key),
+            disabled=not is_allowed,
             help="The schedule, if there is one, goes on with it.",
         )
         key = f"knob-dropout-{run.id}"
@@ -211,8 +215,8 @@ def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
             0.05,
             key=key,
             on_change=_turn,
-            args=(run.id, "dropout", key),
-            disabled=not rates,
+            args=(run, "dropout", key),
+            disabled=not (rates and is_allowed),
             help="Of every layer that drops something." if rates else "This network has no dropout layer to turn.",
         )
         st.caption(
@@ -226,18 +230,18 @@ def _turned(run_id: str, progress: Progress, name: str, of_recipe: float) -> flo
     return progress.turned.get(name, of_recipe if told is None else told)
 
 
-def _turn(run_id: str, name: str, key: str) -> None:
-    _order(run_id, **{name: state.widget_value(key)})
+def _turn(run: runs.Run, name: str, key: str) -> None:
+    _order(run, **{name: state.widget_value(key)})
 
 
-def _order(run_id: str, **changes: object) -> None:
+def _order(run: runs.Run, **changes: object) -> None:
     with messages.kept():
-        engine.shared().command(run_id, **changes)
+        driving.command(run, **changes)
 
 
 def _resume(run: runs.Run) -> None:
     with messages.kept():
-        engine.shared().train(run)
+        driving.train(run)
 
 
 def _again(run: runs.Run) -> None:

@@ -6,6 +6,7 @@ Key strings live here and nowhere else. A widget's key is no storage: what must 
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core import canvas_record, presets, reference, runs, share
+from core import canvas_record, presets, reference, runs, share, visits
 from core import draft as drafts
 from core import handwriting as own_hand
 from core.draft import Draft
@@ -22,6 +23,7 @@ from core.drawing import Preparation
 from core.errors import RunNotFound, SpecError
 from core.handwriting import Handwriting
 from core.specs import MAX_LAYERS, Experiment, LayerSpec, Training
+from ui.headers import visit_token
 
 _KEY = "digitlab"
 _RUN_PARAMETER, _NETWORK_PARAMETER = "run", "net"
@@ -127,12 +129,23 @@ class _Session:
     places: dict[str, int] = field(default_factory=dict)
     clicked_places: dict[str, int] = field(default_factory=dict)
     wanted: dict[object, bool] = field(default_factory=dict)
+    visitor: str = field(default_factory=lambda: _visitor())
 
 
 def _session() -> _Session:
     if _KEY not in st.session_state:
         st.session_state[_KEY] = _Session(drafts.of_preset(presets.FIRST_CNN.name))
     return st.session_state[_KEY]
+
+
+def _visitor() -> str:
+    """Return who visits: by their browser's cookie, for this session alone where it has none."""
+    return visits.visitor(visit_token(st.context.cookies) or secrets.token_urlsafe())
+
+
+def visitor() -> str:
+    """Return who visits, in `core.visits`: the owner of the runs that they begin."""
+    return _session().visitor
 
 
 def widget_value(key: str) -> Any:

@@ -196,7 +196,7 @@ class TestFind:
             "%2e%2e%2f" + "a" * 7,
             "x" * 100_000,
         ],
-        ids=lambda run_id: f"{len(run_id)} {ascii(run_id[:20])}",
+        ids=lambda run_id: f"{len(run_id)} {run_id[:20]!a}",
     )
     def test_refuses_what_can_be_no_id(self, run_id, tmp_path):
         with pytest.raises(RunNotFound, match="is no run's id") as refusal:

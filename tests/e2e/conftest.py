@@ -34,7 +34,7 @@ expect.set_options(timeout=60 * SECONDS)
 class Server:
     """The app as `streamlit run` serves it, with runs in a folder of its own."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], *options: str) -> None:
         self.runs, self.log = folder / "runs", folder / "server.log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -46,7 +46,7 @@ class Server:
         command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless", "true"]
         with self.log.open("w") as log:
             self.process = psutil.Popen(
-                [*command, "--server.port", str(self.port), "--server.address", "127.0.0.1"],
+                [*command, "--server.port", str(self.port), "--server.address", "127.0.0.1", *options],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,
@@ -101,12 +101,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def start_server(
     tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> Iterator[Callable[[], Server]]:
-    """A function that starts a server; all are ended after the last test."""
+) -> Iterator[Callable[..., Server]]:
+    """A function of Streamlit's options that starts a server; all are ended after the last test."""
     servers: list[Server] = []
 
-    def start() -> Server:
-        server = Server(tmp_path_factory.mktemp("server"), environment)
+    def start(*options: str, **settings: str) -> Server:
+        server = Server(tmp_path_factory.mktemp("server"), {**environment, **settings}, *options)
         servers.append(server)
         return server
 

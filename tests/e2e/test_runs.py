@@ -64,17 +64,21 @@ def test_p_pauses_and_resumes(page, lab, long_run):
     expect(lab.badge(page)).to_contain_text("training", timeout=SOON)
 
 
-def test_another_visitor_with_the_link_sees_the_same_run(server, page, lab, long_run, new_context):
+def test_another_visitor_with_the_link_sees_the_same_run_and_cannot_drive_it(server, page, lab, long_run, new_context):
     other = new_context().new_page()
     lab.open(other, server, "train", long_run)
     expect(lab.badge(other)).to_contain_text("training")
     far = lab.wait_for_curve(other, beyond=lab.epochs_drawn(page))
     lab.wait_for_curve(other, beyond=far)
 
-    button(other, PAUSE).click()
-
+    expect(other.get_by_text("You can watch this run, but not drive it")).to_be_visible()
+    expect(button(other, PAUSE)).to_be_disabled()
+    expect(button(other, "Stop and keep")).to_be_disabled()
+    button(page, PAUSE).click()
     expect(lab.badge(other)).to_contain_text("paused", timeout=SOON)
-    expect(lab.badge(page)).to_contain_text("paused", timeout=SOON)
+    expect(button(other, "Resume")).to_be_disabled()
+    expect(button(page, "Resume")).to_be_enabled()
+    lab.settle(page)
     button(page, "Resume").click()
     expect(lab.badge(other)).to_contain_text("training", timeout=SOON)
 

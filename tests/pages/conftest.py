@@ -171,6 +171,13 @@ def _shared_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DIGITLAB_LOCAL", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def visitor(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Who visits all sessions of a test, and is not known again: AppTest has no cookies."""
+    monkeypatch.setattr("ui.state._visitor", lambda: "a visitor")
+    return "a visitor"
+
+
 @pytest.fixture(scope="session")
 def digits_file(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of few images, in a file."""
@@ -248,11 +255,12 @@ def named(elements, label: str):
 
 
 @pytest.fixture
-def make_run(tiny: Experiment, runs_root: Path, still_engine: StillEngine) -> Callable[..., Run]:
-    """A function of a state and a number of epochs: a run that came so far, told of by its worker if not over."""
+def make_run(tiny: Experiment, runs_root: Path, still_engine: StillEngine, visitor: str) -> Callable[..., Run]:
+    """A function of a state and a number of epochs: a run that came so far, told of by its worker if not over; the visitor's own,
+    unless another began it."""
 
-    def make(state: State, epochs: int = 1, message: str = "", name: str = "A run") -> Run:
-        run = runs.create(tiny, name)
+    def make(state: State, epochs: int = 1, message: str = "", name: str = "A run", owner: str = visitor) -> Run:
+        run = runs.create(tiny, name, owner=owner)
         for epoch in range(1, epochs + 1):
             curve = array("f", [1.5] * STEPS_PER_EPOCH * epoch)
             weights = {"01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32)}

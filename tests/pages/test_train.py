@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core import doctor, pictures, runs, share
 from core.doctor import Finding
@@ -19,6 +20,7 @@ from core.runs import Checkpoint
 from core.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
 from core.trials import held_out_images
 from tests import strategies
+from ui import driving
 
 STEPS_PER_EPOCH = 4  # of the runs that `make_run` makes
 
@@ -848,3 +850,68 @@ class TestRecipe:
         press(at, "Try again to change some digits")
 
         assert any("as three steps of the training would see them" in text for text in texts(at.caption))
+
+
+ORDERS = """
+from core import runs
+from ui import driving, messages
+run = runs.find({run_id!r})
+with messages.shown():
+    driving.{order}
+"""
+
+
+class TestAnothersRun:
+    """Whoever has a run's link may read it, and drive it only where they began it."""
+
+    @pytest.mark.parametrize(
+        ("state", "epochs", "driven"),
+        [
+            (State.RUNNING, 1, {"Pause", "Slow motion", "Stop and keep", "Learning rate now"}),
+            (State.PAUSED, 1, {"Resume", "One batch", "One epoch", "Stop and keep", "Learning rate now"}),
+            (State.QUEUED, 0, {"Take out of the queue", "Learning rate now"}),
+            (State.INTERRUPTED, 1, {"Go on from epoch 1"}),
+        ],
+    )
+    def test_it_is_shown_and_can_t_be_driven(self, visit, make_run, state, epochs, driven):
+        own, others = (make_run(state, epochs, owner=owner) for owner in ("a visitor", "someone else"))
+
+        mine, theirs = visit("train", own), visit("train", others)
+
+        assert driven <= self.enabled(mine)
+        assert not driven & self.enabled(theirs)
+        assert "You can watch this run, but not drive it" in " ".join(texts(theirs.caption))
+        assert "You can watch" not in " ".join(texts(mine.caption))
+        assert len(curves(theirs)) == 2
+
+    def test_a_new_run_of_its_recipe_is_one_s_own(self, visit, make_run, press, still_engine):
+        at = visit("train", make_run(State.STOPPED, owner="someone else"))
+
+        press(at, "Again")
+
+        assert runs.find(still_engine.trained[-1]).record().owner == "a visitor"
+
+    @pytest.mark.parametrize(
+        "order", ["command(run, is_stopping=True)", "command(run, learning_rate=1.0)", "train(run)"]
+    )
+    def test_no_order_passes_that_a_browser_makes_up(self, make_run, still_engine, order):
+        run = make_run(State.INTERRUPTED, owner="someone else")
+
+        at = AppTest.from_string(ORDERS.format(run_id=run.id, order=order)).run()
+
+        assert texts(at.error) == [driving.NOT_YOURS]
+        assert (still_engine.told, still_engine.trained) == ([], [])
+
+    def test_on_one_s_own_machine_every_run_is_one_s_own(self, visit, make_run, monkeypatch):
+        monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+
+        at = visit("train", make_run(State.RUNNING, owner="someone else"))
+
+        assert {"Pause", "Stop and keep"} <= self.enabled(at)
+
+    def test_a_run_of_an_older_version_is_nobody_s(self, visit, make_run):
+        assert "Pause" not in self.enabled(visit("train", make_run(State.RUNNING, owner="")))
+
+    @staticmethod
+    def enabled(at) -> set[str]:
+        return {one.label for one in [*at.button, *at.number_input] if not one.disabled}

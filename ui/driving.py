@@ -1,0 +1,53 @@
+"""Orders to runs: the one way by which a page drives one, open to the visitor who began it."""
+
+from __future__ import annotations
+
+from core import engine, runs
+from core.errors import NotYours
+from core.progress import Command
+from ui import state
+
+NOT_YOURS = (
+    "You can watch this run, but not drive it: it was begun in another browser, whose link lets others look. To have one of your "
+    "own, press Again once it is over, or start a training."
+)
+
+
+def is_allowed(run: runs.Run) -> bool:
+    """Return whether this visitor may drive a run: who began it, and everyone on one's own machine. A run whose beginner isn't
+    known, made by an older version, is nobody's.
+
+    Raises:
+        RunDamaged: if its record can't be read.
+    """
+    return state.is_local() or run.record().owner == state.visitor()
+
+
+def train(run: runs.Run, command: Command = engine.FULL_SPEED) -> None:
+    """Queue a run, new or to be resumed.
+
+    Args:
+        command: what it is to do from its first batch on.
+
+    Raises:
+        NotYours: if another visitor began it.
+        RunDamaged, StorageFull: as its folder can't be read or written.
+    """
+    _require_allowed(run)
+    engine.shared().train(run, command)
+
+
+def command(run: runs.Run, **changes: object) -> None:
+    """Pause, step, go on, turn a knob, stop, or leave the queue: change these fields of what a run is asked to do.
+
+    Raises:
+        NotYours: if another visitor began it.
+        EngineNotReady: if there is no connection to the workers yet.
+    """
+    _require_allowed(run)
+    engine.shared().command(run.id, **changes)
+
+
+def _require_allowed(run: runs.Run) -> None:
+    if not is_allowed(run):
+        raise NotYours(NOT_YOURS)
