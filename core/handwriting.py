@@ -12,13 +12,12 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import fsspec
 import numpy as np
 
-from core import runs
 from core.arrays import UNREADABLE
 from core.errors import DataError
 from core.specs import CLASSES, IMAGE_SHAPE
+from core.storage import Storage, reason
 
 MOST_DRAWINGS = 1000
 MOST_BYTES = 2_000_000  # of a file; as many drawings as there may be take 785,000, unpacked
@@ -127,13 +126,12 @@ def at(root: str) -> Handwriting:
     Raises:
         DataError: if its file can't be used; it is left as it is.
     """
-    fs, folder = fsspec.core.url_to_fs(root)
     try:
-        content = fs.cat_file(f"{folder}/{FILE}")
+        content = Storage(root).read(FILE)
     except FileNotFoundError:
         return Handwriting()
     except OSError as error:
-        raise DataError(f"Your handwriting in {root}/{FILE} can't be read: {error.strerror or error}.") from None
+        raise DataError(f"Your handwriting in {root}/{FILE} can't be read: {reason(error)}.") from None
     try:
         return from_npz(content) if content else Handwriting()
     except DataError as error:
@@ -150,7 +148,7 @@ def change(root: str, changed: Callable[[Handwriting], Handwriting]) -> None:
     with _changing:
         handwriting = changed(at(root))
         content = to_npz(handwriting) if len(handwriting) else b""
-        runs.write(root, FILE, content, "Your handwriting")
+        Storage(root).write(FILE, content, "Your handwriting")
 
 
 def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:

@@ -198,7 +198,10 @@ def read(run_id: str, root: str, step: int, images: np.ndarray) -> list[Reading]
 
     judgement = _kept(run_id, root, step)
     inside, scale = _look(run_id, root, step, images), judgement.temperature if judgement else 1.0
-    strangeness = judgement.strangeness(inside) if judgement else np.full(len(images), np.nan)
+    strangeness = np.full(len(images), np.nan)
+    if judgement is not None:
+        with suppress(ValueError):  # of another network's shapes
+            strangeness = judgement.strangeness(inside)
     probabilities = softmax(inside.logits / scale).astype(np.float32)
     unsure = np.flatnonzero(probabilities.max(axis=1) < SURE)
     if len(unsure):
@@ -262,8 +265,10 @@ def _kept(run_id: str, root: str, step: int) -> Judgement | None:
     if key not in _judgements:
         with suppress(RunDamaged, KeyError, TypeError):
             arrays = runs.find(run_id, root).judgement(step)
-            if arrays is not None:
+            if arrays is not None and all(np.isfinite(values).all() for values in arrays.values()):
                 numbers = {name: float(arrays[name]) for name in ("temperature", "threshold")}
+                if numbers["temperature"] <= 0:
+                    return None
                 _judgements[key] = Judgement(**{**{one.name: arrays[one.name] for one in fields(Judgement)}, **numbers})
                 while len(_judgements) > predictor.MAX_NETWORKS:
                     del _judgements[next(iter(_judgements))]

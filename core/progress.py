@@ -11,9 +11,19 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Len
+from pydantic import Field, NonNegativeInt
 
+from core.specs import CLASSES, TRAINING_SET_SIZE
+
+# What makes sense where a run's folder is read; nothing checks them while it trains.
+Share = Annotated[float, Field(ge=0, le=1)]
+Quantity = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Digit = Annotated[int, Field(ge=0, lt=CLASSES)]
+Index = Annotated[int, Field(ge=0, lt=TRAINING_SET_SIZE)]
 KNOBS = ("learning_rate", "dropout")  # the fields of a command that may be turned in mid-run
 
 
@@ -90,20 +100,20 @@ class EpochEnded:
 
     epoch: int
     loss: float
-    accuracy: float
+    accuracy: Share
     val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    seconds: float
-    confusion: tuple[int, ...] | None = None
-    wrongest: tuple[tuple[int, int, float], ...] | None = None
+    val_accuracy: Share | None
+    learning_rate: Quantity
+    seconds: Quantity
+    confusion: Annotated[tuple[NonNegativeInt, ...], Len(CLASSES**2, CLASSES**2)] | None = None
+    wrongest: tuple[tuple[Index, Digit, Share], ...] | None = None
 
 
 @dataclass(frozen=True)
 class Turned:
     """A knob was turned in mid-run: `name` of the recipe has this `value` from batch `step` (counted from 0) on."""
 
-    step: int
+    step: NonNegativeInt
     name: str
     value: float
 

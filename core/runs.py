@@ -21,8 +21,9 @@
         openings.json      when the test set was opened for this run, and for its network after how many batches
         judgements/        how far the network after so many batches can be believed, and what it takes for no digit
 
-Every file is written beside and renamed, so a reader sees it whole or not at all. A folder that lacks what its state
-promises, or holds what can't be read, is `RunDamaged`: shown as such, never a crash. Nothing is unpickled.
+Every file is written beside and renamed, so a reader sees it whole or not at all. A folder that lacks what its state promises,
+or holds what can't be read or makes no sense, is `RunDamaged`: shown as such, never a crash. Nothing is unpickled, and what is
+said of a damaged file has nothing of its content in it.
 """
 
 from __future__ import annotations
@@ -39,25 +40,31 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import fsspec
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from annotated_types import Ge, Le
+from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-from core import specs
+from core import specs, storage
 from core.arrays import UNREADABLE
 from core.errors import RunDamaged, RunNotFound, SpecError, StorageFull
 from core.progress import EpochEnded, Progress, State, Turned
+from core.storage import Storage
 
-DEFAULT_ROOT = Path.home() / ".digitlab" / "runs"
+DEFAULT_ROOT = "~/.digitlab/runs"
 MAX_CHECKPOINT_BYTES = 100_000_000  # of one run, the oldest thinned first; forty epochs of First CNN
 MOST_ANSWERS = 500  # of one run, some 10 MB
 T = TypeVar("T")
+Date = Annotated[float, Field(ge=0, lt=253402300800)]  # until the year 9999
 _ID_LETTERS = 26  # of 32 each: 130 bits. Older runs have 16
 _ID = re.compile(rf"[a-z2-7]{{16}}|[a-z2-7]{{{_ID_LETTERS}}}")
-_OF_STEP = re.compile(r"[a-z]+/(\d+)[-.].*")
+_CHECKPOINT = re.compile(r"[0-9]{8,15}\.npz")
+_OF_STEP = re.compile(r"[a-z]+/([0-9]{8,15})[-.].*")
 _UNREADABLE = (*UNREADABLE, SpecError)
 
 
@@ -148,7 +155,7 @@ class Opening:
     """One time that the test set was opened, in seconds since 1970, UTC, for the network after `step` batches."""
 
     step: int
-    at: float
+    at: Date
 
 
 @dataclass(frozen=True)
@@ -180,11 +187,11 @@ class Run:
             is_fine_tuning=experiment.fine_tuning is not None,
         )
         if record.state is State.FINISHED or self._exists("history.json"):
-            progress.history = self._reading("history.json", _HISTORY.validate_json)
+            progress.history = self._reading("history.json", partial(_history, progress=progress))
         if self._exists("turns.json"):
-            progress.turns = self._reading("turns.json", _TURNS.validate_json)
-        if self._exists("curve.npz"):
-            progress.loss, progress.accuracy = self._reading("curve.npz", _curve)
+            progress.turns = self._reading("turns.json", _turns)
+        if progress.history or self._exists("curve.npz"):
+            progress.loss, progress.accuracy = self._reading("curve.npz", partial(_curve, progress=progress))
             progress.step = len(progress.loss)
         if progress.history:
             last = progress.history[-1]
@@ -194,14 +201,15 @@ class Run:
 
     def steps(self) -> list[int]:
         """After how many batches there are checkpoints, in order."""
-        if not self._exists("checkpoints"):
-            return []
-        names = (Path(path).stem for path in self._fs.ls(self._path("checkpoints"), detail=False))
-        return sorted(int(name) for name in names if name.isdecimal())
+        try:
+            names = self._storage.names(f"{self.id}/checkpoints")
+        except OSError as error:
+            raise RunDamaged(f"Run {self.id}: its checkpoints can't be listed ({storage.reason(error)}).") from None
+        return sorted(int(name[:-4]) for name in names if _CHECKPOINT.fullmatch(name))
 
     def weights(self, step: int) -> dict[str, np.ndarray]:
         """The network's variables by path after so many batches."""
-        return self._reading(_checkpoint(step), _arrays)
+        return self._reading(_checkpoint(step), _weights)
 
     def last_checkpoint(self) -> Checkpoint | None:
         """What to resume from; None before the first epoch's end."""
@@ -212,19 +220,19 @@ class Run:
 
     def evaluation(self, step: int) -> Evaluation | None:
         """The test set's answers of the network after so many batches, if they were ever computed."""
-        return self._kept(_evaluation_file(step), _evaluation)
+        return self._kept(_evaluation_file(step), partial(_evaluation, step=step))
 
     def validation(self, step: int) -> Evaluation | None:
         """The answers on the held-out images of the network after so many batches, if they were ever computed."""
-        return self._kept(_validation_file(step), _evaluation)
+        return self._kept(_validation_file(step), partial(_evaluation, step=step))
 
     def robustness(self, step: int) -> Robustness | None:
         """What the network after so many batches reads in damaged images, if that was ever computed."""
-        return self._kept(_robustness_file(step), _robustness)
+        return self._kept(_robustness_file(step), partial(_robustness, step=step))
 
     def readings(self, step: int) -> Readings | None:
         """What the network after so many batches reads in all images of the training file, if that was ever computed."""
-        return self._kept(_readings_file(step), _readings)
+        return self._kept(_readings_file(step), partial(_readings, step=step))
 
     def drawings(self) -> Drawings:
         """What a fine-tuning learns from, and what was held out of it."""
@@ -321,13 +329,14 @@ class Run:
 
     def delete(self) -> None:
         """Remove the run and everything in it."""
-        self._fs.rm(self._path(), recursive=True)
+        self._storage.remove(self.id)
 
     def thin(self, progress: Progress) -> None:
         """Remove the oldest checkpoints until the rest is within MAX_CHECKPOINT_BYTES, but never the untrained network, the best,
         the last whole epoch's or the last."""
-        sizes = {step: self._fs.size(self._path(_checkpoint(step))) for step in self.steps()}
-        kept = {0, max(sizes)}
+        files = self._storage.files(f"{self.id}/checkpoints")
+        sizes = {step: files.get(_checkpoint(step).rpartition("/")[2], 0) for step in self.steps()}
+        kept = {0, max(sizes, default=0)}
         if progress.history:
             kept |= {progress.step_of(progress.best.epoch), progress.step_of(progress.history[-1].epoch)}
         too_much = sum(sizes.values()) - MAX_CHECKPOINT_BYTES
@@ -335,57 +344,59 @@ class Run:
             if too_much <= 0:
                 return
             if step not in kept:
-                self._fs.rm_file(self._path(_checkpoint(step)))
+                self._remove(_checkpoint(step))
                 too_much -= size
 
     def forget_unfinished(self, progress: Progress) -> None:
         """Remove the networks in the midst of an epoch, and what was found out about them, that lie beyond where it is: those
         batches are taken anew."""
-        top = self._path() + "/"
-        for path in self._fs.find(self._path()):
-            named = _OF_STEP.fullmatch(path.removeprefix(top))
+        for name in self._storage.files(self.id):
+            named = _OF_STEP.fullmatch(name)
             if named and (step := int(named[1])) > progress.step and step % progress.steps_per_epoch:
-                with suppress(FileNotFoundError):  # another process was first
-                    self._fs.rm_file(path)
+                self._remove(name)
 
     def _forget_answers(self) -> None:
         """Remove the oldest answers beyond MOST_ANSWERS."""
-        kept = self._fs.ls(self._path("answers"), detail=False)
+        kept = [f"answers/{name}" for name in self._storage.names(f"{self.id}/answers")]
         if len(kept) > MOST_ANSWERS:
-            for path in sorted(kept, key=self._fs.modified)[:-MOST_ANSWERS]:
-                with suppress(FileNotFoundError):  # another worker was quicker
-                    self._fs.rm_file(path)
+            for name in sorted(kept, key=lambda name: self._storage.modified(f"{self.id}/{name}"))[:-MOST_ANSWERS]:
+                self._remove(name)
 
     def _remove_all_but(self, names: set[str]) -> None:
         """Remove the files that aren't among these."""
-        top = self._path() + "/"
-        for path in self._fs.find(self._path()):
-            if path.removeprefix(top) not in names and not path.endswith((".part", "/state.json")):
-                with suppress(FileNotFoundError):  # another process was first
-                    self._fs.rm_file(path)
+        for name in self._storage.files(self.id):
+            if name not in names and not name.endswith((".part", "state.json")):
+                self._remove(name)
 
     # -- files -----------------------------------------------------------------------------------------------------------
 
     @property
+    def _storage(self) -> Storage:
+        return Storage(self.root)
+
+    @property
     def _fs(self) -> fsspec.AbstractFileSystem:
-        return fsspec.core.url_to_fs(self.root)[0]
+        return self._storage.fs
 
     def _path(self, name: str = "") -> str:
-        return "/".join(part for part in (fsspec.core.url_to_fs(self.root)[1], self.id, name) if part)
+        return self._storage.path(f"{self.id}/{name}")
 
-    def _exists(self, name: str) -> bool:
-        return self._fs.exists(self._path(name))
+    def _exists(self, name: str = "") -> bool:
+        return self._storage.exists(f"{self.id}/{name}")
 
     def _kept(self, name, parse):
         return self._reading(name, parse) if self._exists(name) else None
 
     def _reading(self, name, parse):
         try:
-            return parse(self._fs.cat_file(self._path(name)))
+            return parse(self._storage.read(f"{self.id}/{name}"))
         except FileNotFoundError:
             raise RunDamaged(f"Run {self.id} has no {name}: it was never written, or someone removed it.") from None
         except _UNREADABLE as error:
             raise RunDamaged(f"Run {self.id}: {name} can't be read ({_reason(error)}).") from None
+
+    def _remove(self, name: str) -> None:
+        self._storage.remove(f"{self.id}/{name}")
 
     def _write_arrays(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         buffer = io.BytesIO()
@@ -396,7 +407,7 @@ class Run:
         self._write(name, buffer.getvalue())
 
     def _write(self, name: str, content: bytes) -> None:
-        write(self.root, f"{self.id}/{name}", content, f"Run {self.id}: {name}")
+        self._storage.write(f"{self.id}/{name}", content, f"Run {self.id}: {name}")
 
 
 @dataclass(frozen=True)
@@ -407,9 +418,9 @@ class Record:
     name: str
     state: State = State.QUEUED
     message: str = ""
-    began: float = field(default_factory=time.time)
-    ended: float | None = None
-    steps_per_epoch: int = 0
+    began: Date = field(default_factory=time.time)
+    ended: Date | None = None
+    steps_per_epoch: NonNegativeInt = 0
     shipped: str = ""
     owner: str = ""
 
@@ -423,11 +434,28 @@ _RECORD, _HISTORY, _TURNS = TypeAdapter(Record), TypeAdapter(list[EpochEnded]), 
 _OPENINGS = TypeAdapter(list[Opening])
 
 
+class _Unfit(ValueError):
+    """A file's content can be read and makes no sense; the message is ours, with nothing of the content in it."""
+
+
+def _require(is_so: bool, expected: str) -> None:
+    if not is_so:
+        raise _Unfit(f"expected {expected}")
+
+
 def _reason(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False)[0]
-    return ": ".join([*map(str, first["loc"]), first["msg"]])
+    """What is wrong with a file, in words that hold nothing of its content: it may be another one than it seems."""
+    match error:
+        case _Unfit():
+            return str(error)
+        case ValidationError():  # of our own dataclasses, whose fields' names are ours
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            return ": ".join([*map(str, first["loc"]), first["msg"]])
+        case OSError():
+            return storage.reason(error)
+        case SpecError():
+            return "expected an experiment that this version knows"
+    return "it is damaged"
 
 
 def _checkpoint(step: int) -> str:
@@ -460,38 +488,77 @@ def _judgement_file(step: int) -> str:
 
 def _arrays(raw: bytes) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(io.BytesIO(raw)):
-        raise ValueError("it is no .npz file, or cut short")
+        raise _Unfit("it is no .npz file, or cut short")
     with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+        if any(member.flag_bits & 1 for member in archive.zip.infolist()):
+            raise _Unfit("it is encrypted")
         return {key: archive[key] for key in archive.files}
 
 
-def _curve(raw: bytes) -> tuple[array, array]:
+def _history(raw: bytes, progress: Progress) -> list[EpochEnded]:
+    rows = _HISTORY.validate_json(raw)
+    _require([row.epoch for row in rows] == list(range(1, len(rows) + 1)), "epochs counted from 1")
+    _require(len(rows) <= progress.epochs, "no more epochs than the experiment has")
+    _require(progress.steps_per_epoch > 0 or not rows, "no epochs, as state.json knows of no batches in one")
+    _require(
+        all((row.val_loss is None) == (row.val_accuracy is None) for row in rows), "both figures of validation, or none"
+    )
+    return rows
+
+
+def _turns(raw: bytes) -> list[Turned]:
+    turns = _TURNS.validate_json(raw)
+    rates = [turn.value for turn in turns if turn.name == "learning_rate"]
+    _require(
+        all(_is_in(rate, specs.Training.model_fields["learning_rate"]) for rate in rates),
+        "learning rates within their bounds",
+    )
+    _require(all(0 <= turn.value < 1 for turn in turns if turn.name == "dropout"), "dropout rates from 0 to 1")
+    return turns
+
+
+def _is_in(value: float, field: FieldInfo) -> bool:
+    bounds = {type(bound): bound for bound in field.metadata}
+    return bounds[Ge].ge <= value <= bounds[Le].le
+
+
+def _curve(raw: bytes, progress: Progress) -> tuple[array, array]:
+    """Loss and accuracy of each batch; of those after the last whole epoch too, where the run ended within one."""
     arrays = _arrays(raw)
     loss, accuracy = array("f", arrays["loss"]), array("f", arrays["accuracy"])
-    if len(loss) != len(accuracy):
-        raise ValueError(f"{len(loss)} losses, but {len(accuracy)} accuracies")
+    _require(len(loss) == len(accuracy), "as many accuracies as losses")
+    least = progress.step_of(len(progress.history))
+    most = least + progress.steps_per_epoch if progress.history else progress.step_of(progress.epochs) or len(loss)
+    _require(least <= len(loss) <= most, "a loss for each batch of the epochs in history.json")
+    _require(all(0 <= share <= 1 for share in accuracy), "accuracies from 0 to 1")
     return loss, accuracy
 
 
-def _optimizer(raw: bytes) -> tuple[int, list[np.ndarray]]:
+def _weights(raw: bytes) -> dict[str, np.ndarray]:
     arrays = _arrays(raw)
+    _require(all(values.dtype.kind in "fiub" for values in arrays.values()), "numbers")
+    return arrays
+
+
+def _optimizer(raw: bytes) -> tuple[int, list[np.ndarray]]:
+    arrays = _weights(raw)
     step = int(arrays.pop("step"))
+    _require(step >= 0, "a number of batches")
     return step, [arrays[str(i)] for i in range(len(arrays))]
 
 
-def _evaluation(raw: bytes) -> Evaluation:
+def _evaluation(raw: bytes, step: int) -> Evaluation:
     arrays = _arrays(raw)
     evaluation = Evaluation(
         int(arrays["step"]), arrays["probabilities"], arrays["y_true"], arrays.get("indices")
     )  # older runs have no indices
-    if evaluation.probabilities.shape != (*evaluation.y_true.shape, specs.CLASSES):
-        raise ValueError(f"{evaluation.probabilities.shape} probabilities of {evaluation.y_true.shape} images")
-    if evaluation.indices.shape != evaluation.y_true.shape:
-        raise ValueError(f"{evaluation.indices.shape} indices of {evaluation.y_true.shape} images")
+    _require(evaluation.step == step, "answers of this network")
+    _require_answers(evaluation.probabilities, evaluation.y_true)
+    _require(_is_whole(evaluation.indices, evaluation.y_true.shape), "the indices of its images")
     return evaluation
 
 
-def _robustness(raw: bytes) -> Robustness:
+def _robustness(raw: bytes, step: int) -> Robustness:
     arrays = _arrays(raw)
     scalars = {
         "step": int(arrays.pop("step")),
@@ -500,71 +567,67 @@ def _robustness(raw: bytes) -> Robustness:
     }
     found = Robustness(**scalars, **arrays)
     kinds, severities = found.accuracy.shape
-    if found.readings.shape != (kinds, severities + 1, *found.labels.shape):
-        raise ValueError(f"{found.readings.shape} readings of {kinds} kinds of damage, {severities} severities each")
-    if found.samples.shape != (*found.readings.shape, *specs.IMAGE_SHAPE[:2]):
-        raise ValueError(f"{found.samples.shape} samples")
+    _require(found.step == step, "answers of this network")
+    _require(
+        0 <= found.clean <= 1 and bool(np.all((found.accuracy >= 0) & (found.accuracy <= 1))), "accuracies from 0 to 1"
+    )
+    _require(found.images > 0, "a number of images")
+    _require(_is_whole(found.labels, (found.labels.size,), specs.CLASSES), "labels from 0 to 9")
+    _require(
+        _is_whole(found.readings, (kinds, severities + 1, found.labels.size), specs.CLASSES),
+        "what is read in each sample, in each kind of damage",
+    )
+    _require(_is_images(found.samples, found.readings.shape), "samples of 28 × 28 bytes")
     return found
 
 
 def _drawings(raw: bytes) -> Drawings:
     drawings = Drawings(**_arrays(raw))
-    images = len(drawings.labels)
-    if drawings.images.shape != (images, *specs.IMAGE_SHAPE[:2]) or drawings.is_held_out.shape != (images,):
-        raise ValueError(f"{drawings.images.shape} drawings with {images} labels")
+    images = drawings.labels.size
+    _require(_is_whole(drawings.labels, (images,), specs.CLASSES), "labels from 0 to 9")
+    _require(_is_images(drawings.images, (images,)), "a drawing of 28 × 28 bytes for each label")
+    _require(
+        drawings.is_held_out.shape == (images,) and drawings.is_held_out.dtype == bool, "which drawings are held out"
+    )
+    _require(drawings.known.ndim == 1 and drawings.known.dtype.kind == "u", "digests of drawings")
     return drawings
 
 
-def _readings(raw: bytes) -> Readings:
+def _readings(raw: bytes, step: int) -> Readings:
     arrays = _arrays(raw)
     readings = Readings(int(arrays["step"]), arrays["probabilities"], arrays["features"], arrays["y_true"])
-    images = len(readings.y_true)
-    if readings.probabilities.shape != (images, specs.CLASSES) or len(readings.features) != images:
-        raise ValueError(f"{readings.probabilities.shape} probabilities of {images} images")
+    _require(readings.step == step, "answers of this network")
+    _require_answers(readings.probabilities, readings.y_true)
+    features = readings.features
+    _require(
+        features.ndim == 2 and features.dtype.kind == "f" and len(features) == len(readings.y_true),
+        "an image's features",
+    )
     return readings
+
+
+def _require_answers(probabilities: np.ndarray, y_true: np.ndarray) -> None:
+    _require(_is_whole(y_true, (y_true.size,), specs.CLASSES), "labels from 0 to 9")
+    is_fit = probabilities.shape == (y_true.size, specs.CLASSES) and probabilities.dtype.kind == "f"
+    _require(is_fit, "ten probabilities for each image")
+
+
+def _is_whole(values: np.ndarray, shape: tuple[int, ...], end: int | None = None) -> bool:
+    """Whether these are integers from 0 on, below `end` where that is given, of this shape."""
+    if values.shape != shape or values.dtype.kind not in "iu":
+        return False
+    return bool(np.all(values >= 0) and (end is None or np.all(values < end)))
+
+
+def _is_images(values: np.ndarray, shape: tuple[int, ...]) -> bool:
+    return values.shape == (*shape, *specs.IMAGE_SHAPE[:2]) and values.dtype == np.uint8
 
 
 def root() -> str:
     """Where runs are kept: DIGITLAB_RUNS, a folder or any fsspec URL, else a folder in the user's home."""
-    return os.environ.get("DIGITLAB_RUNS") or str(DEFAULT_ROOT)
-
-
-def write(root: str, name: str, content: bytes, said: str) -> None:
-    """Write a file under the root, whole or not at all; on a disk for this user alone.
-
-    Args:
-        said: what it is, for the message.
-
-    Raises:
-        StorageFull: if there is no room or no right to.
-    """
-    fs, folder = fsspec.core.url_to_fs(root)
-    target = f"{folder}/{name}"
-    beside = f"{target}.{secrets.token_hex(4)}.part"
-    try:
-        if "file" in fs.protocol:
-            _make_private(Path(target).parent)
-            Path(beside).touch(mode=0o600)
-            fs.pipe_file(beside, content)
-            os.replace(beside, target)
-        else:
-            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-            fs.pipe_file(beside, content)
-            fs.mv(beside, target)
-    except OSError as error:
-        if fs.exists(beside):
-            fs.rm_file(beside)
-        raise StorageFull(
-            f"{said} ({len(content) / 1e6:.1f} MB) can't be written to {root}: "
-            f"{error.strerror or error}. Free some space, or set DIGITLAB_RUNS to another folder."
-        ) from None
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for this user alone: whoever can list runs can open them."""
-    if not folder.exists():
-        _make_private(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+    named = os.environ.get("DIGITLAB_RUNS", "").strip() or DEFAULT_ROOT
+    # A worker may work in another folder than this process.
+    return named if "://" in named or "::" in named else os.path.abspath(os.path.expanduser(named))
 
 
 def create(experiment: specs.Experiment, name: str, at: str | None = None, owner: str = "") -> Run:
@@ -581,7 +644,7 @@ def create(experiment: specs.Experiment, name: str, at: str | None = None, owner
         run._write("spec.json", experiment.model_dump_json().encode())
         run.write_record(Record(name, owner=owner))
     except StorageFull:
-        with suppress(OSError):
+        with suppress(StorageFull):
             run.delete()
         raise
     return run
@@ -606,12 +669,14 @@ def find(run_id: str, at: str | None = None) -> Run:
 def all_runs(at: str | None = None) -> Iterator[Run]:
     """Every run under the root, damaged ones included, in no order."""
     at = at or root()
-    fs, path = fsspec.core.url_to_fs(at)
-    if fs.exists(path):
-        for entry in fs.ls(path, detail=False):
-            run_id = entry.rstrip("/").rpartition("/")[2]
-            if _ID.fullmatch(run_id):
-                yield Run(run_id, at)
+    try:
+        names = Storage(at).names()
+    except OSError:
+        return
+    for run_id in filter(_ID.fullmatch, names):
+        run = Run(run_id, at)
+        if run._exists():  # and is no link to elsewhere
+            yield run
 
 
 def install(folder: Path, at: str | None = None) -> Run:

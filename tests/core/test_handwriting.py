@@ -181,7 +181,7 @@ class TestAFile:
             changed[bit // 8] ^= 1 << bit % 8
 
             with suppress(DataError):
-                from_npz(zipped(**{"x.npy": bytes(changed), "y.npy": labels.getvalue()}))
+                from_npz(zipped(x=bytes(changed), y=labels.getvalue()))
 
     def test_a_bomb_takes_no_memory(self):
         """A member that unpacks to 64 MB, one that does and says it doesn't, and one that asks for 784 terabytes."""
@@ -236,5 +236,5 @@ class TestBesideTheRuns:
         finally:
             runs_root.chmod(0o700)
 
-        assert said.startswith("Your handwriting (0.0 MB) can't be written to")
+        assert said.startswith("Your handwriting (0.0 MB) can't be written: No such file or directory.")
         assert len(handwriting.at(str(runs_root))) == 2

@@ -58,6 +58,7 @@ def checkpoint(epoch: int) -> Checkpoint:
 
 
 def write_all(run: Run) -> None:
+    run.write_record(replace(run.record(), steps_per_epoch=2))
     run.write_weights(replace(checkpoint(0), optimizer=None))
     progress = Progress(
         steps_per_epoch=2, history=ROWS[:1], loss=array("f", [2.5, 1.5]), accuracy=array("f", [0.25, 0.5])
@@ -148,11 +149,14 @@ class TestCreate:
 
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
 
-    def test_says_where_there_is_no_room(self, tiny, tmp_path):
+    def test_says_that_there_is_no_room_and_leaves_where_to_the_log(self, tiny, tmp_path, caplog):
         (tmp_path / "file").write_text("not a folder")
 
-        with pytest.raises(StorageFull, match=r"can't be written to .*file.*DIGITLAB_RUNS"):
+        with pytest.raises(StorageFull, match=r"can't be written: Not a directory\. .*DIGITLAB_RUNS") as refusal:
             runs.create(tiny, "A run", str(tmp_path / "file"))
+
+        assert str(tmp_path) not in str(refusal.value)
+        assert str(tmp_path / "file") in caplog.text
 
 
 class TestFind:
@@ -247,8 +251,10 @@ class TestRoundTrips:
     def test_what_an_epoch_says_of_the_images_held_out(self, tiny, root):
         run = runs.create(tiny, "A run", root)
         row = replace(ROWS[0], confusion=tuple(range(100)), wrongest=((59_999, 7, 0.125), (3, 0, 1.0)))
+        run.write_state(State.RUNNING, steps_per_epoch=2)
 
-        run.write_epoch(Progress(steps_per_epoch=2, history=[row]), checkpoint(1))
+        curve = array("f", [0.5, 0.5])
+        run.write_epoch(Progress(steps_per_epoch=2, history=[row], loss=curve, accuracy=curve), checkpoint(1))
 
         assert run.progress().history == [row]
 
@@ -275,6 +281,7 @@ class TestRoundTrips:
     def test_a_loss_that_is_not_finite(self, tiny, root):
         run = runs.create(tiny, "A run", root)
         row = EpochEnded(1, float("inf"), 0.5, float("nan"), 0.625, 0.01, 2.5)
+        run.write_state(State.RUNNING, steps_per_epoch=1)
 
         run.write_epoch(
             Progress(history=[row], loss=array("f", [float("nan")]), accuracy=array("f", [0])), checkpoint(1)
@@ -655,10 +662,11 @@ class TestFullStorage:
         before = {path: path.read_bytes() for path in folder(run).rglob("*") if path.is_file()}
 
         with pytest.raises(
-            StorageFull, match=rf"^Run {run.id}: .* can't be written to .*(No space|quota).*Free some space"
-        ):
+            StorageFull, match=rf"^Run {run.id}: .* can't be written: .*(No space|quota).*Delete runs"
+        ) as refusal:
             write(run)
 
+        assert run.root not in str(refusal.value)
         assert {path: path.read_bytes() for path in folder(run).rglob("*") if path.is_file()} == before
 
     def test_fails_to_begin_a_run(self, tiny, full, runs_root):
@@ -683,7 +691,7 @@ class TestFullStorage:
             lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "denied")),
         )
 
-        with pytest.raises(StorageFull, match="can't be written to memory://full: denied"):
+        with pytest.raises(StorageFull, match="can't be written: denied"):
             run.write_state(State.RUNNING)
 
         assert run.record().state is State.QUEUED

@@ -268,7 +268,7 @@ def make_run(tiny: Experiment, runs_root: Path, still_engine: StillEngine, visit
                 Progress(steps_per_epoch=STEPS_PER_EPOCH, history=ROWS[:epoch], loss=curve, accuracy=curve),
                 Checkpoint(epoch * STEPS_PER_EPOCH, weights, [np.array(epoch)]),
             )
-        run.write_state(state, message, steps_per_epoch=0 if state is State.QUEUED else STEPS_PER_EPOCH)
+        run.write_state(state, message, steps_per_epoch=STEPS_PER_EPOCH if epochs else 0)
         if state is State.QUEUED:
             still_engine.hear(run, StateChanged(state))
         elif not state.is_over:
