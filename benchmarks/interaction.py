@@ -204,8 +204,7 @@ def _edit(page: Page, samples: int) -> dict[str, list[float]]:
     page.get_by_text(FAST_99.about).wait_for()
     page.get_by_role("button", name="1 Conv2D").click()
     page.locator(".st-key-add-Dropout").get_by_role("button").click()
-    filters, kernel_size = (page.get_by_role("spinbutton", name=name).first for name in ("Filters", "Kernel size"))
-    steppers = [page.get_by_test_id(f"stNumberInputStep{way}").first for way in ("Up", "Down")]
+    filters, kernel_size = (page.get_by_role("textbox", name=name).first for name in ("Filters", "Kernel size"))
     add, undo = page.locator(".st-key-add-Flatten").get_by_role("button"), page.get_by_role("button", name="Undo")
 
     def type_in(field: Locator, value: int) -> None:
@@ -221,7 +220,6 @@ def _edit(page: Page, samples: int) -> dict[str, list[float]]:
 
     acts: dict[str, Callable[[int], object]] = {
         "number typed": lambda turn: type_in(kernel_size, 3 + 2 * turn),
-        "number stepped": lambda turn: steppers[turn].click(),
         "choice": lambda turn: choose(("tanh", "linear")[turn]),
         "slider": lambda turn: slide(("ArrowRight", "ArrowLeft")[turn]),
         "layer more, undone": lambda turn: (add, undo)[turn].click(),

@@ -277,7 +277,7 @@ def _set_epochs(page: Page, epochs: int) -> None:
     field = page.get_by_label(re.compile("^Epochs"))
     field.fill(str(epochs))
     field.press("Enter")
-    expect(page.get_by_test_id("stNumberInput").filter(has_text="Press Enter")).to_have_count(0)
+    expect(page.get_by_test_id("stTextInput").filter(has_text="Press Enter")).to_have_count(0)
 
 
 def _start_training(page: Page) -> None:

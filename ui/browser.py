@@ -16,6 +16,7 @@ from core.readings import ReadAll
 from core.specs import CLASSES, Training
 from core.trials import ReadDrawings
 from ui import digits, guards, navigation, report, state, work
+from ui.number_field import number_field
 
 OWN = "My hand"
 # With Explain's names: there a kept drawing is a picture that was given.
@@ -416,22 +417,21 @@ def _search(selection: Selection) -> None:
     """A field that leads to the image of a number, or says why it isn't here."""
     key = f"search-{selection.split}"
 
-    def searched() -> None:
-        number = state.widget_value(key)
-        if number is None:
+    def searched(wanted: int | None) -> None:
+        state.set_number(key, wanted)
+        if wanted is None:
             return
-        found = np.flatnonzero(selection.indices == number)
+        found = np.flatnonzero(selection.indices == wanted)
         if len(found):
             state.go_to_place(selection.name, int(found[0]))
-        elif number >= len(selection.images):
-            state.say(f"There is no image number {number:,}: here they go from 0 to {len(selection.images) - 1:,}.")
+        elif wanted >= len(selection.images):
+            state.say(f"There is no image number {wanted:,}: here they go from 0 to {len(selection.images) - 1:,}.")
         else:
-            what = f"is a {selection.labels[number]} and " if selection.labels[number] >= 0 else ""
-            state.say(f"Image number {number:,} {what}isn't among those chosen here. Choose another split or digit.")
+            what = f"is a {selection.labels[wanted]} and " if selection.labels[wanted] >= 0 else ""
+            state.say(f"Image number {wanted:,} {what}isn't among those chosen here. Choose another split or digit.")
 
-    st.number_input(
-        "Go to number", min_value=0, value=None, step=1, key=key, on_change=searched, placeholder="0", width=150
-    )
+    asked = state.number(key, None)
+    number_field("Go to number", asked, 0, None, key, searched, may_be_empty=True, placeholder="0", width=150)
 
 
 def _wrong_ones(selection: Selection, shown: np.ndarray) -> list[int]:

@@ -228,7 +228,7 @@ def look_into(run: runs.Run, step: int) -> None:
             else:
                 st.caption("Draw something, and the training digits most like it stand here.")
     with right:
-        is_wanted = st.toggle("**Which pixels mattered**", key="saliency")
+        is_wanted = st.toggle("Which pixels mattered", key="saliency")
         with st.container(height=MAP_SIZE + 16, border=False), messages.caption():
             if is_wanted and is_there:
                 _pixels(run, step, image, is_resting)

@@ -18,6 +18,7 @@ from core.persuasion import Norm
 from core.specs import CLASSES, Training
 from ui import browser, messages, navigation, state
 from ui.feature_map import Span, feature_map
+from ui.number_field import number_field
 
 POLL_SECONDS = 0.3
 OUTPUT = "probabilities"  # the last layer's name in every network
@@ -145,17 +146,15 @@ def _of_data(dataset: Dataset, training: Training, source: str) -> tuple[np.ndar
     asked, index = state.explained()
     if index is None or index >= len(labels):  # of another data set
         index = int(indices[0])
-    key = f"explain-index-{source}"
-    state.show_in_widget(key, index)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input(
+        number_field(
             "Image number",
-            min_value=0,
-            max_value=len(labels) - 1,
-            value=index,
-            key=key,
+            index,
+            0,
+            len(labels) - 1,
+            f"explain-index-{source}",
+            lambda asked: state.explain_digit(source, asked),
             width=170,
-            on_change=lambda: state.explain_digit(source, state.widget_value(key)),
         )
         st.button(
             "Another",
@@ -278,11 +277,10 @@ def _choose_unit(run: runs.Run, tour: Tour, name: str, place: tuple[int, ...]) -
         chosen = state.widget_value(layer_key)
         state.explain_unit(chosen, place if len(tour.layers[chosen].shape) == 3 else ())
 
-    def another_number() -> None:
-        state.explain_unit(name, (*place[:-1], state.widget_value(number_key) - first))
+    def another_number(asked: int) -> None:
+        state.explain_unit(name, (*place[:-1], asked - first))
 
     state.show_in_widget(layer_key, name)
-    state.show_in_widget(number_key, place[-1] + first)
     with st.container(horizontal=True):
         names = [each for each, layer in tour.layers.items() if layer.form not in sheets.LEFT_OUT]
         st.selectbox(
@@ -294,8 +292,7 @@ def _choose_unit(run: runs.Run, tour: Tour, name: str, place: tuple[int, ...]) -
             on_change=another_layer,
             width=200,
         )
-        number = place[-1] + first
-        st.number_input(label, first, first + count - 1, number, key=number_key, on_change=another_number, width=130)
+        number_field(label, place[-1] + first, first, first + count - 1, number_key, another_number, width=130)
     with st.container(horizontal=True):
         for axis, label in enumerate(("Row", "Column")[: len(place) - 1]):
             if tour.outputs[name].shape[axis] > 1:

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from core.errors import SpecError
 from core.specs import Spec, replaced
 from ui import state
+from ui.number_field import number_field
 
 MOST_SLIDER_STEPS = 100
 
@@ -31,7 +32,7 @@ def editor(
         current: the spec as it is when asked, so that of two widgets changed at once the second keeps what the first did.
         key: tells this spec's widgets from all others; a new key makes them anew.
         columns: how many fields stand side by side, where there is room.
-        original: the spec that it began as; where a field differs from its, the label says what it was.
+        original: the spec that it began as; where a field differs from its, a line below says what it was.
     """
     fields = {name: field for name, field in type(current()).model_fields.items() if name != "kind"}
     rare = [name for name, field in fields.items() if (field.json_schema_extra or {}).get("is_rare")]
@@ -63,8 +64,6 @@ def _field(
     label, said = field.title or name, f"{field.description} In Keras: `{name}`."
     was = value if original is None else getattr(original, name)
     inner = was if isinstance(value, type(was)) else None
-    if was != value and not (inner and isinstance(value, Spec)):
-        label += f" :orange[was {_in_words(was)}]"
 
     def changed(new: Any) -> None:
         try:
@@ -72,10 +71,6 @@ def _field(
         except SpecError as error:
             state.refuse(str(error))
 
-    def from_widget() -> None:
-        changed(state.widget_value(key))
-
-    arguments = {"key": key, "help": said, "on_change": from_widget}
     kinds = _kinds(field)
     if kinds:
 
@@ -85,7 +80,8 @@ def _field(
         state.show_in_widget(key, value.kind)
         with st.container():
             st.selectbox(label, list(kinds), list(kinds).index(value.kind), key=key, help=said, on_change=kind_changed)
-            st.caption(type(value).about)
+            mark = "" if inner else f"{_mark(was, value)} "
+            st.caption(f"{mark}{type(value).about}")
             editor(lambda: getattr(current(), name), f"{key}.{value.kind}", changed, 1, inner)
     elif isinstance(value, Spec):
         # Its label stays the same: with another one Streamlit would close it under one's hands.
@@ -94,31 +90,50 @@ def _field(
             editor(lambda: getattr(current(), name), key, changed, original=inner)
         if was != value:
             st.caption(":orange[changed]")
-    elif _choices(field):
-        state.show_in_widget(key, value)
-        choices = list(_choices(field))
-        st.selectbox(label, choices, choices.index(value), **arguments)
-    elif isinstance(value, bool):
-        state.show_in_widget(key, value)
-        st.toggle(label, value, **arguments)
     else:
-        state.show_in_widget(key, value)
-        _number(field, label, value, arguments)
+        _widget(field, label, value, key, changed, said, _mark(was, value))
 
 
-def _number(field: FieldInfo, label: str, value: float | None, arguments: dict[str, Any]) -> None:
+def _widget(
+    field: FieldInfo, label: str, value: Any, key: str, changed: Callable[[Any], None], said: str, mark: str
+) -> None:
+    """The widget for a value that is no spec; below it a mark, since a label is read aloud with its Markdown as it is written."""
     low, high = bounds(field)
-    extra = field.json_schema_extra or {}
-    if isinstance(value, float):
-        step = extra.get("step", 0.05)
-        if (high - low) / step <= MOST_SLIDER_STEPS and "step" in extra:
+    step = (field.json_schema_extra or {}).get("step")
+    is_slider = isinstance(value, float) and step is not None and (high - low) / step <= MOST_SLIDER_STEPS
+    if not (_choices(field) or isinstance(value, bool) or is_slider):
+        kind, may_be_empty = float if isinstance(value, float) else int, type(None) in _arguments(field.annotation)
+        number_field(
+            label,
+            value,
+            low,
+            high,
+            key,
+            changed,
+            kind=kind,
+            may_be_empty=may_be_empty,
+            help=said,
+            note=mark,
+            placeholder="as usual" if may_be_empty else "",
+        )
+        return
+    arguments = {"key": key, "help": said, "on_change": lambda: changed(state.widget_value(key))}
+    state.show_in_widget(key, value)
+    with st.container(gap="xxsmall"):
+        if _choices(field):
+            choices = list(_choices(field))
+            st.selectbox(label, choices, choices.index(value), **arguments)
+        elif isinstance(value, bool):
+            st.toggle(label, value, **arguments)
+        else:
             st.slider(label, float(low), float(high), value, step, **arguments)
-            return
-        st.number_input(label, float(low), float(high), value, step, extra.get("format", "%.4g"), **arguments)
-    elif type(None) in _arguments(field.annotation):
-        st.number_input(label, low, high, value, extra.get("step", 1), placeholder="as usual", **arguments)
-    else:
-        st.number_input(label, low, high, value, extra.get("step", 1), **arguments)
+        if mark:
+            st.caption(mark)
+
+
+def _mark(was: Any, value: Any) -> str:
+    """What a field was in the preset, where it is another now."""
+    return "" if was == value else f":orange[was {_in_words(was)}]"
 
 
 def _in_words(value: Any) -> str:

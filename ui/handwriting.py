@@ -15,6 +15,7 @@ from core.runs import Drawings, Evaluation
 from core.specs import CLASSES, Augmentation, replaced
 from core.trials import AnswerHeldOut, ReadDrawings, held_out_count
 from ui import comparison, driving, guards, messages, navigation, report, runs_menu, state, work
+from ui.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
 MOST_COMPARED = 5
@@ -192,14 +193,16 @@ def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
     )
     with st.expander("How", icon=":material/tune:", key="fine-tuning-how"):
         epochs = st.slider("Epochs", 1, 10, usual.epochs, key="hand-epochs")
-        rate = st.number_input(
+        rate_key = f"hand-rate-{run.id}"
+        rate = state.number(rate_key, usual.learning_rate)
+        number_field(
             "Learning rate",
+            rate,
             min(1e-6, usual.learning_rate),
             0.1,
-            usual.learning_rate,
-            format="%.4g",
-            step=1e-4,
-            key=f"hand-rate-{run.id}",
+            rate_key,
+            lambda new: state.set_number(rate_key, new),
+            kind=float,
         )
         images = st.slider(
             "MNIST's images",

@@ -12,6 +12,7 @@ from core import anatomy, charts, doctor, engine, moving_lines, pictures, runs, 
 from core.engine import ABANDONED_SECONDS, Phase
 from core.progress import Progress, Snapshot, State
 from ui import digits, driving, fields, journey, messages, navigation, own_digit, state
+from ui.number_field import number_field
 
 TICK_SECONDS = 1.0
 # Of the views inside the network, at full speed: where the browser shares two cores with the training, each picture slows that.
@@ -193,19 +194,17 @@ def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
     rates = [layer.rate for layer in experiment.layers if getattr(layer, "rate", 0)]
     with st.expander("Turn while it runs", icon=":material/tune:", key=f"knobs-{run.id}"):
         left, right = st.columns(2)
-        key = f"knob-rate-{run.id}"
-        left.number_input(
-            "Learning rate now",
-            *fields.bounds(specs.Training.model_fields["learning_rate"]),
-            _turned(run.id, progress, "learning_rate", training.learning_rate),
-            format="%.4g",
-            step=training.learning_rate / 2,
-            key=key,
-            on_change=_turn,
-            args=(run, "learning_rate", key),
-            disabled=not is_allowed,
-            help="The schedule, if there is one, goes on with it.",
-        )
+        with left:
+            number_field(
+                "Learning rate now",
+                _turned(run.id, progress, "learning_rate", training.learning_rate),
+                *fields.bounds(specs.Training.model_fields["learning_rate"]),
+                f"knob-rate-{run.id}",
+                lambda rate: _order(run, learning_rate=rate),
+                kind=float,
+                disabled=not is_allowed,
+                help="The schedule, if there is one, goes on with it.",
+            )
         key = f"knob-dropout-{run.id}"
         right.slider(
             "Dropout now",
@@ -214,8 +213,7 @@ def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
             _turned(run.id, progress, "dropout", max(rates, default=0.0)),
             0.05,
             key=key,
-            on_change=_turn,
-            args=(run, "dropout", key),
+            on_change=lambda: _order(run, dropout=state.widget_value(key)),
             disabled=not (rates and is_allowed),
             help="Of every layer that drops something." if rates else "This network has no dropout layer to turn.",
         )
@@ -225,13 +223,9 @@ def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
 
 
 def _turned(run_id: str, progress: Progress, name: str, of_recipe: float) -> float:
-    """Where a knob stands: as it was turned, or is told to be, else as the recipe has it."""
+    """Where a knob stands: as it is told to be, or was turned, else as the recipe has it."""
     told = getattr(engine.shared().commanded(run_id), name)
-    return progress.turned.get(name, of_recipe if told is None else told)
-
-
-def _turn(run: runs.Run, name: str, key: str) -> None:
-    _order(run, **{name: state.widget_value(key)})
+    return progress.turned.get(name, of_recipe) if told is None else told
 
 
 def _order(run: runs.Run, **changes: object) -> None:

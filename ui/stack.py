@@ -28,10 +28,9 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = draft.differences.count
-        told = f" :orange[· {count} difference{'s' if count > 1 else ''} since]" if count else ""
         state.show_in_widget(key, draft.preset)
         names = list(presets)
-        st.selectbox(f"Start from{told}", names, names.index(draft.preset), key=key, on_change=chosen, width=240)
+        st.selectbox("Start from", names, names.index(draft.preset), key=key, on_change=chosen, width=240)
         st.button(
             "Reset",
             icon=":material/restart_alt:",
@@ -49,7 +48,8 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
             disabled=not draft.layers,
             help="Remove all layers and begin with an empty stack. Undo brings them back.",
         )
-    st.caption(f"{presets[draft.preset].about} Source: {presets[draft.preset].source}")
+    told = f":orange[{count} difference{'s' if count > 1 else ''} since.] " if count else ""
+    st.caption(f"{told}{presets[draft.preset].about} Source: {presets[draft.preset].source}")
 
 
 def undo_and_redo() -> None:

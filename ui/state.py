@@ -94,6 +94,8 @@ class _Session:
     messages: list[str] = field(default_factory=list)
     is_painted: bool = False
     refusals: int = 0
+    refused_numbers: dict[str, tuple[float | None, str, str]] = field(default_factory=dict)
+    numbers: dict[str, float | None] = field(default_factory=dict)
     is_told_of_shipped: bool = False
     sheets: dict[str, _Sheet] = field(default_factory=lambda: {"digit": _Sheet(), "number": _Sheet()})
     pad: _Pad = field(default_factory=lambda: _Pad())
@@ -299,6 +301,31 @@ def refuse(message: str) -> None:
     say(message)
 
 
+def refused_number(key: str, value: float | None) -> tuple[str, str] | None:
+    """What was typed into a number's field and refused, and why; None where that is not so, or the field has come to stand for
+    another value since."""
+    before, text, why_not = _session().refused_numbers.get(key, (None, "", ""))
+    return (text, why_not) if why_not and before == value else None
+
+
+def refuse_number(key: str, value: float | None, text: str, why_not: str) -> None:
+    """Keep what was typed in its field, which goes on standing for `value`."""
+    _session().refused_numbers[key] = value, text, why_not
+
+
+def accept_number(key: str) -> None:
+    _session().refused_numbers.pop(key, None)
+
+
+def number(name: str, usual: float | None) -> float | None:
+    """A number of the page that is part of neither draft nor run, by its name: as it was last set, else as is usual."""
+    return _session().numbers.get(name, usual)
+
+
+def set_number(name: str, value: float | None) -> None:
+    _session().numbers[name] = value
+
+
 def _take(new: Draft) -> None:
     session = _session()
     session.draft, session.edited_at = new, time.monotonic()
@@ -398,7 +425,7 @@ def follow_url() -> None:
     session, asked = _session(), st.query_params.get(_RUN_PARAMETER)
     if asked and asked != session.url_run_id:
         try:
-            use_run(runs.find(asked).id)
+            use_run(runs.find(share.run_id_of(asked)).id)
         except RunNotFound as error:
             say(str(error))
     if session.run_id != asked:

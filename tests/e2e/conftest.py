@@ -198,10 +198,11 @@ class Lab:
         self.settle(page)
 
     def set(self, page: Page, label: str, value: object) -> None:
-        box = page.get_by_role("spinbutton", name=label)
+        """Type a number, or another text, into the field of this name."""
+        box = page.get_by_role("textbox", name=label, exact=True)
         box.fill(str(value))
         box.press("Enter")
-        expect(page.get_by_test_id("stNumberInput").filter(has_text="Press Enter")).to_have_count(0)
+        expect(page.get_by_test_id("stTextInput").filter(has_text="Press Enter")).to_have_count(0)
         self.settle(page)
 
     def start_training(self, page: Page, images: int, epochs: int) -> str:

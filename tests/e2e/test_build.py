@@ -49,10 +49,10 @@ def choose(page, lab, label: str, option: str) -> None:
 
 
 def set_number(page, lab, label: str, value: int) -> None:
-    box = page.get_by_role("spinbutton", name=label).last
+    box = page.get_by_role("textbox", name=label).last
     box.fill(str(value))
     box.press("Enter")
-    expect(page.get_by_test_id("stNumberInput").filter(has_text="Press Enter")).to_have_count(0)
+    expect(page.get_by_test_id("stTextInput").filter(has_text="Press Enter")).to_have_count(0)
     lab.settle(page)
 
 
@@ -150,7 +150,7 @@ def test_what_is_typed_in_a_hurry_is_kept(server, page, lab):
     """Two fields, the second before the page has answered for the first."""
     lab.open(page, server, "build")
     page.get_by_role("button", name="1 Conv2D").click()
-    filters, kernel_size = (page.get_by_role("spinbutton", name=name).first for name in ("Filters", "Kernel size"))
+    filters, kernel_size = (page.get_by_role("textbox", name=name).first for name in ("Filters", "Kernel size"))
 
     filters.fill("8")
     filters.press("Tab")
@@ -165,7 +165,7 @@ def test_what_is_typed_in_a_hurry_is_kept(server, page, lab):
 def test_undo_gives_an_open_layer_its_old_values_and_leaves_it_open(server, page, lab):
     lab.open(page, server, "build")
     page.get_by_role("button", name="1 Conv2D").click()
-    filters = page.get_by_role("spinbutton", name="Filters")
+    filters = page.get_by_role("textbox", name="Filters")
     filters.fill("8")
     filters.press("Enter")
     expect(row(page, "Makes 26 × 26 × 8. ")).to_have_count(1)
@@ -182,7 +182,7 @@ def test_a_layer_is_opened_and_changed_with_the_keyboard_alone(server, page, lab
     lab.open(page, server, "build")
     page.get_by_role("button", name="1 Conv2D").focus()
     page.keyboard.press("Enter")
-    filters = page.get_by_role("spinbutton", name="Filters")
+    filters = page.get_by_role("textbox", name="Filters")
     expect(filters).to_be_visible()
     lab.settle(page)
 

@@ -39,7 +39,7 @@ def test_from_a_cell_to_one_digits_explanation(server, page, lab, finished_run):
     page.get_by_role("button", name="Explain this digit").click()
 
     expect(page.get_by_role("heading", level=1, name="Explain")).to_be_visible()
-    expect(page.get_by_role("spinbutton", name="Image number")).to_have_value(str(number))
+    expect(page.get_by_role("textbox", name="Image number")).to_have_value(str(number))
     page.get_by_text("Why this digit", exact=True).click()
     expect(page.get_by_role("heading", name=f"What speaks for a {predicted}")).to_be_visible()
     page.get_by_text("Layer by layer", exact=True).click()

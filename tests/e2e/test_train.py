@@ -72,5 +72,32 @@ def test_what_the_doctor_advises_becomes_the_next_recipe(page, server, lab):
     advice.click()
 
     expect(page.get_by_text("Changed for the next run:")).to_be_visible(timeout=SOON)
-    expect(page.get_by_role("spinbutton", name=re.compile("^Learning rate(?! now)"))).not_to_have_value("1")
+    expect(page.get_by_role("textbox", name="Learning rate", exact=True)).not_to_have_value("1")
     page.get_by_role("button", name=re.compile("Stop and keep")).click()
+
+
+def test_a_decimal_comma_is_typed_and_meant(server, page, lab):
+    lab.open(page, server, "train")
+    rate = page.get_by_role("textbox", name="Learning rate", exact=True)
+    rate.click()
+    rate.press("Control+a")
+    page.keyboard.type("0,005")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("was 0.001")).to_be_visible()
+    expect(rate).to_have_value("0.005")
+    lab.settle(page)
+    rate.press("Control+a")
+    page.keyboard.type("1.000,5")
+    page.keyboard.press("Tab")
+
+    expect(page.get_by_text("“1.000,5” is no number.")).to_contain_text("It stays 0.005.")
+    expect(rate).to_have_value("1.000,5")
+    lab.settle(page)
+    lab.set(page, "Batch size", "1.000")
+    expect(page.get_by_role("textbox", name="Batch size", exact=True)).to_have_value("1000")
+    lab.go(page, "Build")
+    page.get_by_text("Take it as Keras code").click()
+
+    expect(page.get_by_text("LEARNING_RATE = 0.005")).to_be_visible()
+    expect(page.get_by_text("BATCH_SIZE = 1000")).to_be_visible()

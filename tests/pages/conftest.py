@@ -21,6 +21,7 @@ from core.progress import Advanced, Command, EpochEnded, Event, Progress, Snapsh
 from core.runs import Checkpoint, Evaluation, Run
 from core.specs import Experiment
 from core.trials import held_out_images
+from tests.page_fields import fill
 
 ROOT = Path(__file__).parents[2]
 STEPS_PER_EPOCH = 4
@@ -238,18 +239,18 @@ def press() -> Callable[[AppTest, str], AppTest]:
 
 @pytest.fixture
 def choose() -> Callable[..., AppTest]:
-    """A function of a part of a page, a field's label and a value: the page after the field was set to it."""
+    """A function of a part of a page, a field's label and a value: the page after the field was set to it, a number by typing it."""
 
     def choose(part, label: str, value: object) -> AppTest:
-        fields = [*part.number_input, *part.slider, *part.selectbox, *part.toggle]
-        return named(fields, label).set_value(value).run()
+        fields = [*part.text_input, *part.slider, *part.selectbox, *part.toggle]
+        return fill(named(fields, label), value).run()
 
     return choose
 
 
 def named(elements, label: str):
-    """The first with this label, whatever it says of the preset."""
-    found = [element for element in elements if element.label.split(" :orange")[0] == label]
+    """The first with this label."""
+    found = [element for element in elements if element.label == label]
     assert found, f"no {label!r} among {[element.label for element in elements]}"
     return found[0]
 

@@ -19,6 +19,7 @@ from core.progress import State
 from core.readings import DrawMap, NearDuplicates, ReadAll
 from core.runs import Evaluation, Readings
 from core.specs import Training
+from tests.page_fields import held
 from ui.state import Drawn
 
 SHEET = 96
@@ -171,7 +172,7 @@ class TestBrowsing:
     def test_an_index_is_searched_for(self, at):
         split(at, "Test")
 
-        at.number_input[0].set_value(250).run()
+        at.text_input[0].set_value("250").run()
 
         assert looked_at(at) == 250
         assert charts(at)[0].startswith("96 handwritten digits, sheet 3 of")
@@ -179,7 +180,7 @@ class TestBrowsing:
     def test_an_index_out_of_range_is_told_so(self, at, digits):
         split(at, "Test")
 
-        at.number_input[0].set_value(70_000).run()
+        at.text_input[0].set_value("70,000").run()
 
         assert not at.exception
         assert texts(at.warning) == [
@@ -190,7 +191,7 @@ class TestBrowsing:
         split(at, "Test")
         choice(at, "Digit", int((digits.y_test[5] + 1) % 10))
 
-        at.number_input[0].set_value(5).run()
+        at.text_input[0].set_value("5").run()
 
         assert texts(at.warning) == [
             f"Image number 5 is a {digits.y_test[5]} and isn't among those chosen here. Choose another split or digit."
@@ -379,7 +380,7 @@ class TestTheNetworkInUse:
         button(at, "Explain").click().run()
 
         assert at.session_state["digitlab"].explained == ("validation", index)
-        assert at.number_input[0].value == index
+        assert held(at.text_input[0]) == index
         assert f'alt="a {digits.y_train[index]}"' in " ".join(html.proto.body for html in at.get("html"))
 
     @pytest.mark.parametrize("order", ["Hardest first", "Suspected label errors"])

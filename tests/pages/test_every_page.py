@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import draft as drafts
 from core.engine import Phase
+from core.presets import FIRST_CNN
 from core.progress import State
+from core.specs import Dropout, replaced
 
 ROOT = Path(__file__).parents[2]
 TITLES = {
@@ -34,8 +38,17 @@ DAMAGE = {
     "nothing in it": lambda folder: [path.unlink() for path in folder.iterdir() if path.is_file()],
 }
 
+MARKDOWN = re.compile(r"[*`$\\[\]<>_]|:[a-z][\w/-]*[:\[]")
+
 every_page = pytest.mark.parametrize("page", TITLES)
 needs_a_network = {"evaluate", "explain", "draw"}
+
+
+def changed_everywhere():
+    """An experiment that differs from its preset in its training and in a layer."""
+    first, *others = FIRST_CNN.experiment.layers
+    training = replaced(FIRST_CNN.experiment.training, learning_rate=0.05, epochs=3, validation_split=0.2)
+    return replaced(FIRST_CNN.experiment, layers=(replaced(first, filters=9), *others), training=training)
 
 
 def texts(elements) -> list[str]:
@@ -93,6 +106,39 @@ def test_it_runs_with_a_finished_run(visit, finished_run, page):
     assert at.sidebar.caption[0].value == "2 epochs, 81.25% on validation"
 
 
+WIDGETS = (
+    "button_group",
+    "camera_input",
+    "checkbox",
+    "file_uploader",
+    "metric",
+    "multiselect",
+    "number_input",
+    "radio",
+    "select_slider",
+    "selectbox",
+    "slider",
+    "text_input",
+    "toggle",
+)
+
+
+@every_page
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_no_widget_has_markdown_in_its_accessible_name(visit, finished_run, make_run, page, is_under_way):
+    """Streamlit says a label as it is written: `**` and `:orange[...]` too."""
+    at = visit(page, make_run(State.PAUSED) if is_under_way else finished_run)
+    at.session_state["digitlab"].draft = drafts.of_experiment(changed_everywhere()).with_added(Dropout())
+    at.session_state["digitlab"].open_layers = set(at.session_state["digitlab"].draft.layer_ids)
+    at.run()
+
+    labels = {element.proto.label for kind in WIDGETS for element in at.get(kind)}
+
+    assert not at.exception
+    assert labels
+    assert [label for label in labels if MARKDOWN.search(label)] == []
+
+
 @every_page
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_it_says_that_a_runs_folder_is_damaged(visit, finished_run, page, damage):
@@ -123,6 +169,15 @@ def test_it_lives_though_the_run_in_use_is_deleted_meanwhile(visit, finished_run
 
     assert not at.warning
     assert at.query_params == {}
+
+
+@pytest.mark.parametrize("mangled", ["{}.", "<{}>", "{}%20"])
+def test_an_address_that_was_changed_on_its_way_opens_its_run(visit, finished_run, mangled):
+    at = visit("evaluate", mangled.format(finished_run.id.upper()))
+
+    assert not at.warning
+    assert at.sidebar.caption[0].value == "2 epochs, 81.25% on validation"
+    assert at.query_params == {"run": finished_run.id}
 
 
 @every_page

@@ -21,6 +21,7 @@ from core.explainer import Forgotten
 from core.persuasion import Change, Norm
 from core.progress import State
 from core.specs import replaced
+from tests.page_fields import fill, held
 from ui import explain
 
 MAP = np.random.default_rng(0).normal(size=(28, 28)).astype(np.float32)
@@ -86,7 +87,7 @@ def source(at, name: str):
 def test_it_begins_with_a_digit_that_was_held_out_and_its_reading(at, splits):
     assert not at.exception
     assert chosen_source(at) == "validation"
-    assert at.number_input[0].value == splits["validation"][0]
+    assert held(at.text_input[0]) == splits["validation"][0]
     assert "The network reads 7, at 91.0 %." in html(at)
 
 
@@ -105,7 +106,7 @@ def test_where_nothing_is_held_out_it_begins_with_one_that_was_trained_on(visit,
 
 def test_another_digit_is_chosen_by_its_number(at, digits, splits):
     number = int(splits["validation"][3])
-    at.number_input[0].set_value(number).run()
+    fill(at.text_input[0], number).run()
 
     assert not at.exception
     assert f'alt="a {digits.y_train[number]}"' in html(at)
@@ -119,7 +120,7 @@ def test_another_is_one_of_the_same_source(at, digits, splits, name):
 
         assert not at.exception
         assert chosen_source(at) == name
-        assert at.number_input[0].value in splits.get(name, range(len(digits.y_test)))
+        assert held(at.text_input[0]) in splits.get(name, range(len(digits.y_test)))
 
 
 @pytest.mark.parametrize(
@@ -129,22 +130,22 @@ def test_another_is_one_of_the_same_source(at, digits, splits, name):
 def test_a_digit_of_the_other_split_is_shown_as_one_of_that(at, digits, splits, asked, holds, said):
     source(at, asked)
     number = int(splits[holds][5])
-    at.number_input[0].set_value(number).run()
+    fill(at.text_input[0], number).run()
 
     assert not at.exception
     assert chosen_source(at) == holds
-    assert at.number_input[0].value == number
+    assert held(at.text_input[0]) == number
     assert f"This run {said} {number:,}" in " ".join(texts(at.caption))
     assert f'alt="a {digits.y_train[number]}"' in html(at)
 
 
 def test_a_digit_of_neither_split_is_said_to_be_so(at, digits, splits):
     number = int(np.setdiff1d(np.arange(len(digits.y_train)), np.concatenate([*splits.values()]))[7])
-    at.number_input[0].set_value(number).run()
+    fill(at.text_input[0], number).run()
 
     assert not at.exception
     assert texts(at.info) == [f"This run neither was trained on image number {number:,} nor held it out."]
-    assert at.number_input[0].value == number
+    assert held(at.text_input[0]) == number
 
 
 def test_other_pages_lead_to_a_digit():
@@ -168,7 +169,7 @@ def test_the_training_file_is_split_as_the_run_split_it(at, splits, name):
     source(at, name)
 
     assert not at.exception
-    assert at.number_input[0].value == splits[name][0]
+    assert held(at.text_input[0]) == splits[name][0]
 
 
 def test_without_a_drawing_it_shows_where_to_draw_one(at):
@@ -274,11 +275,11 @@ def test_any_layer_and_map_is_chosen_by_keyboard_too(at):
     layer = at.selectbox(key=next(box.key for box in at.selectbox if box.label == "Layer"))
     options = list(layer.options)
     layer.set_value("01_conv2d").run()
-    next(box for box in at.number_input if box.label == "Map").set_value(2).run()
+    fill(next(box for box in at.text_input if box.label == "Map"), 2).run()
     second = texts(at.subheader)
     at.selectbox(key=layer.key).set_value("probabilities").run()
     read = texts(at.subheader)
-    next(box for box in at.number_input if box.label == "Digit").set_value(0).run()
+    fill(next(box for box in at.text_input if box.label == "Digit"), 0).run()
 
     assert not at.exception
     assert options == ["rescaling", "1 conv2d", "output"]
@@ -293,7 +294,7 @@ def test_another_digit_and_another_unit_are_put_into_the_map_that_stands_there(a
         return at.get("bidi_component")[0].proto.id
 
     before, digit = identity(), feature_map(at)["digit"]
-    at.number_input[0].set_value(int(splits["validation"][3])).run()
+    fill(at.text_input[0], int(splits["validation"][3])).run()
     next(slider for slider in at.slider if slider.label == "Row").set_value(3).run()
 
     assert not at.exception

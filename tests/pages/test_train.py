@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -20,6 +21,7 @@ from core.runs import Checkpoint
 from core.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
 from core.trials import held_out_images
 from tests import strategies
+from tests.page_fields import fill, held
 from ui import driving
 
 STEPS_PER_EPOCH = 4  # of the runs that `make_run` makes
@@ -47,9 +49,13 @@ def kinds_of(name: str) -> tuple:
 
 
 def all_fields(at) -> dict:
-    """By their labels, without what these say of the preset."""
-    fields = (*at.number_input, *at.slider, *at.selectbox, *at.toggle)
-    return {field.label.split(" :orange")[0]: field for field in fields}
+    """By their labels."""
+    return {field.label: field for field in (*at.text_input, *at.slider, *at.selectbox, *at.toggle)}
+
+
+def marks(at) -> list[str]:
+    """What is said below fields of the preset's values."""
+    return re.findall(r":orange\[was [^]]*\]", "".join(texts(at.caption)))
 
 
 def started(at, press) -> runs.Run:
@@ -89,7 +95,7 @@ class TestFields:
     def test_they_show_the_drafts_training(self, visit):
         at = visit("train")
 
-        shown = {label: field(at, label).value for label in labels(at) if label != "Network in use"}
+        shown = {label: held(field(at, label)) for label in labels(at) if label != "Network in use"}
         assert shown == {
             "Epochs": 10,
             "Batch size": 32,
@@ -153,27 +159,78 @@ class TestFields:
         at = visit("train")
 
         choose(at, "Optimizer", "AdamW")
-        assert field(at, "Weight decay").value == AdamW().weight_decay
+        assert held(field(at, "Weight decay")) == AdamW().weight_decay
         assert "Momentum" not in labels(at)
         choose(at, "Optimizer", "RMSprop")
 
-        assert field(at, "Rho").value == 0.9
-        assert field(at, "Momentum").value == 0.0
+        assert held(field(at, "Rho")) == 0.9
+        assert held(field(at, "Momentum")) == 0.0
         assert "Weight decay" not in labels(at)
 
     def test_two_that_are_set_at_once_are_both_kept(self, visit, press):
         """As by someone quicker than the page."""
         at = visit("train")
-        field(at, "Epochs").set_value(3)
-        field(at, "Images used").set_value(5000)
-        field(at, "Rotation").set_value(10.0)
-        field(at, "Optimizer").set_value("SGD")
+        fill(field(at, "Epochs"), 3)
+        fill(field(at, "Images used"), 5000)
+        fill(field(at, "Rotation"), 10.0)
+        fill(field(at, "Optimizer"), "SGD")
 
         at.run()
 
         assert started(at, press).experiment().training == Training(
             epochs=3, train_size=5000, augmentation=Augmentation(rotation=10.0), optimizer=SGD()
         )
+
+    @pytest.mark.parametrize("typed", ["0,005", "0.005", "5e-3", " 0,0050 "])
+    def test_a_comma_is_a_decimal_comma(self, visit, choose, press, typed):
+        at = choose(visit("train"), "Learning rate", typed)
+
+        assert field(at, "Learning rate").value == "0.005"
+        assert started(at, press).experiment().training == Training(learning_rate=0.005)
+
+    @pytest.mark.parametrize(
+        ("label", "typed", "said"),
+        [
+            (
+                "Learning rate",
+                "quick",
+                "“quick” is no number. Write it as 0.001, 0,001 or 1e-3, without marks for thousands.",
+            ),
+            ("Learning rate", "20", "20 is too large. The largest is 10."),
+            ("Batch size", "64,5", "“64,5” is no whole number. Write it as 64, or 1000."),
+        ],
+    )
+    def test_what_is_no_number_for_it_stays_in_its_field_with_a_sentence(
+        self, visit, choose, press, label, typed, said
+    ):
+        at = choose(visit("train"), label, typed)
+        stays = {"Learning rate": "0.001", "Batch size": "32"}[label]
+
+        assert field(at, label).value == typed
+        assert f":red[{said} It stays {stays}.]" in texts(at.caption)
+        visit("data", session=at)
+        visit("train", session=at)
+        assert field(at, label).value == typed
+        assert not any(text.startswith(":red[") for text in texts(choose(at, label, stays).caption))
+        assert started(at, press).experiment().training == Training()
+
+    def test_one_that_is_refused_gives_way_to_another_value(self, visit, choose, press):
+        at = choose(visit("train"), "Learning rate", "0,01")
+        choose(at, "Learning rate", "fast")
+
+        press(at, "Undo")
+
+        assert field(at, "Learning rate").value == "0.001"
+        assert not any(text.startswith(":red[") for text in texts(at.caption))
+
+    def test_an_empty_one_is_as_it_was_or_as_usual(self, visit, choose, press):
+        at = choose(visit("train"), "Early stopping", 2)
+        choose(at, "Epochs", "")
+        assert field(at, "Epochs").value == "10"
+
+        choose(at, "Early stopping", "")
+
+        assert started(at, press).experiment().training == Training()
 
     def test_they_are_there_after_a_visit_to_another_page(self, visit, choose):
         at = visit("train")
@@ -184,8 +241,8 @@ class TestFields:
         visit("data", session=at)
         visit("train", session=at)
 
-        assert field(at, "Epochs").value == 3
-        assert field(at, "Momentum").value == 0.5
+        assert held(field(at, "Epochs")) == 3
+        assert held(field(at, "Momentum")) == 0.5
 
     def test_early_stopping_without_validation_is_refused_and_nothing_is_lost(self, visit, choose, press):
         at = visit("train")
@@ -205,7 +262,7 @@ class TestFields:
 
         choose(at, "Early stopping", 2)
 
-        assert field(at, "Early stopping").value is None
+        assert held(field(at, "Early stopping")) is None
 
     @pytest.mark.parametrize("is_highest", [False, True], ids=["lowest", "highest"])
     @pytest.mark.parametrize(
@@ -230,7 +287,7 @@ class TestFields:
         for spec in (training, augmentation, *choices.values()):
             numbers = {name: value for name, value in spec if isinstance(value, int | float)}
             titles = {name: type(spec).model_fields[name].title for name in numbers}
-            assert {name: field(at, title).value for name, title in titles.items()} == numbers
+            assert {name: held(field(at, title)) for name, title in titles.items()} == numbers
 
     def test_the_data_page_shows_the_images_held_out_here(self, visit, choose):
         at = visit("train")
@@ -276,7 +333,7 @@ class TestStart:
         assert button(at, "Start training").disabled
         assert button(at, "Start paused").disabled
         assert "Choose a batch size of 422 or less" in at.error[0].value
-        assert field(at, "Batch size").value == 1024
+        assert held(field(at, "Batch size")) == 1024
 
         press(at, "Batch size 422")
 
@@ -493,7 +550,7 @@ class TestDriving:
         if is_begun_here:
             still_engine._commands[run.id] = Command(is_paused=True, learning_rate=0.25)
         at = visit("train", run)
-        assert field(at, "Learning rate now").value == 0.25
+        assert held(field(at, "Learning rate now")) == 0.25
 
         press(at, "Slow motion")
         choose(at, "Learning rate now", 0.125)
@@ -551,7 +608,7 @@ class TestDriving:
         choose(at, "Learning rate now", 0.125)
 
         assert still_engine.told == [(run.id, Command(learning_rate=0.125))]
-        assert field(at, "Learning rate").value == FIRST_CNN.experiment.training.learning_rate
+        assert held(field(at, "Learning rate")) == FIRST_CNN.experiment.training.learning_rate
 
     def test_a_knob_turned_to_zero_stands_at_zero(self, visit, dropping_run, still_engine):
         assert field(visit("train", dropping_run), "Dropout now").value == 0.5
@@ -574,7 +631,7 @@ class TestDriving:
         at = visit("train", run)
 
         assert not at.exception
-        assert field(at, "Learning rate now").value == lowest
+        assert held(field(at, "Learning rate now")) == lowest
 
     def test_a_network_without_dropout_has_none_to_turn(self, visit, make_run):
         at = visit("train", make_run(State.RUNNING))
@@ -736,7 +793,7 @@ class TestDoctor:
 
         press(at, "Raise the learning rate")
 
-        assert field(at, "Learning rate").value == 0.5
+        assert held(field(at, "Learning rate")) == 0.5
         assert any("Raise the learning rate" in warning for warning in texts(at.warning))
 
 
@@ -746,8 +803,8 @@ class TestRecipe:
 
         for slider in at.main.slider:
             assert list(slider.proto.default) == [slider.value], slider.label
-        for number in at.main.number_input:
-            assert number.value is None or number.proto.default == number.value, number.label
+        for number in at.main.text_input:
+            assert number.proto.default == number.value, number.label
 
     def test_a_learning_rate_is_found_and_used(self, visit, press, still_engine):
         rates = np.geomspace(1e-6, 10, 100).astype(np.float32)
@@ -760,7 +817,7 @@ class TestRecipe:
         use = next(button for button in at.button if button.label.startswith("Use "))
         use.click().run()
 
-        assert field(at, "Learning rate").value == float(use.label.removeprefix("Use "))
+        assert held(field(at, "Learning rate")) == float(use.label.removeprefix("Use "))
 
     def test_augmentation_shows_what_it_does(self, visit, choose, still_engine):
         still_engine.answers["augmented"] = np.zeros((4, 28, 28), np.uint8)
@@ -776,8 +833,7 @@ class TestRecipe:
         choose(at, "Optimizer", "SGD")
         choose(at, "Rotation", 10.0)
 
-        marked = {f.label for f in (*at.number_input, *at.slider, *at.selectbox, *at.toggle) if ":orange" in f.label}
-        assert marked == {"Epochs :orange[was 10]", "Optimizer :orange[was Adam]", "Rotation :orange[was 0]"}
+        assert marks(at) == [":orange[was 10]", ":orange[was Adam]", ":orange[was 0]"]
         assert ":orange[changed]" in texts(at.caption)
 
         choose(at, "Rotation", 0.0)
@@ -789,21 +845,20 @@ class TestRecipe:
         at.query_params["net"] = share.link_text(FAST_99.experiment)
         choose(visit("train", session=at), "Warm-up", 0.2)
 
-        assert all_fields(at)["Warm-up"].label == "Warm-up :orange[was 0.3]"
-        assert all_fields(at)["Schedule"].label == "Schedule"
+        assert marks(at) == [":orange[was 0.3]"]
 
     def test_it_is_undone_and_redone_as_on_build(self, visit, choose, press):
         at = choose(visit("train"), "Epochs", 3)
         choose(at, "Optimizer", "SGD")
 
         press(at, "Undo")
-        assert field(at, "Optimizer").value == "Adam"
+        assert held(field(at, "Optimizer")) == "Adam"
         press(at, "Undo")
-        assert field(at, "Epochs").value == 10
+        assert held(field(at, "Epochs")) == 10
         assert button(at, "Undo").disabled
         press(at, "Redo")
 
-        assert field(at, "Epochs").value == 3
+        assert held(field(at, "Epochs")) == 3
 
     def test_a_search_that_fails_is_told_once_and_begun_again_only_by_a_click(self, visit, press, still_engine):
         at = press(visit("train"), "Find a learning rate")
