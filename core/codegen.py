@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import textwrap
 from itertools import pairwise
@@ -24,7 +25,8 @@ _TAB = " " * 4
 _BY_POSITION = ("filters", "units", "kernel_size", "pool_size", "rate")
 _KERAS_DEFAULTS = {"activation": "linear", "momentum": 0.0}  # where they differ from ours
 
-_AUGMENT = Path(__file__).with_name("augment.py")  # read, not imported, since it would bring TensorFlow along
+# Read, not imported, since they would bring TensorFlow along.
+_AUGMENT, _MODEL = (Path(__file__).with_name(name) for name in ("augment.py", "model.py"))
 
 _HEADER = '''\
 """Train a network to read handwritten digits, with Keras on TensorFlow.
@@ -88,6 +90,11 @@ scores = model.evaluate(x_test, y_test, verbose=0, return_dict=True)
 print("Test images:", ", ".join(f"{name} {score:.4f}" for name, score in scores.items()))
 model.save("digits.keras")"""
 
+_USAGE = """\
+model = keras.models.load_model({file})
+assert images.max() > 1, "Give pixels from 0 (paper) to 255 (ink): the network divides by 255 itself."
+y_pred = model.predict(images.reshape(-1, 28, 28, 1)).argmax(axis=1)"""
+
 
 def script(experiment: Experiment) -> str:
     """The experiment as the text of a Python file.
@@ -109,14 +116,26 @@ def script(experiment: Experiment) -> str:
         _LOAD,
         *_split(training),
         *([_ONE_HOT] if training.label_smoothing else []),
-        "keras.utils.set_random_seed(SEED)\n" + _network(experiment.layers),
+        _seed_layers(),
+        _network(experiment.layers) + "\nseed_layers(model, SEED)",
         _compile(experiment),
         *([_factors(training.schedule), _LEARNING_RATES, _SCHEDULE] if _has_schedule(training) else []),
         *([*_transform(training.augmentation), _BATCHES] if training.augmentation.is_active else []),
         _fit(experiment),
         _TEST,
+        "# What digits it reads in images (n, 28, 28), elsewhere and later:\n"
+        + textwrap.indent(_used("digits.keras"), "#     "),
     ]
     return _joined(sections)
+
+
+def usage(file_name: str) -> str:
+    """Three lines of Python that ask a saved network what digits `images` show, and refuse such as were divided by 255 before."""
+    return f"import keras\n\n# images: (n, 28, 28), ink 255 on paper 0\n{_used(file_name)}"
+
+
+def _used(file_name: str) -> str:
+    return _USAGE.format(file=json.dumps(file_name, ensure_ascii=False))
 
 
 def may_end_elsewhere(training: Training) -> bool:
@@ -181,7 +200,7 @@ def _split(training: Training) -> list[str]:
 
 def _network(layers: tuple[LayerSpec, ...]) -> str:
     """As `core.model.build`: layers are made in the same order, so that they draw the same initial weights."""
-    inputs, first = f"keras.Input({specs.IMAGE_SHAPE})", "layers.Rescaling(1 / 255)"
+    inputs, first = f'keras.Input({specs.IMAGE_SHAPE}, name="{specs.INPUT_NAME}")', "layers.Rescaling(1 / 255)"
     last = f'layers.Dense({specs.CLASSES}, activation="softmax")'
     if any(isinstance(layer, specs.Block) for layer in layers):
         lines, x = _chain(layers, "x", "x", specs.IMAGE_SHAPE)
@@ -239,10 +258,16 @@ def _factors(schedule: Spec) -> str:
     return re.sub(r"\bself\.(\w+)", lambda field: field[1].upper(), _plain(source, inspect.getdoc(type(schedule))))
 
 
+def _seed_layers() -> str:
+    """`core.model.seed_layers`."""
+    text = _MODEL.read_text(encoding="utf-8")
+    return _plain(ast.get_source_segment(text, _functions(text)["seed_layers"]))
+
+
 def _transform(augmentation: Augmentation) -> list[str]:
     """`core.augment.transform` without what isn't asked for, the functions it then calls, and the values they read."""
     text = _AUGMENT.read_text(encoding="utf-8")
-    functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    functions = _functions(text)
     transform = _Asked(augmentation).visit(functions.pop("transform"))
     called = _called(transform, functions)
     read = {
@@ -311,6 +336,10 @@ class _Asked(ast.NodeTransformer):
         fields = [part.attr for part in ast.walk(node.test) if isinstance(part, ast.Attribute)]
         holds = any(getattr(self.augmentation, field) for field in fields)
         return self.generic_visit(ast.Module(node.body if holds else node.orelse, type_ignores=[])).body
+
+
+def _functions(text: str) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
 
 
 def _called(function: ast.FunctionDef, functions: dict[str, ast.FunctionDef]) -> list[ast.FunctionDef]:

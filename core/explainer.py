@@ -209,8 +209,8 @@ def _lendable(run_id: str, root: str) -> _Lendable:
     run = runs.find(run_id, root)
     experiment = run.experiment()
     network = model.build(experiment)
-    # Other threads draw from Python's random numbers too, so that building anew may give other weights than the run's own. A
-    # fine-tuning begins with what another run learned, which is not nothing.
+    # An older run may have begun with other weights than its seed gives today. A fine-tuning begins with what another run
+    # learned, which is not nothing.
     is_of_random = 0 in run.steps() and experiment.fine_tuning is None
     initial = run.weights(0) if is_of_random else model.variables(network)[0]
     batch = min(MOST_AT_ONCE, ledger.read(experiment.layers).largest_batch)

@@ -5,8 +5,6 @@ Imports TensorFlow: only worker processes may import this module.
 
 from __future__ import annotations
 
-import threading
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -21,8 +19,6 @@ UNCHANGING = (
     keras.layers.Dropout,
     keras.layers.SpatialDropout2D,
 )
-# keras.utils.set_random_seed is process-wide: networks are built one at a time, so that each seed reaches its own.
-_BUILDING = threading.Lock()
 
 
 def build(experiment: specs.Experiment) -> keras.Model:
@@ -34,17 +30,32 @@ def build(experiment: specs.Experiment) -> keras.Model:
         SpecError: if the stack is impossible.
     """
     ledger.check(experiment)
-    with _BUILDING:
-        keras.utils.set_random_seed(experiment.training.seed)
-        x = inputs = keras.Input(specs.IMAGE_SHAPE, name="pixels")
-        x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
-        for index, layer in enumerate(experiment.layers, start=1):
-            x = _apply(layer, f"{index:02d}_{layer.kind.lower()}", x)
-        outputs = keras.layers.Dense(specs.CLASSES, activation="softmax", name="probabilities")(x)
-        model = keras.Model(inputs, outputs)
-        model.compile(_optimizer(experiment.training), _loss(experiment.training), metrics=["accuracy"])
-        model.optimizer.build(model.trainable_variables)
+    x = inputs = keras.Input(specs.IMAGE_SHAPE, name=specs.INPUT_NAME)
+    x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
+    for index, layer in enumerate(experiment.layers, start=1):
+        x = _apply(layer, f"{index:02d}_{layer.kind.lower()}", x)
+    outputs = keras.layers.Dense(specs.CLASSES, activation="softmax", name="probabilities")(x)
+    model = keras.Model(inputs, outputs)
+    seed_layers(model, experiment.training.seed)
+    model.compile(_optimizer(experiment.training), _loss(experiment.training), metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
     return model
+
+
+def seed_layers(model: keras.Model, seed: int) -> None:
+    """Draw the initial weights, and what dropout begins with, from `seed` alone.
+
+    Left to itself, Keras takes a seed for each layer from Python's `random`, where anything else in the process may draw, too.
+    """
+    seeds = np.random.default_rng((seed, 0))
+    for layer in model.layers:
+        for variable in layer.weights:
+            initializer = getattr(layer, variable.name.removesuffix("_kernel") + "_initializer", None)
+            if hasattr(initializer, "seed"):
+                initializer.seed = int(seeds.integers(2**31))
+                variable.assign(initializer(variable.shape))
+        if hasattr(layer, "seed_generator"):
+            layer.seed_generator.state.assign([seeds.integers(2**31), 0])
 
 
 def warm_up() -> None:

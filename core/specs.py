@@ -23,6 +23,7 @@ from core.errors import SpecError
 Shape = tuple[int, ...]
 
 IMAGE_SHAPE: Shape = (28, 28, 1)
+INPUT_NAME = "pixels_0_to_255"  # of a network's input, told by its file wherever that goes: it divides by 255 itself
 CLASSES = 10
 TRAINING_SET_SIZE = 60_000
 

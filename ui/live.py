@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core import anatomy, charts, doctor, engine, moving_lines, pictures, runs, specs
+from core import anatomy, charts, codegen, doctor, engine, moving_lines, pictures, runs, specs
 from core.engine import ABANDONED_SECONDS, Phase
 from core.progress import Progress, Snapshot, State
 from ui import digits, driving, fields, journey, messages, navigation, own_digit, state
@@ -143,15 +143,22 @@ def _drive(run: runs.Run, progress: Progress) -> None:
                 else "A new run of the same recipe, from the same initial weights.",
             )
         if run.has_keras_file():
-            st.download_button(
-                "Model (.keras)",
-                run.keras_file,
-                file_name=f"{run.record().name} {run.id[:6]}.keras",
-                icon=":material/download:",
-                on_click="ignore",
-                key="keras",
-                help="The network of the best epoch.",
-            )
+            _keras_file(run)
+
+
+def _keras_file(run: runs.Run) -> None:
+    file_name = f"{run.record().name} {run.id[:6]}.keras"
+    st.download_button(
+        "Model (.keras)",
+        run.keras_file,
+        file_name=file_name,
+        icon=":material/download:",
+        on_click="ignore",
+        key="keras",
+        help="The network of the best epoch. It takes pixels from 0 to 255, and divides by 255 itself.",
+    )
+    with st.popover("How to use it", icon=":material/code:", key="keras-usage"):
+        st.code(codegen.usage(file_name), language="python")
 
 
 _AGAIN_SHIPPED = (

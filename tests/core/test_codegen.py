@@ -37,6 +37,7 @@ from core.specs import (
     Training,
 )
 from tests import strategies
+from tests.randomness import drawing_random_numbers
 
 PRESETS = pytest.mark.parametrize("preset", presets.PRESETS.values(), ids=lambda preset: preset.name)
 
@@ -186,6 +187,15 @@ class TestRun:
         assert_weights(network, weights, atol=0)
         assert done.stdout.splitlines()[-1] == f"Test images: accuracy {accuracy:.4f}, loss {loss:.4f}"
 
+    def test_a_script_ends_in_the_same_weights_whatever_else_draws_random_numbers_meanwhile(self, tiny, dataset, mnist):
+        experiment = specs.replaced(tiny, layers=(*tiny.layers, Dropout(rate=0.3)))
+        weights, _ = train(experiment, dataset)
+
+        with drawing_random_numbers():
+            network = run(experiment)
+
+        assert_weights(network, weights, atol=0)
+
     def test_a_script_without_images_held_out_asks_keras_for_mnist(self, tiny, dataset, mnist, rows, monkeypatch):
         import keras
 
@@ -252,7 +262,7 @@ class TestParts:
         experiment = Experiment(layers=(*layers, Flatten(), Dense(units=8)), training=Training(seed=seed))
         assume(ledger.read(experiment.layers).problem is None)
         text = codegen.script(experiment)
-        lines = text[text.index("keras.utils.set_random_seed") : text.index("model.compile")]
+        lines = text[text.index("def seed_layers") : text.index("model.compile")]
         namespace = part(text, "SEED")
 
         exec(lines, namespace)  # noqa: S102
@@ -301,6 +311,40 @@ UNUSED = (
 )
 
 
+class TestUsage:
+    @pytest.fixture
+    def file(self, tiny, dataset, tmp_path, monkeypatch):
+        """A network's file, with a name that a visitor chose, where one stands."""
+        from core import training
+
+        monkeypatch.chdir(tmp_path)
+        network, _ = training.train(smaller(tiny, epochs=4), dataset, lambda event: None)
+        network.save("my.keras")
+        return Path("my.keras").rename('Ann\'s "first" \\ net 3f2a1b.keras').name
+
+    def test_it_reads_digits_and_refuses_those_that_were_divided_by_255_before(self, file, dataset):
+        code = codegen.usage(file)
+        namespace = {"images": dataset.x_test}
+
+        exec(code, namespace)  # noqa: S102
+
+        assert np.mean(namespace["y_pred"] == dataset.y_test) > 0.6
+        with pytest.raises(AssertionError, match=r"^Give pixels from 0 \(paper\) to 255 \(ink\)"):
+            exec(code, {"images": dataset.x_test / 255})  # noqa: S102
+
+    def test_the_file_itself_says_what_it_takes(self, file):
+        import keras
+
+        network = keras.models.load_model(file)
+
+        assert network.input.name == specs.INPUT_NAME == "pixels_0_to_255"
+
+    def test_a_script_ends_with_it(self, tiny):
+        lines = codegen.script(tiny).splitlines()[-3:]
+
+        assert [line.removeprefix("#     ") for line in lines] == codegen.usage("digits.keras").splitlines()[-3:]
+
+
 class TestText:
     def test_a_network_reads_as_one_would_write_it(self):
         text = codegen.script(presets.FIRST_CNN.experiment)
@@ -308,7 +352,7 @@ class TestText:
         network = """
 model = keras.Sequential(
     [
-        keras.Input((28, 28, 1)),
+        keras.Input((28, 28, 1), name="pixels_0_to_255"),
         layers.Rescaling(1 / 255),
         layers.Conv2D(28, 3),
         layers.MaxPooling2D(2),
@@ -318,6 +362,7 @@ model = keras.Sequential(
         layers.Dense(10, activation="softmax"),
     ]
 )
+seed_layers(model, SEED)
 
 model.compile(
     optimizer=keras.optimizers.Adam(learning_rate=LEARNING_RATE),
@@ -344,7 +389,7 @@ for epoch in range(1, EPOCHS + 1):
         text = codegen.script(Experiment(layers=(Residual(filters=8, strides=2, batch_normalization=False), Flatten())))
 
         block = """
-inputs = keras.Input((28, 28, 1))
+inputs = keras.Input((28, 28, 1), name="pixels_0_to_255")
 x = layers.Rescaling(1 / 255)(inputs)
 
 # Residual: 8 filters 3×3, strides 2, relu
@@ -358,6 +403,7 @@ x = layers.Activation("relu")(x)
 x = layers.Flatten()(x)
 outputs = layers.Dense(10, activation="softmax")(x)
 model = keras.Model(inputs, outputs)
+seed_layers(model, SEED)
 """
         assert block in text
 

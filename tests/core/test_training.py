@@ -30,6 +30,7 @@ from core.specs import (
     Spec,
     Training,
 )
+from tests.randomness import drawing_random_numbers
 
 # All that carries state from batch to batch: moving statistics, random masks, momenta, a schedule, moved images.
 EVERYTHING = Experiment(
@@ -70,6 +71,28 @@ BURSTING = Experiment(
         train_size=200,
         validation_split=0.2,
     ),
+)
+
+
+# All that a network can be made of.
+EVERY_LAYER = Experiment(
+    layers=(
+        Conv2D(filters=4, padding="same"),
+        *(
+            kind()
+            for kind in specs.LAYER_KINDS.values()
+            if kind not in (Conv2D, Dense, Flatten, specs.GlobalAveragePooling2D)
+        ),
+        Flatten(),
+        Dense(units=8),
+        Dropout(),
+    )
+)
+EVERY_INITIALIZER = Experiment(
+    layers=(
+        Flatten(),
+        *(Dense(units=8, kernel_initializer=name) for name in get_args(specs.Initializer) if name != "zeros"),
+    )
 )
 
 
@@ -459,6 +482,7 @@ class TestReproducibility:
 
         monkeypatch.setattr(training, "FIRST_CHUNK_STEPS", steps)
         monkeypatch.setattr(training, "MAX_CHUNK_STEPS", steps)
+        monkeypatch.setattr(training, "CHUNK_SECONDS", 1e6)  # a loaded machine takes smaller ones
 
         outcome = train(EVERYTHING, dataset)
 
@@ -1000,6 +1024,21 @@ class TestModel:
         assert from_bytes.dtype == np.float32
         np.testing.assert_allclose(from_bytes.sum(axis=1), 1, rtol=1e-5)
         np.testing.assert_allclose(network.predict_on_batch(pixels.astype(np.float32)), from_bytes, rtol=1e-6)
+
+    def test_a_seed_gives_the_same_network_whatever_else_draws_random_numbers_meanwhile(self):
+        """A network of every kind of layer, and one of every kind of initializer."""
+        from core import model
+
+        with drawing_random_numbers():
+            for experiment in EVERY_LAYER, EVERY_INITIALIZER:
+                networks = [model.variables(model.build(experiment))[0] for _ in range(3)]
+                other = model.variables(model.build(changed(experiment, seed=4)))[0]
+
+                kernels = [name for name in networks[0] if name.endswith("kernel") or "seed_generator" in name]
+                assert len(kernels) >= 7
+                for name, values in networks[0].items():
+                    assert all(np.array_equal(values, again[name]) for again in networks[1:]), name
+                assert not any(np.array_equal(networks[0][name], other[name]) for name in kernels)
 
     def test_an_impossible_stack_is_refused_before_anything_is_built(self):
         from core import model

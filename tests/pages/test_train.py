@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import doctor, pictures, runs, share
+from core import codegen, doctor, pictures, runs, share
 from core.doctor import Finding
 from core.engine import Phase
 from core.errors import DataError, WorkerLost
@@ -427,6 +427,15 @@ class TestPanel:
 
         assert heading(at) == "#### A run :green-badge[:material/check: finished]"
         assert [download.label for download in at.get("download_button")] == ["Model (.keras)"]
+
+    def test_beside_a_network_s_file_stands_how_to_use_it(self, visit, finished_run, still_engine):
+        at = visit("train", finished_run)
+
+        (download,) = at.get("download_button")
+        assert "pixels from 0 to 255" in download.proto.help
+        assert [code.value for code in at.code] == [
+            codegen.usage(f"{finished_run.record().name} {finished_run.id[:6]}.keras")
+        ]
 
 
 class TestButtons:
