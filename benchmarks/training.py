@@ -12,6 +12,7 @@ inside it and with every one of them switched on, a digit drawn before among wha
 second of the epochs after the first, by the times at which their networks were written.
 
 Memory is that of a server of its own with its worker, while a First CNN run is started and watched in Chromium.
+`growth_mb_per_run` is what a worker keeps of each of many short runs; `--only-growth` measures nothing else, in a minute or two.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ LIVE_EPOCHS = 3
 SEVEN = ((0.24, 0.18), (0.70, 0.18), (0.52, 0.60), (0.42, 0.84))  # a stroke, in shares of the canvas
 MOST_STROKES = 10
 TALL = {"width": server.WINDOW["width"], "height": 2600}
+UNEVEN_RUNS = 2  # after which a worker has loaded all that a run needs
 MOST_SECONDS = 600  # that a run in the browser may take
 
 
@@ -71,10 +73,20 @@ def main() -> None:
     parser.add_argument(
         "--live", choices=["none", "all"], default="none", help="also measure what looking inside costs"
     )
+    parser.add_argument(
+        "--growth-runs", type=int, default=12, help="short ones, over which the worker's memory is taken"
+    )
+    parser.add_argument("--only-growth", action="store_true", help="measure nothing but growth_mb_per_run")
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error("--epochs must be 2 or more: the first is not in the ratio")
+    if arguments.growth_runs <= UNEVEN_RUNS + 1:
+        parser.error(f"--growth-runs must be {UNEVEN_RUNS + 2} or more: the first {UNEVEN_RUNS} are not in the growth")
     report.demand_mnist()
+    growth = _growth(arguments.growth_runs)
+    if arguments.only_growth:
+        report.result(growth_mb_per_run=growth)
+        return
     live = {"ratio_live": _live(arguments.pairs)} if arguments.live == "all" else {}
     peak = _peak_memory(arguments.memory_epochs)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -103,6 +115,7 @@ def main() -> None:
         whole_run_ratio_b128=ratios[128][1],
         server_rss_mb=peak[0] / 1e6,
         worker_rss_mb=peak[1] / 1e6,
+        growth_mb_per_run=growth,
         **live,
     )
 
@@ -178,6 +191,23 @@ def _fit(experiment: Experiment) -> Timing:
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter() - started))],
     )
     return Timing(tuple(ends), time.perf_counter() - started)
+
+
+def _growth(count: int) -> float:
+    """Megabytes that a worker keeps of each run: the slope of its memory after so many short runs of different seeds."""
+    memory = []
+    with tempfile.TemporaryDirectory(prefix="digitlab-benchmark-") as root:
+        engine = Engine()
+        engine.start()
+        try:
+            for seed in range(count):
+                _ours(engine, _first_cnn(batch_size=32, epochs=1, train_size=2000, seed=seed), root)
+                memory.append(engine.status().memory / 1e6)
+                report.progress(f"short run {seed + 1} of {count}: the worker holds {memory[-1]:.0f} MB")
+        finally:
+            engine.close()
+    growth, _ = np.polyfit(np.arange(count - UNEVEN_RUNS), memory[UNEVEN_RUNS:], 1)
+    return float(growth)
 
 
 def _peak_memory(epochs: int) -> tuple[int, int]:

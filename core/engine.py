@@ -52,7 +52,9 @@ logger = logging.getLogger("digitlab.engine")
 
 THREADS_PER_WORKER = 2
 MEMORY_SHARE = 0.65  # of what this machine or container has, for the embedded worker
-RECYCLE_ABOVE_BYTES = 1_300_000_000  # Keras leaks about 11 MB a run; an idle worker this large is restarted
+RECYCLE_ABOVE_BYTES = (
+    1_300_000_000  # Keras leaks some 14 MB a run; a worker this large is restarted where it has nothing to do
+)
 QUIET_SECONDS = 60.0  # since anybody asked, until a restart, which takes ten, is in nobody's way
 CROWDED = 0.85  # of the memory that a worker is killed beyond: it is restarted in the next gap between two questions
 CONNECT_SECONDS = 30
@@ -131,6 +133,7 @@ class Engine:
         self._looks: dict[tuple[str, int, bytes], Snapshot] = {}  # by run, digit and drawing
         self._traces: dict[tuple[str, bytes], dict[int, np.ndarray]] = {}  # by run and drawing
         self._asked: dict[tuple, Any] = {}  # questions under way, as futures
+        self._asking = 0  # those that somebody waits for
         self._answers: dict[tuple, Any] = {}
         self._tickets: dict[Job, str] = {}  # long jobs under way, with the topic that they tell their share in
         self._shares: dict[str, float] = {}  # by ticket
@@ -195,9 +198,8 @@ class Engine:
             self._progress = {**others, run.id: queued}  # in the order of the queue
             # A knob turned in an epoch that wasn't finished is turned again, for the batches that are taken anew.
             self._roots[run.id], self._commands[run.id] = run.root, replace(command, **queued.turned)
-            if self._client is not None:
-                self._submit_training(run.id)
         self.start()
+        self._wake.set()
 
     def commanded(self, run_id: str) -> Command:
         """What a run was last asked to do: by this server, else as far as its progress tells."""
@@ -364,11 +366,12 @@ class Engine:
     def _ask_actor(self, question: str, run: runs.Run, step: int, content: np.ndarray, timeout: float) -> Any:
         from distributed.scheduler import KilledWorker
 
-        self._require_ready()
         with self._lock:
+            self._require_ready()
             if self._actor is None:
                 self._actor = self._client.submit(_Actor, actor=True, key=f"predictor-{time.time_ns()}")
             actor = self._actor
+            self._asking += 1
         try:
             asked = actor.result(timeout=timeout).answer(question, run.id, run.root, step, content)
             answer = asked.result(timeout=timeout)
@@ -379,6 +382,9 @@ class Engine:
                 if self._actor is actor:
                     self._actor = None
             raise WorkerLost(f"The worker was lost while it looked at the drawing ({error}). Try again.") from None
+        finally:
+            with self._lock:
+                self._asking -= 1
         return _unwrapped(answer)
 
     def evaluation(self, run: runs.Run, step: int) -> runs.Evaluation | None:
@@ -550,8 +556,8 @@ class Engine:
         known = self._answers.get(key)
         if known is not None:
             return known
-        self._require_ready()
         with self._lock:
+            self._require_ready()
             future = self._asked.get(key)
             if future is None:
                 self._asked[key] = self._client.submit(_in_worker, function, *arguments, pure=False)
@@ -582,8 +588,6 @@ class Engine:
             if self._is_closing:  # it was closed before there was anything to close
                 self.close()
                 return
-            for run_id in self._waiting():
-                self._submit_training(run_id)
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
 
     def _connect(self):
@@ -636,12 +640,21 @@ class Engine:
             raise EngineNotReady("The engine is still warming up: TensorFlow is being loaded.")
 
     def _waiting(self) -> list[str]:
-        """Runs that were queued before there was a client to give them to."""
+        """Runs that are queued and not yet given to the scheduler, in order."""
         return [
             run_id
             for run_id, progress_ in self._progress.items()
             if progress_.state is State.QUEUED and run_id not in self._futures
         ]
+
+    def _give_next(self) -> None:
+        """Give the scheduler the runs that wait; to an embedded worker one after the other, so that there is time between two. A
+        cluster's scheduler keeps the queue for all its servers."""
+        with self._lock:
+            for run_id in self._waiting():
+                if self._is_closing or (self._cluster is not None and self._futures):
+                    return
+                self._submit_training(run_id)
 
     def _submit_training(self, run_id: str) -> None:
         from distributed import fire_and_forget
@@ -698,8 +711,7 @@ class Engine:
             if self._is_closing and self._scheduler:
                 return  # this server lets go of it, and it goes on
             if not self._is_closing and self._only_waited(run_id, future):
-                future.release()  # or its key would still be taken
-                self._submit_training(run_id)
+                future.release()  # or its key would still be taken when it is given again
             else:
                 self._end(run_id, State.INTERRUPTED, "Its worker was lost in the middle: killed, or out of memory.")
         self._wake.set()
@@ -752,7 +764,7 @@ class Engine:
             self._wake.wait(WATCH_SECONDS)
 
     def _look_after(self, client: Client, workers: dict[str, dict]) -> None:
-        """Warm workers that are new, notice when none is left, and restart an idle one that has grown."""
+        """Warm workers that are new, notice when none is left, restart an idle one that has grown, and have the next run begin."""
         for worker in workers.keys() - self._workers.keys():
             self._warm_up(worker)
         with self._lock:
@@ -760,14 +772,18 @@ class Engine:
             self._warm_workers &= workers.keys()
             if self._phase is Phase.READY and not self._warm_workers:
                 self._actor, self._phase, self._message = None, Phase.WARMING, "The worker is being restarted."
-            is_asked = any(not future.done() for future in self._asked.values())
-            is_idle = not self._futures and not is_asked and self._phase is Phase.READY
-        memory = max((worker.get("metrics", {}).get("memory", 0) for worker in workers.values()), default=0)
-        if self._cluster is not None and is_idle and self._is_time_to_restart(memory):
-            with self._lock:
+            memory = max((worker.get("metrics", {}).get("memory", 0) for worker in workers.values()), default=0)
+            is_asked = self._asking > 0 or any(not future.done() for future in self._asked.values())
+            is_idle = self._cluster is not None and not self._futures and self._phase is Phase.READY
+            is_time = is_idle and self._is_time_to_restart(memory)
+            if is_time and not is_asked:
                 self._actor, self._phase, self._message = None, Phase.WARMING, "The worker is being restarted."
                 self._warm_workers.clear()
+        if is_time and not is_asked:
             client.restart_workers(list(workers), raise_for_error=False)
+        elif is_time and _is_crowded(memory):
+            return  # the next run, which could be killed for its size, waits until the questions under way are answered
+        self._give_next()
 
     def _free_the_queue(self) -> None:
         """Where others wait, have what was paused or slowed and then left go on at full speed, to its end."""
@@ -781,11 +797,16 @@ class Engine:
                     self.command(run_id, is_paused=False, until_step=0, batches_per_second=None)
 
     def _is_time_to_restart(self, memory: int) -> bool:
-        """Whether an idle worker of so many bytes has grown so much that it should begin anew, now that nobody uses it or
-        before it is killed."""
+        """Whether an idle worker of so many bytes has grown so much that it should begin anew: between two runs of the queue, when
+        nobody has asked anything for a while, or before it is killed."""
         if memory <= RECYCLE_ABOVE_BYTES:
             return False
-        return time.monotonic() - self._asked_at >= QUIET_SECONDS or memory > CROWDED * _memory_limit()
+        is_quiet = time.monotonic() - self._asked_at >= QUIET_SECONDS
+        return bool(self._waiting()) or is_quiet or _is_crowded(memory)
+
+
+def _is_crowded(memory: int) -> bool:
+    return memory > CROWDED * _memory_limit()
 
 
 def _memory_limit() -> int:

@@ -1,6 +1,6 @@
 """The training loop: compiled in chunks of batches, and knowing neither an engine nor a screen.
 
-A chunk is one call into a `tf.function` that takes many optimizer steps, with the data as a constant on the device, so no
+A chunk is one call into a `tf.function` that takes many optimizer steps, with the data on the device, so no
 Python and no NumPy run per batch. Chunks are sized to about a tenth of a second: between two of them commands are obeyed
 and events sent.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ from core.errors import LossNotFinite
 from core.explain import Inspector
 from core.progress import KNOBS, Advanced, Command, EpochEnded, Event, Snapshot, Started, State, StateChanged, Turned
 from core.runs import Checkpoint
-from core.specs import CLASSES, Experiment
+from core.specs import CLASSES, IMAGE_SHAPE, Experiment, Training
 
 CHUNK_SECONDS = 0.1
 FIRST_CHUNK_STEPS = 4
@@ -181,10 +182,9 @@ class _Loop:
         self.knobs: dict[str, float] = {}
         self._turned: list[tuple[int, float]] = []
         self.views = _Views(self)
-        self._x = tf.constant(dataset.x_train[..., None])
-        self._y = tf.constant(dataset.y_train.astype(np.int32))
-        self._take_steps = _compiled_steps(self.model, self._x, self._y, training)
-        self._measure = _compiled_measure(self.model, self._x, self._y, ledger.read(experiment.layers).evaluation_batch)
+        self._images = _on_device(dataset)
+        self._take_steps = _compiled_steps(self.model, training)
+        self._measure = _compiled_measure(self.model, ledger.read(experiment.layers).evaluation_batch)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         model.set_variables(self.model, checkpoint.weights, checkpoint.optimizer)
@@ -218,12 +218,13 @@ class _Loop:
 
     def take_steps(self, order: tf.Tensor, rates: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
         """An optimizer step for each learning rate, from batch `first` of `order`: each batch's loss and accuracy."""
-        loss, accuracy = self._take_steps(order, tf.constant(rates), tf.constant(first), tf.constant(self.step))
+        place = tf.constant(first), tf.constant(self.step)
+        loss, accuracy = self._take_steps(*self._images, order, tf.constant(rates), *place)
         return loss.numpy(), accuracy.numpy()
 
     def measure(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cross-entropies (n,) and probabilities (n, 10) of training images."""
-        losses, probabilities = self._measure(tf.constant(indices.astype(np.int32)))
+        losses, probabilities = self._measure(*self._images, tf.constant(indices.astype(np.int32)))
         return losses.numpy(), probabilities.numpy()
 
     def run_epoch(self, epoch: int) -> EpochEnded | None:
@@ -341,7 +342,7 @@ class _Loop:
             self.learning_rates = self.training.learning_rates(len(self.learning_rates), self._turned)
         elif model.set_dropout(self.model, turn.value):
             # The rate is a constant of the compiled function: it takes a new one.
-            self._take_steps = _compiled_steps(self.model, self._x, self._y, self.training)
+            self._take_steps = _compiled_steps(self.model, self.training)
             self.is_compiled = False
 
     def _steps_at_once(self, command: Command) -> int:
@@ -408,20 +409,34 @@ class _Views:
         return time.perf_counter() - started
 
 
-def _compiled_steps(network: keras.Model, x: tf.Tensor, y: tf.Tensor, training) -> Callable:
-    """A function of (order, learning_rates, first, step): one optimizer step per learning rate, from batch `first` of
+# What a compiled function reads beside its arguments becomes part of it, and stays in TensorFlow's memory with all that it
+# ever compiled: images are given to it.
+_IMAGES = tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8), tf.TensorSpec((None,), tf.int32)
+_on_devices: WeakKeyDictionary[data.Dataset, tuple[tf.Tensor, tf.Tensor]] = WeakKeyDictionary()
+
+
+def _on_device(dataset: data.Dataset) -> tuple[tf.Tensor, tf.Tensor]:
+    """The training images, (n, 28, 28, 1) uint8, and their digits, (n,) int32: one copy for all that train on them here."""
+    if dataset not in _on_devices:
+        _on_devices[dataset] = tf.constant(dataset.x_train[..., None]), tf.constant(dataset.y_train.astype(np.int32))
+    return _on_devices[dataset]
+
+
+def _compiled_steps(network: keras.Model, training: Training) -> Callable:
+    """A function of (x, y, order, learning_rates, first, step): one optimizer step per learning rate, from batch `first` of
     `order`, with `step` batches taken before in the whole training; returns each batch's loss and accuracy."""
     batch_size, optimizer, augmentation = training.batch_size, network.optimizer, training.augmentation
 
     @tf.function(
         input_signature=[
+            *_IMAGES,
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.int32),
             tf.TensorSpec((), tf.int32),
         ]
     )
-    def take_steps(order, learning_rates, first, step):
+    def take_steps(x, y, order, learning_rates, first, step):
         count = tf.shape(learning_rates)[0]
         losses, accuracies = tf.TensorArray(tf.float32, count), tf.TensorArray(tf.float32, count)
         for i in tf.range(count):
@@ -446,11 +461,11 @@ def _compiled_steps(network: keras.Model, x: tf.Tensor, y: tf.Tensor, training) 
     return take_steps
 
 
-def _compiled_measure(network: keras.Model, x: tf.Tensor, y: tf.Tensor, batch_size: int) -> Callable:
-    """A function of image indices: their cross-entropies and probabilities."""
+def _compiled_measure(network: keras.Model, batch_size: int) -> Callable:
+    """A function of (x, y, indices): these images' cross-entropies and probabilities."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32)])
-    def measure(indices):
+    @tf.function(input_signature=[*_IMAGES, tf.TensorSpec((None,), tf.int32)])
+    def measure(x, y, indices):
         batches = -(-tf.shape(indices)[0] // batch_size)
         losses = tf.TensorArray(tf.float32, batches, infer_shape=False, element_shape=(None,))
         answers = tf.TensorArray(tf.float32, batches, infer_shape=False, element_shape=(None, CLASSES))

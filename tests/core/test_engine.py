@@ -40,7 +40,7 @@ from core.progress import (
     to_wire,
 )
 from core.range_test import RangeTest
-from core.specs import SGD, Augmentation, Conv2D, Dense, Experiment, Flatten, MaxPooling2D, Training, replaced
+from core.specs import SGD, Augmentation, Conv2D, Dense, Dropout, Experiment, Flatten, MaxPooling2D, Training, replaced
 from core.trials import AnswerTest
 
 ROOT = Path(__file__).parents[2]
@@ -316,6 +316,50 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_so(engine, root):
     assert engine.progress(run).state is State.FAILED
     assert "Try a lower learning rate" in engine.progress(run).message
     assert len(_trained(engine, root).progress().history) == 2
+
+
+def test_a_seed_gives_the_same_numbers_whatever_else_draws_in_the_worker(engine, root):
+    """As Dask's event loop does, from the same `random` that Keras takes a layer's seed from."""
+    layers = (*SMALL.layers, Dropout(rate=0.3))
+    experiment = Experiment(layers=layers, training=Training(epochs=1, batch_size=32, train_size=320))
+
+    def draw(dask_worker):
+        import random
+        import threading
+
+        dask_worker.is_drawn = threading.Event()
+
+        def go_on():
+            while not dask_worker.is_drawn.is_set():
+                random.random()  # noqa: S311  (what is shared is the point)
+
+        threading.Thread(target=go_on, daemon=True).start()
+
+    def build(times):
+        import hashlib
+
+        from core import model
+
+        networks = [model.variables(model.build(experiment))[0] for _ in range(times)]
+        return [hashlib.sha256(b"".join(map(bytes, network.values()))).hexdigest() for network in networks]
+
+    made = [runs.create(experiment, name, root) for name in "abc"]
+    engine._client.run(draw)
+    try:
+        builds = [*build(2), *engine._client.submit(build, 20, pure=False).result(timeout=PATIENCE)]
+        for run in made:
+            engine.train(run)
+        _until(lambda: all(engine.progress(run).state.is_over for run in made))
+    finally:
+        engine._client.run(lambda dask_worker: dask_worker.is_drawn.set())
+
+    assert [engine.progress(run).state for run in made] == [State.FINISHED] * 3
+    assert len(set(builds)) == 1
+    first, *others = made
+    for step in first.steps():
+        for name, values in first.weights(step).items():
+            assert all(np.array_equal(values, run.weights(step)[name]) for run in others), (step, name)
+    assert len({run.progress().history[0].loss for run in made}) == 1
 
 
 def test_a_killed_worker_interrupts_its_run_which_goes_on_from_its_last_epoch(engine, root):
@@ -960,6 +1004,62 @@ def test_an_idle_worker_that_has_grown_is_restarted(engine, monkeypatch):
     _until(lambda: engine.status().phase is Phase.READY)
 
     assert before.isdisjoint(engine._client.run(os.getpid).values())
+
+
+def test_a_worker_that_has_grown_is_restarted_between_two_runs_of_the_queue(engine, root, monkeypatch):
+    if engine._cluster is None:
+        pytest.skip("a cluster's workers are not ours to restart")
+    before = set(engine._client.run(os.getpid).values())
+    busy = _started(engine, root, LONG)
+    paused, last = (runs.create(SMALL, name, root) for name in ("begins paused", "comes last"))
+    engine.train(paused, Command(is_paused=True))
+    engine.train(last)
+    monkeypatch.setattr(engine_module, "RECYCLE_ABOVE_BYTES", 0)
+    _stop(engine, busy)
+    _until(lambda: engine.progress(paused).state is State.PAUSED)
+    monkeypatch.undo()
+
+    assert before.isdisjoint(engine._client.run(os.getpid).values())
+    assert engine.progress(busy).state is State.STOPPED
+    assert engine.progress(paused).step == 0
+    assert engine.place_in_queue(last.id)[0] == 1
+
+    engine.command(paused.id, is_paused=False)
+    _until(lambda: engine.progress(last).state is State.FINISHED)
+
+    assert engine.progress(paused).state is State.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "is_asked", "does"),
+    [
+        (1.0, False, ["begin"]),
+        (2.0, False, ["restart", "begin"]),
+        (2.0, True, ["begin"]),  # the next gap is soon enough
+        (3.9, False, ["restart", "begin"]),
+        (3.9, True, []),  # until it is answered
+    ],
+)
+def test_the_next_run_begins_in_a_worker_with_room_for_it_and_no_question_is_lost(
+    offline, root, monkeypatch, gigabytes, is_asked, does
+):
+    done = []
+    monkeypatch.setattr(engine_module, "_memory_limit", lambda: 4_000_000_000)
+    monkeypatch.setattr(offline, "_warm_up", lambda worker: None)
+    monkeypatch.setattr(offline, "_submit_training", lambda run_id: done.append("begin"))
+    client = SimpleNamespace(
+        restart_workers=lambda workers, raise_for_error: done.append("restart"), close=lambda timeout: None
+    )
+    offline._client, offline._cluster = client, SimpleNamespace(close=lambda timeout: None)
+    offline._phase, offline._warm_workers = Phase.READY, {"tls://here"}
+    offline._asked["a question"] = Future()
+    if not is_asked:
+        offline._asked["a question"].set_result("an answer")
+    offline.train(runs.create(SMALL, "next", root))
+
+    offline._look_after(client, {"tls://here": {"metrics": {"memory": int(gigabytes * 1e9)}}})
+
+    assert done == does
 
 
 def test_a_grown_worker_is_restarted_once_nobody_asks_or_before_it_is_killed(offline, monkeypatch):

@@ -1040,6 +1040,32 @@ class TestModel:
                     assert all(np.array_equal(values, again[name]) for again in networks[1:]), name
                 assert not any(np.array_equal(networks[0][name], other[name]) for name in kernels)
 
+    def test_all_trainings_share_one_copy_of_the_images_and_none_is_compiled_in(self, tiny, dataset):
+        from core import training
+
+        loops = [training._Loop(changed(tiny, seed=seed), dataset, *training._NOBODY) for seed in (1, 2)]
+        for loop in loops:
+            loop.take_steps(np.arange(64, dtype=np.int32), loop.learning_rates[:2], 0)
+            loop.measure(loop.validation_indices)
+
+        assert loops[0]._images[0] is loops[1]._images[0]
+        compiled = [
+            function.get_concrete_function().graph for loop in loops for function in (loop._take_steps, loop._measure)
+        ]
+        constants = [
+            operation.outputs[0].shape.num_elements()
+            for graph in compiled
+            for operation in graph.get_operations()
+            if operation.type == "Const"
+        ]
+        captured = [
+            tensor.shape.num_elements()
+            for graph in compiled
+            for tensor, _ in graph.captures
+            if tensor.dtype != "resource"
+        ]
+        assert max([*constants, *captured]) < dataset.x_train[0].size
+
     def test_an_impossible_stack_is_refused_before_anything_is_built(self):
         from core import model
         from core.errors import SpecError
