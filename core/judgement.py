@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from core import data, fakes, hands, ledger, predictor, runs, segments, trials
-from core.errors import RunDamaged
+from core.errors import DrawingError, RunDamaged
 from core.specs import CLASSES
 
 ACCEPTED = 0.95  # of the held-out digits, half of them redrawn
@@ -235,7 +235,10 @@ def of_drawing(ink: np.ndarray, reading: Reading) -> Reading:
     """
     if not ink.any():
         return replace(reading, is_digit=False, reason="There is nothing drawn yet.")
-    count = segments.count_apart(ink) if reading.is_digit else len(segments.segments(ink))
+    try:
+        count = segments.count_apart(ink) if reading.is_digit else len(segments.segments(ink))
+    except DrawingError as error:
+        return replace(reading, is_digit=False, reason=str(error))
     if count < 2:
         return reading
     said = f"There seem to be {count} digits: draw one alone, or let them be read as a whole number."

@@ -11,13 +11,15 @@ import struct
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFilter, ImageOps
+from PIL import ExifTags, Image, ImageFilter, ImageOps, TiffImagePlugin
 
 from core.components import components
 from core.errors import DrawingError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES, MAX_PIXELS = 10_000_000, 25_000_000
+MAX_PIXELS_JPEG = 50_000_000  # a phone's, which is unpacked at a quarter of its sides or less
+MAX_PIXELS_WEBP = 12_500_000  # its decoder holds a picture four times
 SIDE = 560  # pixels, what a larger picture is made smaller to
 LEAST_CONTRAST = 0.15  # of white against black
 PAPER_SIDE = 64  # pixels of the longer side in which the paper's brightness is looked for
@@ -115,11 +117,7 @@ def _opened(content: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if picture.width * picture.height > MAX_PIXELS:  # read from its head, before anything is unpacked
-                raise DrawingError(
-                    f"The picture is too large: expected at most {MAX_PIXELS / 1e6:.0f} million pixels, received "
-                    f"{picture.width} × {picture.height}. Save it smaller."
-                )
+            _check_size(picture)
             picture.draft(None, (2 * SIDE, 2 * SIDE))  # a JPEG is unpacked no larger than it has to be
             plain = _plain(picture)
             turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
@@ -145,17 +143,35 @@ def _opened(content: bytes) -> Image.Image:
         ) from None
 
 
+def _check_size(picture: Image.Image) -> None:
+    """Refuse what would take too much memory to unpack, by what its head says."""
+    most = {"JPEG": MAX_PIXELS_JPEG, "MPO": MAX_PIXELS_JPEG, "WEBP": MAX_PIXELS_WEBP}.get(picture.format, MAX_PIXELS)
+    if "progressive" in picture.info:  # held as a whole before the first pixel is known
+        most = MAX_PIXELS
+    width, height = picture.size
+    if picture.format == "TIFF":  # whose tiles are unpacked whole, however little of them is the picture
+        tile = (picture.tag_v2.get(tag, 1) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
+        width, height = map(max, (width, height), tile)
+    if width * height > most:
+        raise DrawingError(
+            f"The picture is too large: expected at most {most / 1e6:.3g} million pixels, received {width} × {height}. "
+            "Save it smaller."
+        )
+
+
 def _plain(picture: Image.Image) -> Image.Image:
     """The same with 8 bits a channel, grey or red, green and blue, with its transparency if it has any."""
     picture.load()
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        if picture.mode in ("I", "F"):
+            picture = picture.reduce(max(1, max(picture.size) // (2 * SIDE)))
         values = np.asarray(picture)
         if values.dtype == np.uint16:
             return Image.fromarray((values >> 8).astype(np.uint8))
         least, most = float(values.min()), float(values.max())
         return Image.fromarray(((values - least) * (255 / max(most - least, 1e-9))).astype(np.uint8))
     if picture.has_transparency_data:
-        return picture.convert("RGBA")
+        return picture if picture.mode in ("LA", "RGBA") else picture.convert("RGBA")
     return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
 
 

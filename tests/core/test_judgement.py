@@ -117,6 +117,16 @@ class TestOfADrawing:
 
         assert judgement.of_drawing(ink, SEVEN).is_digit
 
+    @pytest.mark.parametrize("reading", [SEVEN, NOTHING], ids=["read as a digit", "refused"])
+    def test_a_pattern_is_no_digit_and_is_told_from_one(self, reading):
+        ink = np.zeros((280, 280), np.float32)
+        ink[::4, ::4] = 1
+
+        found = judgement.of_drawing(ink, reading)
+
+        assert not found.is_digit
+        assert found.reason.startswith("The ink is in 4,900 pieces: expected digits")
+
     def test_else_the_reading_stands(self):
         ink = np.zeros((280, 280), np.float32)
         ink[60:220, 130:150] = 1

@@ -2,12 +2,14 @@
 
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from core.drawing import ink_from_strokes
-from core.segments import segments
+from core.errors import DrawingError
+from core.segments import MOST_PIECES, count_apart, segments
 
 STROKES = os.environ.get("DIGITLAB_STROKES")
 needs_strokes = pytest.mark.skipif(not STROKES, reason="DIGITLAB_STROKES names no file")
@@ -80,6 +82,124 @@ def test_a_dash_stays_whole():
 
 def test_three_in_a_row_are_cut_twice():
     assert len(segments(sheet((RING, 100), (RING, 168), (RING, 236)))) == 3
+
+
+# --- broken strokes -----------------------------------------------------------------------------------------------------
+
+
+def dotted(digit: list, step: float) -> list:
+    """A digit of dots, one every `step` of its 100 units."""
+    dots = []
+    for stroke in digit:
+        points = np.array(stroke, float)
+        along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+        at = np.arange(0, along[-1], step)
+        dots += [
+            [[x, y]]
+            for x, y in zip(np.interp(at, along, points[:, 0]), np.interp(at, along, points[:, 1]), strict=True)
+        ]
+    return dots
+
+
+SEVEN = [[[0, 0], [60, 0], [20, 100]]]
+BROKEN = {
+    "a one, interrupted": [[[0, 0], [0, 45]], [[0, 60], [0, 100]]],
+    "a one, interrupted twice": [[[0, 0], [0, 25]], [[0, 38], [0, 62]], [[0, 75], [0, 100]]],
+    "a slanted one, interrupted": [[[40, 0], [24, 40]], [[19, 53], [0, 100]]],
+    "a one of two dashes beside its axis": [[[0, 0], [3, 44]], [[14, 52], [17, 100]]],
+    "a seven, its stem interrupted": [[[0, 0], [60, 0], [44, 40]], [[38, 55], [20, 100]]],
+    "a seven, its corner missing": [[[0, 0], [46, 0]], [[56, 10], [20, 100]]],
+    "a five without its bar's joint": [FIVE[0], [[24, 0], [64, 0]]],
+    "a five, its bar high and to the right": [FIVE[0], [[30, -8], [70, -10]]],
+    "a five of three pieces": [[[10, 8], [5, 40]], [[14, 48], [45, 50], [50, 74]], [[44, 88], [5, 100]], FIVE[1]],
+    "a two, its foot torn off": [[[0, 20], [25, 0], [50, 20], [8, 84]], [[0, 100], [60, 100]]],
+    "a three, torn in the middle": [[[0, 0], [50, 4], [42, 40]], [[28, 52], [55, 60], [45, 96], [0, 100]]],
+}
+
+
+@pytest.mark.parametrize("width", [5, 9])
+@pytest.mark.parametrize("digit", BROKEN.values(), ids=BROKEN)
+def test_a_digit_with_a_broken_stroke_is_one(digit, width):
+    ink = sheet((digit, 200), width=width)
+
+    assert (count_apart(ink), len(segments(ink))) == (1, 1)
+
+
+@pytest.mark.parametrize("step", [11, 14, 18])
+@pytest.mark.parametrize("digit", [ONE, RING, SEVEN, FIVE], ids=["1", "0", "7", "5"])
+def test_a_dotted_digit_is_one(digit, step):
+    ink = sheet((dotted(digit, step), 200), width=6)
+
+    assert (count_apart(ink), len(segments(ink))) == (1, 1)
+
+
+def test_two_digits_stay_two_though_their_strokes_are_broken():
+    ink = sheet((BROKEN["a seven, its stem interrupted"], 100), (dotted(RING, 20), 220), (ONE, 330), width=12)
+
+    assert (count_apart(ink), len(segments(ink))) == (3, 3)
+
+
+def test_scattered_specks_below_a_digit_are_no_second_one():
+    crumbs = [[[170, y]] for y in (30, 65, 100)]
+
+    assert count_apart(sheet((FIVE, 200), (crumbs, 130), width=14)) == 1
+
+
+@needs_strokes
+def test_the_digits_of_strangers_stay_one_where_a_stroke_is_broken():
+    with open(STROKES, encoding="utf-8") as file:
+        digits = json.load(file)[::5]
+    rng, counts = np.random.default_rng(0), []
+    for digit in digits:
+        strokes, side = [np.array(stroke, float) for stroke in digit["strokes"]], max(digit["box"])
+        longest = max(range(len(strokes)), key=lambda k: len(strokes[k]))
+        points = strokes.pop(longest)
+        at = rng.integers(1, len(points) - 1) if len(points) > 2 else 0
+        is_gone = np.hypot(*(points - points[at]).T) < 0.07 * side
+        pieces = np.split(np.arange(len(points)), np.flatnonzero(np.diff(is_gone)) + 1)
+        broken = [*strokes, *(points[piece] for piece in pieces if not is_gone[piece[0]])]
+
+        counts.append(count_apart(ink_from_strokes([s.tolist() for s in broken if len(s)], digit["box"], 280, 10)))
+
+    assert np.mean(np.array(counts) == 1) >= 0.98
+
+
+# --- bounds -------------------------------------------------------------------------------------------------------------
+
+
+def scattered() -> dict[str, np.ndarray]:
+    """Sheets of 640x280 that would be costly, if what is kept grew with the pieces."""
+    bare = np.zeros((280, 640), bool)
+    dots, lines, comb, rings = bare.copy(), bare.copy(), bare.copy(), bare.copy()
+    dots[::4, ::4] = lines[:, ::3] = comb[:, ::3] = comb[0] = True
+    for k in range(0, 136, 4):
+        rings[k : 280 - k, [k, 639 - k]] = rings[[k, 279 - k], k : 640 - k] = True
+    noise = {f"noise of {p:.0%}": np.random.default_rng(0).random(bare.shape) < p for p in (0.02, 0.1, 0.3, 0.5)}
+    return {"dots": dots, "lines": lines, "comb": comb, "low comb": comb[:9], "rings": rings, **noise}
+
+
+@pytest.mark.parametrize("mask", scattered().values(), ids=scattered())
+def test_whatever_is_on_a_sheet_costs_a_bounded_amount(mask):
+    segments(sheet((ONE, 60)))  # what is loaded once doesn't count
+    tracemalloc.start()
+    for ask in (segments, count_apart):
+        try:
+            found = ask(mask.astype(np.float32))
+        except DrawingError:
+            continue
+        assert (found if isinstance(found, int) else len(found)) <= MOST_PIECES
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 200 * mask.size + 1e6
+
+
+def test_more_pieces_than_digits_have_are_refused_in_a_sentence():
+    dots = np.zeros((280, 640), np.float32)
+    dots[::4, ::4] = 1
+
+    with pytest.raises(DrawingError, match=r"^The ink is in 11,200 pieces: expected digits, of at most 300 in all"):
+        segments(dots)
 
 
 @needs_strokes
