@@ -99,7 +99,7 @@ def create(
         share=share,
     )
     experiment = replaced(before, training=training, fine_tuning=fine_tuning)
-    return _written(experiment, name, source.root, weights, drawings, owner)
+    return _written(experiment, name, runs.root(), weights, drawings, owner)
 
 
 def again(run: Run, owner: str = "") -> Run:

@@ -6,6 +6,7 @@ with one checkpoint in `core/assets/`. `installed` has that copied to where runs
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -65,18 +66,36 @@ EXPERIMENT = specs.Experiment(
 )
 
 
-@cache
 def installed(at: str) -> tuple[runs.Run | None, str]:
-    """The shipped run among the runs at this root, once per process; None and why where it can't be there.
+    """The shipped run: among the runs at this root, else in a folder of this process, else where it was shipped; and why it isn't
+    among the runs, "" where it is.
 
-    `DIGITLAB_REFERENCE=off`, or a checkout without it, does without.
+    `DIGITLAB_REFERENCE=off`, or a checkout without it, does without: None.
     """
     if os.environ.get("DIGITLAB_REFERENCE") == "off" or not (ASSETS / RUN_ID).is_dir():
         return None, ""
-    try:
-        return runs.install(ASSETS / RUN_ID, at), ""
-    except RunError as error:
-        return None, f"The network that is shipped with Digit Lab can't be used: {error}"
+    if not _copied(at)[0].exists():  # someone removed it meanwhile
+        _copied.cache_clear()
+    return _copied(at)
+
+
+@cache
+def _copied(at: str) -> tuple[runs.Run, str]:
+    why_not = ""
+    for place in (lambda: at, _own_folder):
+        try:
+            return runs.install(ASSETS / RUN_ID, place()), why_not
+        except (RunError, OSError) as error:
+            why_not = why_not or f"Runs can't be kept here, only used for now. {error}"
+    return runs.Run(RUN_ID, str(ASSETS)), why_not
+
+
+@cache
+def _own_folder() -> str:
+    """A folder for this process alone, removed when it ends."""
+    folder = tempfile.mkdtemp(prefix="digitlab-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @cache

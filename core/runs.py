@@ -52,7 +52,7 @@ from pydantic.fields import FieldInfo
 
 from core import specs, storage
 from core.arrays import UNREADABLE
-from core.errors import RunDamaged, RunNotFound, SpecError, StorageFull
+from core.errors import RunDamaged, RunError, RunNotFound, SpecError, StorageFull
 from core.progress import EpochEnded, Progress, State, Turned
 from core.storage import Storage
 
@@ -160,10 +160,14 @@ class Opening:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder. Reading methods raise RunDamaged, writing ones StorageFull."""
+    """One run's folder. Reading methods raise RunDamaged, writing ones StorageFull, and RunNotFound once it was deleted."""
 
     id: str
     root: str
+
+    def exists(self) -> bool:
+        """Whether its folder is there."""
+        return self._exists()
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -308,7 +312,7 @@ class Run:
             if kept is not None:
                 return kept
         found = find()
-        with suppress(StorageFull):
+        with suppress(RunError):  # no room, or the run was deleted meanwhile: an answer all the same
             self._write(name, answer.dump_json(found))
             self._forget_answers()
         return found
@@ -407,6 +411,10 @@ class Run:
         self._write(name, buffer.getvalue())
 
     def _write(self, name: str, content: bytes) -> None:
+        if (
+            name != "spec.json" and not self.exists()
+        ):  # the first file of a run; any other would bring a deleted one back
+            raise RunNotFound(f"Run {self.id} is not there any more: it was deleted, so nothing of it is kept.")
         self._storage.write(f"{self.id}/{name}", content, f"Run {self.id}: {name}")
 
 
@@ -530,7 +538,6 @@ def _curve(raw: bytes, progress: Progress) -> tuple[array, array]:
     least = progress.step_of(len(progress.history))
     most = least + progress.steps_per_epoch if progress.history else progress.step_of(progress.epochs) or len(loss)
     _require(least <= len(loss) <= most, "a loss for each batch of the epochs in history.json")
-    _require(all(0 <= share <= 1 for share in accuracy), "accuracies from 0 to 1")
     return loss, accuracy
 
 
@@ -661,7 +668,7 @@ def find(run_id: str, at: str | None = None) -> Run:
             f"{run_id[:40]!r} is no run's id: expected {_ID_LETTERS} letters and digits, as in the link of a run."
         )
     run = Run(run_id, at or root())
-    if not run._exists(""):
+    if not run.exists():
         raise RunNotFound(f"There is no run {run_id} here. It may have been deleted, or made on another machine.")
     return run
 
@@ -675,7 +682,7 @@ def all_runs(at: str | None = None) -> Iterator[Run]:
         return
     for run_id in filter(_ID.fullmatch, names):
         run = Run(run_id, at)
-        if run._exists():  # and is no link to elsewhere
+        if run.exists():  # and is no link to elsewhere
             yield run
 
 
@@ -697,7 +704,7 @@ def install(folder: Path, at: str | None = None) -> Run:
         if run.record().shipped == shipped.record().shipped:
             return run
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    for name in names:
+    for name in sorted(names, key="spec.json".__ne__):
         if name != "state.json":
             run._write(name, (folder / name).read_bytes())
     run._remove_all_but(set(names))

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from core import engine, pictures, presets
-from ui import digits, drawn_answer, guards, journey, navigation, state
+from ui import digits, drawn_answer, guards, journey, messages, navigation, state
 
 st.title("Build a network. Watch it learn. Draw for it.")
 st.markdown(
@@ -13,11 +13,14 @@ st.markdown(
 )
 
 run, own = state.run_in_use(), state.chosen_run()
-progress = engine.shared().progress(run) if run else None
+progress = None
+with messages.shown():
+    progress = engine.shared().progress(run) if run else None
 
 if progress is not None and progress.history:
-    drawn_answer.use_canvas()
-    drawn_answer.draw_and_read(run, guards.step_in_use(run, progress))
+    with messages.shown():
+        drawn_answer.use_canvas()
+        drawn_answer.draw_and_read(run, guards.step_in_use(run, progress))
 else:
     dataset = digits.dataset()
     chosen = np.random.default_rng(7).choice(len(dataset.x_train), 4 * 24, replace=False)

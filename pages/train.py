@@ -42,8 +42,9 @@ with panel:
     if run is None:
         live.invitation(draft)
     else:
-        live.panel(run)
-        time_machine.panel(run)
+        with messages.shown():
+            live.panel(run)
+            time_machine.panel(run)
 with form:
     recipe.editor(draft)
     recipe.learning_rate_finder(draft.experiment)

@@ -67,9 +67,9 @@ def network_in_use() -> Network | None:
     try:
         progress = engine.shared().progress(run)
         run.experiment()  # whose splits are looked at
+        return Network(run, guards.step_in_use(run, progress)) if progress.history else None
     except RunDamaged:
         return None
-    return Network(run, guards.step_in_use(run, progress)) if progress.history else None
 
 
 def training_in_use(network: Network | None) -> Training:

@@ -36,16 +36,17 @@ def other_run(run: runs.Run) -> tuple[runs.Run, int, str] | None:
         )
         return None
     try:
-        other = runs.find(chosen, run.root)
+        other = state.find_run(chosen)
         progress = engine.shared().progress(other)
+        step = guards.step_in_use(other, progress) if progress.history else None
     except (RunNotFound, RunDamaged) as error:
         st.markdown(str(error))
         return None
-    if not progress.history:
+    if step is None:
         guards.await_first_epoch(other, progress)
         st.markdown("It hasn't finished its first epoch, so there is nothing to compare with yet.")
         return None
-    return other, guards.step_in_use(other, progress), labels[chosen]
+    return other, step, labels[chosen]
 
 
 def verdict(answers: Evaluation, source: str, other: tuple[runs.Run, int, str]) -> None:

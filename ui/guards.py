@@ -35,9 +35,18 @@ def trained_run(purpose: str) -> tuple[runs.Run, int]:
 
 
 def step_in_use(run: runs.Run, progress: Progress) -> int:
-    """After how many batches a run's network is meant: as chosen, where that is still kept, else at its best epoch's end."""
-    chosen = state.chosen_step(run.id)
-    return chosen if chosen in run.steps() else progress.step_of(progress.best.epoch)
+    """After how many batches a run's network is meant: as chosen, where that is still kept, else at its best epoch's end.
+
+    Raises:
+        RunDamaged: if that one isn't there any more.
+    """
+    kept, best = run.steps(), progress.step_of(progress.best.epoch)
+    step = next((step for step in (state.chosen_step(run.id), best) if step in kept), None)
+    if step is None:
+        raise RunDamaged(
+            f"Run {run.id} has lost the network of its best epoch. Choose another epoch of it in the sidebar, or another run."
+        )
+    return step
 
 
 def await_first_epoch(run: runs.Run, progress: Progress) -> None:

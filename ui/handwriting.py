@@ -150,16 +150,17 @@ def compared(run: runs.Run, handwriting: Handwriting) -> None:
     rows = []
     for run_id in chosen:
         try:
-            other = runs.find(run_id, run.root)
+            other = state.find_run(run_id)
             progress = engine.shared().progress(other)
+            other_step = guards.step_in_use(other, progress) if progress.history else None
         except (RunNotFound, RunDamaged) as error:
             st.caption(str(error))
             continue
-        if not progress.history:
+        if other_step is None:
             guards.await_first_epoch(other, progress)
             st.caption(f"{labels[run_id]} hasn't finished its first epoch.")
             continue
-        probabilities = _read(other, guards.step_in_use(other, progress), handwriting.images, run_id)
+        probabilities = _read(other, other_step, handwriting.images, run_id)
         if probabilities is not None:
             right = int((probabilities.argmax(axis=1) == handwriting.labels).sum())
             rows.append(

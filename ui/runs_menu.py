@@ -18,10 +18,10 @@ BEST = "best"
 def choose_run() -> None:
     """A menu of the runs this visitor may see; nothing where there is none."""
     in_use = state.run_in_use()
-    ids = [run.id for run in state.visible_runs()]
-    if in_use is not None and in_use.id not in ids:
-        ids.append(in_use.id)
-    labels = _labels(tuple(ids), runs.root())
+    listed = state.visible_runs()
+    if in_use is not None and in_use not in listed:
+        listed.append(in_use)
+    labels = _labels(tuple((run.id, run.root) for run in listed))
     if not labels:
         return
     if in_use is not None and in_use.id not in labels:  # older than all that are listed
@@ -49,9 +49,9 @@ def _choose_step(run: runs.Run) -> None:
     """Which of its epochs' networks is meant; nothing before the second."""
     try:
         progress = engine.shared().progress(run)
+        steps = [step for step in run.steps() if progress.history and step and step % progress.steps_per_epoch == 0]
     except RunDamaged:
         return
-    steps = [step for step in run.steps() if step and step % max(progress.steps_per_epoch, 1) == 0]
     if len(steps) < 2:
         return
     key, chosen = f"step-{run.id}", state.chosen_step(run.id)
@@ -73,9 +73,9 @@ def _choose_step(run: runs.Run) -> None:
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
-def _labels(run_ids: tuple[str, ...], root: str) -> dict[str, str]:
+def _labels(listed: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Run ids, newest first, with labels that neither change nor repeat: a menu takes its options by them."""
-    newest = sorted((_label(runs.Run(run_id, root)), run_id) for run_id in run_ids)[::-1][:MOST_RUNS_LISTED]
+    newest = sorted((_label(runs.Run(run_id, root)), run_id) for run_id, root in listed)[::-1][:MOST_RUNS_LISTED]
     seen: set[str] = set()
     labels = {}
     for (_, label), run_id in newest:
@@ -96,7 +96,7 @@ def _label(run: runs.Run) -> tuple[float, str]:
 
 def labels() -> dict[str, str]:
     """The ids of the runs this visitor may see, newest first, with what the menu calls them."""
-    return _labels(tuple(run.id for run in state.visible_runs()), runs.root())
+    return _labels(tuple((run.id, run.root) for run in state.visible_runs()))
 
 
 def condition(run: runs.Run) -> str:

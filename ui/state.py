@@ -340,7 +340,7 @@ def run_in_use() -> runs.Run | None:
 
 
 def shipped_run() -> runs.Run | None:
-    """The run that came with the lab; None where it can't be here, which is said once."""
+    """The run that came with the lab, and once why it is all there can be; None in a lab without it."""
     run, why_not = reference.installed(runs.root())
     if why_not and not _session().is_told_of_shipped:
         _session().is_told_of_shipped = True
@@ -354,12 +354,22 @@ def chosen_run() -> runs.Run | None:
     if session.run_id is None:
         return None
     try:
-        return runs.find(session.run_id)
+        return find_run(session.run_id)
     except RunNotFound as error:
         say(str(error))
         session.own_runs = [run_id for run_id in session.own_runs if run_id != session.run_id]
         session.run_id = None
         return None
+
+
+def find_run(run_id: str) -> runs.Run:
+    """The run with this id, the shipped one wherever it could be put.
+
+    Raises:
+        RunNotFound: if there is none, or it can't be an id.
+    """
+    shipped = shipped_run()
+    return shipped if shipped is not None and shipped.id == run_id else runs.find(run_id)
 
 
 def use_run(run_id: str) -> None:
@@ -425,7 +435,7 @@ def follow_url() -> None:
     session, asked = _session(), st.query_params.get(_RUN_PARAMETER)
     if asked and asked != session.url_run_id:
         try:
-            use_run(runs.find(share.run_id_of(asked)).id)
+            use_run(find_run(share.run_id_of(asked)).id)
         except RunNotFound as error:
             say(str(error))
     if session.run_id != asked:
@@ -451,10 +461,9 @@ def _follow_network() -> None:
 def visible_runs() -> list[runs.Run]:
     """The runs this session made or opened, and the one that is shipped; all on this machine in local mode."""
     shipped = shipped_run()
-    if is_local():
-        return list(runs.all_runs())
-    own = [runs.Run(run_id, runs.root()) for run_id in _session().own_runs]
-    return own if shipped is None or shipped in own else [*own, shipped]
+    ids = (run.id for run in runs.all_runs()) if is_local() else _session().own_runs
+    own = [runs.Run(run_id, runs.root()) for run_id in ids if shipped is None or run_id != shipped.id]
+    return [run for run in [*own, shipped] if run is not None and run.exists()]
 
 
 def is_local() -> bool:

@@ -31,6 +31,8 @@ def _strip(phase_at_run: Phase, run: runs.Run | None) -> None:
     if state.was_painted():
         engine.shared().start()
     status = engine.shared().status()
+    if run is not None and not run.exists():
+        st.rerun()  # it was deleted: the page goes on without it
     if run is not None:
         st.caption(runs_menu.condition(run))
     st.caption(_SAYINGS[status.phase])

@@ -82,17 +82,37 @@ class TestInstalling:
         with pytest.raises(StorageFull, match="can't be written"):
             runs.install(ship("one", 7), str(tmp_path / "file"))
 
-    def test_the_lab_goes_on_without_it(self, monkeypatch, ship, tmp_path):
+    @pytest.mark.parametrize("is_elsewhere_possible", [True, False])
+    def test_where_runs_can_t_be_kept_it_is_used_all_the_same(self, monkeypatch, ship, tmp_path, is_elsewhere_possible):
         folder = ship("one", 7)
         monkeypatch.delenv("DIGITLAB_REFERENCE")
         monkeypatch.setattr(reference, "ASSETS", folder.parent)
         monkeypatch.setattr(reference, "RUN_ID", folder.name)
         (tmp_path / "file").write_text("not a folder")
 
+        elsewhere = tmp_path / ("own" if is_elsewhere_possible else "file")
+        monkeypatch.setattr(reference, "_own_folder", lambda: str(elsewhere))
+
         run, why_not = reference.installed(str(tmp_path / "file"))
 
-        assert run is None
-        assert "can't be used" in why_not
+        assert run.root == str(elsewhere if is_elsewhere_possible else folder.parent)
+        assert run.steps() == [7]
+        assert why_not.startswith("Runs can't be kept here, only used for now. ")
+        assert str(tmp_path) not in why_not
+
+    def test_it_comes_back_where_someone_removed_it(self, monkeypatch, ship, tmp_path):
+        folder = ship("one", 7)
+        monkeypatch.delenv("DIGITLAB_REFERENCE")
+        monkeypatch.setattr(reference, "ASSETS", folder.parent)
+        monkeypatch.setattr(reference, "RUN_ID", folder.name)
+        run, _ = reference.installed(str(tmp_path / "runs"))
+        run.delete()
+
+        again, why_not = reference.installed(str(tmp_path / "runs"))
+
+        assert again == run
+        assert again.steps() == [7]
+        assert not why_not
 
     def test_it_can_be_left_out(self, runs_root):
         assert reference.installed(str(runs_root)) == (None, "")

@@ -30,6 +30,9 @@ TITLES = {
 }
 DAMAGE = {
     "state.json cut short": lambda folder: (folder / "state.json").write_text('{"name": "A r'),
+    "state.json without the batches of an epoch": lambda folder: (folder / "state.json").write_text(
+        '{"name": "A run", "state": "finished"}'
+    ),
     "no state.json": lambda folder: (folder / "state.json").unlink(),
     "spec.json of another program": lambda folder: (folder / "spec.json").write_text('{"layers": "many"}'),
     "no spec.json": lambda folder: (folder / "spec.json").unlink(),
@@ -150,6 +153,20 @@ def test_it_says_that_a_runs_folder_is_damaged(visit, finished_run, page, damage
     assert texts(at.title) == [TITLES[page]]
     assert f"Run {finished_run.id}" in at.sidebar.caption[0].value
     assert len(at.error) == (page not in ("data", "build"))
+
+
+@every_page
+def test_it_says_that_the_network_of_the_best_epoch_is_lost(visit, finished_run, page):
+    Path(finished_run.root, finished_run.id, "checkpoints", "00000008.npz").unlink()
+
+    at = visit(page, finished_run)
+
+    assert not at.exception
+    assert texts(at.title) == [TITLES[page]]
+    assert at.sidebar.caption[0].value == "2 epochs, 81.25% on validation"
+    assert ["lost the network of its best epoch" in text for text in texts(at.error)] == (
+        [] if page in ("build", "data", "train") else [True]
+    )
 
 
 @every_page

@@ -111,6 +111,14 @@ def test_a_damaged_run_is_listed_as_such(visit, two_runs, monkeypatch):
     assert f"damaged · {two_runs[1].id}" in menu(at)
 
 
+def test_a_deleted_run_is_listed_no_more(visit, two_runs):
+    at = visit("train", two_runs[0])
+    visit("train", two_runs[1], session=at)
+    two_runs[0].delete()
+
+    assert [label.split(" · ")[0] for label in menu(at.run())] == ["The second"]
+
+
 @pytest.mark.parametrize(
     ("phase", "said"),
     [

@@ -68,14 +68,34 @@ def test_in_local_mode_it_is_listed_once(visit, shipped, make_run, monkeypatch):
     assert menu(visit("draw")).count(SHIPPED) == 1
 
 
-def test_where_it_can_t_be_kept_one_is_told_once_and_goes_on(visit, monkeypatch, tmp_path):
+@pytest.mark.parametrize("named", ["{tmp_path}/file", "/proc/x", "s3://bucket/runs", "nonsense://runs", "a::b"])
+def test_where_runs_can_t_be_kept_one_is_told_once_and_draws_with_it(visit, press, monkeypatch, tmp_path, named):
     monkeypatch.delenv("DIGITLAB_REFERENCE")
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("DIGITLAB_RUNS", str(tmp_path / "file"))
+    named = named.format(tmp_path=tmp_path)
+    monkeypatch.setenv("DIGITLAB_RUNS", named)
 
     at = visit("draw")
 
     assert not at.exception
-    assert [warning.value for warning in at.warning if "can't be used" in warning.value]
+    assert not at.error
+    assert menu(at) == [SHIPPED]
+    assert len(at.warning) == 1
+    assert at.warning[0].value.startswith("Runs can't be kept here, only used for now. ")
     assert not list(runs.all_runs())
-    assert not visit("train", session=at).warning
+    at = visit("train", session=at)
+    assert not at.warning
+    refused = press(at, "Start training")
+    assert ["can't be written" in error.value for error in refused.error] == [True]
+    assert named not in "".join(element.value for element in [*refused.error, *at.warning])
+
+
+def test_it_may_be_chosen_where_runs_can_t_be_kept(visit, monkeypatch):
+    monkeypatch.delenv("DIGITLAB_REFERENCE")
+    monkeypatch.setenv("DIGITLAB_RUNS", "/proc/x")
+
+    at = visit("evaluate", reference.RUN_ID)
+
+    assert not at.exception
+    assert at.sidebar.selectbox[0].value == reference.RUN_ID
+    assert not [warning for warning in at.warning if "There is no run" in warning.value]
