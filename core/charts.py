@@ -6,6 +6,7 @@ their height, so that nothing jumps when values arrive.
 
 from __future__ import annotations
 
+import html
 import importlib
 import io
 from collections.abc import Sequence
@@ -433,7 +434,7 @@ def robustness_curves(measured: list[tuple[str, Robustness]]) -> go.Figure:
     """Accuracy over severity, a small chart per kind of damage, a line per run.
 
     Args:
-        measured: what each run is called, and how it fared; the first stands out.
+        measured: what each run is called, as text, and how it fared; the first stands out.
     """
     columns = 3
     figure = make_subplots(
@@ -453,7 +454,7 @@ def robustness_curves(measured: list[tuple[str, Robustness]]) -> go.Figure:
                 row=kind // columns + 1,
                 col=kind % columns + 1,
                 mode="lines+markers",
-                name=name,
+                name=html.escape(name),
                 legendgroup=str(place),
                 showlegend=len(measured) > 1 and kind == 0,
                 line={"color": colour, "dash": dash, "width": 2.5 if place == 0 else 2},
@@ -553,7 +554,8 @@ def printed_confusion_matrix(matrix: np.ndarray, title: str) -> bytes:
     from matplotlib.figure import Figure as PrintedFigure  # half a second, for those who print
 
     figure = PrintedFigure(figsize=(6, 6), layout="constrained")
-    axes = figure.add_subplot(xlabel="predicted", ylabel="true", title=title, xticks=range(10), yticks=range(10))
+    axes = figure.add_subplot(xlabel="predicted", ylabel="true", xticks=range(10), yticks=range(10))
+    axes.set_title(title, parse_math=False, wrap=True)
     shares = np.sqrt(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (true, predicted), count in np.ndenumerate(matrix):

@@ -20,6 +20,7 @@ MOST_CHARACTERS = 8_000  # of an address; ten times what the longest stack takes
 _LOST = "This link's network can't be read: a part of it was lost or changed on its way. Copy the whole link again."
 _MOST_CODINGS = 3  # times that an address is percent-encoded on its way
 _BEGINNING = "eN"  # of every text that `link_text` makes: what zlib writes first at its highest level
+_ANY_BEGINNING = ("eA", "eF", "eJ", _BEGINNING)  # at its lower levels
 # A typesetter's dashes in the place of hyphens.
 _DASHES = str.maketrans({"\N{HYPHEN}": "-", "\N{NON-BREAKING HYPHEN}": "-", "\N{EN DASH}": "-", "\N{EM DASH}": "--"})
 
@@ -62,7 +63,7 @@ def run_id_of(text: str) -> str:
 def _own_signs(text: str) -> str:
     """What `link_text` may have written of a text that has been on its way."""
     own = re.sub(r"[^A-Za-z0-9_-]", "", _decoded(text).translate(_DASHES))
-    return own[max(own.find(_BEGINNING), 0) :]
+    return own if own.startswith(_ANY_BEGINNING) else own[max(own.find(_BEGINNING), 0) :]
 
 
 def _decoded(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import drawn_answer, guards, handwriting, state, whole_number
+from ui import drawn_answer, guards, handwriting, messages, state, whole_number
 
 st.title("Draw")
 run, step = guards.trained_run("reads what you draw")
@@ -16,14 +16,15 @@ st.segmented_control(
     label_visibility="collapsed",
     on_change=lambda: state.choose_draw_part(state.widget_value("draw-part")),
 )
+name = messages.name(run.record().name)
 if state.draw_part() == "One digit":
-    st.markdown(f"One digit, as large as you like. **{run.record().name}** answers after every stroke.")
+    st.markdown(f"One digit, as large as you like. **{name}** answers after every stroke.")
     drawn_answer.choose_source()
     drawn_answer.draw_and_read(run, step)
     drawn_answer.look_into(run, step)
 elif state.draw_part() == "A whole number":
-    st.markdown(f"Several digits side by side. **{run.record().name}** reads them one by one.")
+    st.markdown(f"Several digits side by side. **{name}** reads them one by one.")
     whole_number.draw_and_read(run, step)
 else:
-    st.markdown(f"Digits of your own hand, and how **{run.record().name}** reads them.")
+    st.markdown(f"Digits of your own hand, and how **{name}** reads them.")
     handwriting.section(run, step)

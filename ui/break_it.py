@@ -52,7 +52,7 @@ def _measured(run: runs.Run, step: int, name: str) -> Robustness | None:
             return found
         if not state.is_wanted(trial, False):
             st.button(
-                "Break it" if name == HERE else f"Break {name} too",
+                "Break it" if name == HERE else f"Break {messages.name(name)} too",
                 type="primary" if name == HERE else "secondary",
                 icon=":material/broken_image:",
                 help=None if is_open else "It takes test digits, so it counts as opening the test set.",
@@ -61,7 +61,7 @@ def _measured(run: runs.Run, step: int, name: str) -> Robustness | None:
                 key=f"break-{run.id}",
             )
             return None
-        said = "It reads damaged digits" if name == HERE else f"{name} reads damaged digits"
+        said = "It reads damaged digits" if name == HERE else f"{messages.name(name)} reads damaged digits"
         if work.result(trial, f"break-{run.id}", said, "Break it", is_begun=True) is not None:
             return engine.shared().robustness(run, step)
     return None

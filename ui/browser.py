@@ -15,7 +15,7 @@ from core.errors import DigitLabError, EngineNotReady, RunDamaged
 from core.readings import ReadAll
 from core.specs import CLASSES, Training
 from core.trials import ReadDrawings
-from ui import digits, guards, navigation, report, state, work
+from ui import digits, guards, messages, navigation, report, state, work
 from ui.number_field import number_field
 
 OWN = "My hand"
@@ -218,7 +218,7 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
         st.caption("What the network in use reads stands here as soon as TensorFlow is loaded.")
         return
     except DigitLabError as error:
-        st.caption(str(error))
+        st.caption(messages.plain(str(error)))
         return
     if not np.isfinite(probabilities).all():
         st.caption(
@@ -226,7 +226,7 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
         )
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{network.run.record().name}** reads a **{probabilities.argmax()}**")
+        st.markdown(f"**{messages.name(network.run.record().name)}** reads a **{probabilities.argmax()}**")
         if st.button("Explain", icon=":material/psychology:", help="Why it reads that."):
             if selection.split == OWN:
                 state.keep_upload(selection.images[index])
@@ -263,7 +263,7 @@ def _neighbours_by_features(dataset: Dataset, image: np.ndarray, but: int | None
     try:
         found = engine.shared().neighbours(network.run, network.step, image, but)
     except DigitLabError as error:
-        st.caption(str(error))
+        st.caption(messages.plain(str(error)))
         return
     if found is None:
         st.fragment(_wait_for_neighbours, run_every=POLL_SECONDS)(network, image, but)
@@ -486,7 +486,7 @@ def _wait_for_neighbours(network: Network, image: np.ndarray, but: int | None) -
         if engine.shared().neighbours(network.run, network.step, image, but) is not None:
             st.rerun()
     except DigitLabError as error:
-        st.caption(str(error))
+        st.caption(messages.plain(str(error)))
         return
     st.caption("Looking …")
 

@@ -40,7 +40,7 @@ def other_run(run: runs.Run) -> tuple[runs.Run, int, str] | None:
         progress = engine.shared().progress(other)
         step = guards.step_in_use(other, progress) if progress.history else None
     except (RunNotFound, RunDamaged) as error:
-        st.markdown(str(error))
+        st.markdown(messages.plain(str(error)))
         return None
     if step is None:
         guards.await_first_epoch(other, progress)

@@ -440,7 +440,7 @@ def _answered(ask: Callable[[], object], said: str, share: float = 0.0):
     try:
         found = ask()
     except NotExplainable as error:
-        st.info(str(error), icon=":material/info:")
+        st.info(messages.plain(str(error)), icon=":material/info:")
         return None
     except EngineNotReady:
         found = None
@@ -461,7 +461,7 @@ def _wait(ask: Callable[[], object], said: str, share: float, failures: list[str
     except EngineNotReady:
         is_there = False
     except DigitLabError as error:
-        failures.append(str(error))
+        failures.append(messages.plain(str(error)))
         st.rerun(scope="fragment")
     if is_there:
         st.rerun()
@@ -470,7 +470,7 @@ def _wait(ask: Callable[[], object], said: str, share: float, failures: list[str
 
 @st.fragment(run_every=POLL_SECONDS)
 def _wait_for_engine(said: str) -> None:
-    st.info(said, icon=":material/hourglass_top:")
+    st.info(messages.plain(said), icon=":material/hourglass_top:")
     if engine.shared().status().phase is engine.Phase.READY:
         st.rerun()
 

@@ -64,7 +64,7 @@ def _take(file: UploadedFile, name: str) -> None:
         except DrawingError as error:
             state.note_picture(file.file_id, str(error))
     if fault := state.picture_fault(file.file_id):
-        st.error(f"{name}: {fault}", icon=":material/error:")
+        st.error(f"{messages.name(name)}: {messages.plain(fault)}", icon=":material/error:")
 
 
 def _keep(content: bytes) -> None:

@@ -154,11 +154,11 @@ def compared(run: runs.Run, handwriting: Handwriting) -> None:
             progress = engine.shared().progress(other)
             other_step = guards.step_in_use(other, progress) if progress.history else None
         except (RunNotFound, RunDamaged) as error:
-            st.caption(str(error))
+            st.caption(messages.plain(str(error)))
             continue
         if other_step is None:
             guards.await_first_epoch(other, progress)
-            st.caption(f"{labels[run_id]} hasn't finished its first epoch.")
+            st.caption(f"{messages.name(labels[run_id])} hasn't finished its first epoch.")
             continue
         probabilities = _read(other, other_step, handwriting.images, run_id)
         if probabilities is not None:

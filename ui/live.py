@@ -61,12 +61,12 @@ def _panel(run: runs.Run, look_seconds: float | None) -> None:
         st.switch_page(page)
     with messages.shown():
         progress, experiment = engine.shared().progress(run), run.experiment()
-        st.markdown(f"#### {run.record().name} {_saying(progress)}")
+        st.markdown(f"#### {messages.name(run.record().name)} {_saying(progress)}")
         _drive(run, progress)
         st.progress(progress.share, _where(run, progress))
         if progress.message:
             kind = st.error if progress.state in (State.FAILED, State.INTERRUPTED) else st.info
-            kind(progress.message)
+            kind(messages.plain(progress.message))
         _knobs(run, progress, experiment)
         _figures(progress)
         is_log = st.toggle("Loss on a logarithmic scale", key=f"log-{run.id}")
@@ -147,7 +147,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
 
 
 def _keras_file(run: runs.Run) -> None:
-    file_name = f"{run.record().name} {run.id[:6]}.keras"
+    file_name = f"{messages.file_name(run.record().name)} {run.id[:6]}.keras"
     st.download_button(
         "Model (.keras)",
         run.keras_file,

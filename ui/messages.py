@@ -1,7 +1,12 @@
-"""The one place where what went wrong becomes words on the page."""
+"""The one place where what went wrong, and whatever else the lab did not write itself, becomes words on the page.
+
+Errors and the session's messages are plain text; here they become Markdown that shows them as they are.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +15,14 @@ import streamlit as st
 from core.errors import DigitLabError, EngineNotReady
 from ui import state
 
+MOST_CHARACTERS, MOST_OF_A_NAME = 1000, 80
+_SEEN_NOT = "\N{WORD JOINER}"  # without width: it parts what would else be a directive, an icon, an emoji or an address
+# What Markdown gives a meaning wherever it stands: emphasis, code, links, HTML, entities, strikethrough, mathematics.
+_ANYWHERE = re.compile(r"[\\*`\[\]<~$]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+_AT_THE_BEGINNING = re.compile(r"^(?:[>#=+-]|\d+(?=[.)]))")
+_PARTED = re.compile(r":(?=[^\s\d]|[\w+-]+:)|(?<!\d):(?=\d)|@(?=\w)|www(?=\.)|(?<=\s)-(?=[->]+(?:\s|$))", re.IGNORECASE)
+_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]+")
+
 
 @contextmanager
 def shown() -> Iterator[None]:
@@ -17,9 +30,9 @@ def shown() -> Iterator[None]:
     try:
         yield
     except EngineNotReady as error:
-        st.info(str(error), icon=":material/hourglass_top:")
+        st.info(plain(str(error)), icon=":material/hourglass_top:")
     except DigitLabError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
 
 
 @contextmanager
@@ -28,13 +41,13 @@ def caption() -> Iterator[None]:
     try:
         yield
     except DigitLabError as error:
-        st.caption(str(error))
+        st.caption(plain(str(error)))
 
 
 def waiting() -> None:
     """What the last run of the script left to say."""
     for message in state.take_messages():
-        st.warning(message, icon=":material/info:")
+        st.warning(plain(message), icon=":material/info:")
 
 
 @contextmanager
@@ -44,3 +57,43 @@ def kept() -> Iterator[None]:
         yield
     except DigitLabError as error:
         state.say(str(error))
+
+
+def plain(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Return Markdown that shows a text as it is, on one line: whatever a stranger, a file or an exception put into it.
+
+    Marks that would turn the text around it are left out, and letters that run from right to left turn only themselves.
+
+    Args:
+        most: characters of the text; what is beyond becomes an ellipsis.
+    """
+    text = shortened(text, most)
+    text = _ANYWHERE.sub(lambda found: f"\\{found[0]}", text)
+    text = _AT_THE_BEGINNING.sub(lambda found: f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}", text)
+    text = _PARTED.sub(lambda found: found[0] + _SEEN_NOT, text)
+    return _RIGHT_TO_LEFT.sub(lambda found: f"\N{FIRST STRONG ISOLATE}{found[0]}\N{POP DIRECTIONAL ISOLATE}", text)
+
+
+def name(text: str) -> str:
+    """Return Markdown that shows a name as it is; a long one's beginning."""
+    return plain(text, MOST_OF_A_NAME)
+
+
+def shortened(text: str, most: int = MOST_OF_A_NAME) -> str:
+    """Return a text on one line, without signs that control how others are shown, for where no Markdown is read."""
+    text = " ".join("".join(sign for sign in text if not _controls(sign)).split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def file_name(text: str) -> str:
+    """Return a name as a part of a file's name on any system."""
+    return re.sub(r'[\\/:*?"<>|]', "_", shortened(text))
+
+
+def _controls(sign: str) -> bool:
+    """Whether a sign changes how others are shown, and is no space; the joiners that scripts and emoji need are none."""
+    return (
+        unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Co", "Cn")
+        and not sign.isspace()
+        and sign not in "\u200c\u200d"
+    )

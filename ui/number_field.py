@@ -12,7 +12,7 @@ import streamlit as st
 
 from core import typed_numbers
 from core.errors import SpecError
-from ui import state
+from ui import messages, state
 
 _HOW = {
     int: "1000, 1,000 and 1.000 are the same here.",
@@ -75,6 +75,6 @@ def number_field(
             disabled=disabled,
         )
         if why_not:
-            st.caption(f":red[{why_not}{f' It stays {written}.' if written else ''}]")
+            st.caption(f":red[{messages.plain(why_not)}{f' It stays {written}.' if written else ''}]")
         if note:
             st.caption(note)

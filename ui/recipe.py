@@ -14,7 +14,7 @@ from core.errors import DigitLabError, EngineNotReady
 from core.presets import PRESETS
 from core.range_test import RangeTest, suggestion
 from core.specs import IMAGE_SHAPE, Augmentation, Experiment, Training, replaced
-from ui import digits, fields, stack, state
+from ui import digits, fields, messages, stack, state
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def _asked(question: tuple, ask: Callable[[], T | None]) -> tuple[T | None, str]
     try:
         return ask(), ""
     except EngineNotReady as error:
-        return None, str(error)
+        return None, messages.plain(str(error))
     except DigitLabError as error:
         state.want(question, False)
         state.say(str(error))

@@ -177,7 +177,8 @@ def download(answers: Evaluation, matrix: np.ndarray, run: runs.Run, source: str
         st.download_button(
             "Confusion matrix (PDF)",
             lambda: charts.printed_confusion_matrix(
-                matrix, f"{run.record().name} after {answers.step:,} batches, {source.lower()} digits"
+                matrix,
+                f"{messages.shortened(run.record().name)} after {answers.step:,} batches, {source.lower()} digits",
             ),
             file_name=f"confusion matrix {of}.pdf",
             icon=":material/download:",

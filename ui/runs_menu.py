@@ -9,7 +9,7 @@ import streamlit as st
 from core import engine, reference, runs
 from core.errors import RunDamaged
 from core.progress import State
-from ui import state
+from ui import messages, state
 
 MOST_RUNS_LISTED = 50
 BEST = "best"
@@ -89,9 +89,10 @@ def _label(run: runs.Run) -> tuple[float, str]:
         record = run.record()
     except RunDamaged:
         return 0.0, f"damaged · {run.id}"
+    name = messages.shortened(record.name)
     if record.is_shipped:
-        return 0.0, f"{record.name} (shipped)"
-    return record.began, f"{record.name} · {time.strftime('%d %b %H:%M:%S', time.localtime(record.began))}"
+        return 0.0, f"{name} (shipped)"
+    return record.began, f"{name} · {time.strftime('%d %b %H:%M:%S', time.localtime(record.began))}"
 
 
 def labels() -> dict[str, str]:
@@ -104,7 +105,7 @@ def condition(run: runs.Run) -> str:
     try:
         progress, record = engine.shared().progress(run), run.record()
     except RunDamaged as error:
-        return f":red[{error}]"
+        return f":red[{messages.plain(str(error))}]"
     parts = [] if progress.state is State.FINISHED else [str(progress.state)]
     if progress.history:
         parts.append(f"{len(progress.history)} epoch{'s' if len(progress.history) > 1 else ''}")

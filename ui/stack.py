@@ -277,9 +277,9 @@ def _measured(experiment: specs.Experiment) -> tuple[str, str, float | None]:
     try:
         seconds = engine.shared().seconds_per_epoch(experiment)
     except EngineNotReady as error:
-        return "–", str(error), PATIENT_SECONDS
+        return "–", messages.plain(str(error)), PATIENT_SECONDS
     except DigitLabError as error:
-        return "–", str(error), None
+        return "–", messages.plain(str(error)), None
     if seconds is None:
         return "…", "A few batches are being trained to measure it.", POLL_SECONDS
     words = f"{seconds:.2g}" if seconds < 10 else f"{seconds:,.0f}"

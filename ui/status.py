@@ -7,7 +7,7 @@ import streamlit as st
 from core import engine, runs
 from core.engine import Phase, Status
 from core.errors import RunDamaged
-from ui import runs_menu, state
+from ui import messages, runs_menu, state
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
 
@@ -43,7 +43,7 @@ def _strip(phase_at_run: Phase, run: runs.Run | None) -> None:
     if status.training or status.queued:
         st.caption(_who(status))
     if status.message:
-        st.caption(status.message)
+        st.caption(messages.plain(status.message))
     if status.phase is not phase_at_run and Phase.READY in (status.phase, phase_at_run):
         st.rerun()  # pages that wait for it go on, and the strip looks less or more often
 
@@ -60,6 +60,6 @@ def _who(status: Status) -> str:
 
 def _name(run: runs.Run) -> str:
     try:
-        return run.record().name
+        return messages.name(run.record().name)
     except RunDamaged:
         return "a damaged run"

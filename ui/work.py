@@ -10,7 +10,7 @@ import streamlit as st
 from core import engine
 from core.engine import Job
 from core.errors import DigitLabError, EngineNotReady
-from ui import state
+from ui import messages, state
 
 POLL_SECONDS = 0.5
 READY_SECONDS = 1.0
@@ -57,7 +57,7 @@ def result(job: Job, key: str, said: str, offer: str, is_begun: bool = True) -> 
         found = None
     except DigitLabError as error:
         state.want(job, False)
-        st.error(str(error), icon=":material/error:")
+        st.error(messages.plain(str(error)), icon=":material/error:")
         st.button("Try again", on_click=state.want, args=(job, True), key=f"again-{key}")
         return None
     if found is None:
@@ -72,7 +72,7 @@ def _progress(job: Job, key: str, said: str) -> None:
             st.rerun()
         said = f"{said} …"
     except EngineNotReady as error:
-        said = str(error)
+        said = messages.plain(str(error))
     except DigitLabError as error:
         state.want(job, False)
         state.say(str(error))

@@ -263,10 +263,10 @@ def make_run(tiny: Experiment, runs_root: Path, still_engine: StillEngine, visit
     def make(state: State, epochs: int = 1, message: str = "", name: str = "A run", owner: str = visitor) -> Run:
         run = runs.create(tiny, name, owner=owner)
         for epoch in range(1, epochs + 1):
-            curve = array("f", [1.5] * STEPS_PER_EPOCH * epoch)
+            loss, accuracy = (array("f", [value] * STEPS_PER_EPOCH * epoch) for value in (1.5, 0.5))
             weights = {"01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32)}
             run.write_epoch(
-                Progress(steps_per_epoch=STEPS_PER_EPOCH, history=ROWS[:epoch], loss=curve, accuracy=curve),
+                Progress(steps_per_epoch=STEPS_PER_EPOCH, history=ROWS[:epoch], loss=loss, accuracy=accuracy),
                 Checkpoint(epoch * STEPS_PER_EPOCH, weights, [np.array(epoch)]),
             )
         run.write_state(state, message, steps_per_epoch=STEPS_PER_EPOCH if epochs else 0)

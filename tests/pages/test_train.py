@@ -978,4 +978,4 @@ class TestAnothersRun:
 
     @staticmethod
     def enabled(at) -> set[str]:
-        return {one.label for one in [*at.button, *at.number_input] if not one.disabled}
+        return {one.label for one in [*at.button, *at.text_input] if not one.disabled}
