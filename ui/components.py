@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,3 +14,11 @@ def component(name: str, html: str, css: str) -> Callable:
     """A component whose script is the file of its name beside this one; registered once for the process."""
     script = Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
     return st.components.v2.component(name, html=html, css=css, js=script)
+
+
+def place(sent: object, sizes: Sequence[int]) -> list[int] | None:
+    """A place as a component's page sent it, whole numbers from 0 to below those of `sizes`; None for anything else, which a
+    browser can send as well."""
+    if not isinstance(sent, list) or len(sent) != len(sizes):
+        return None
+    return sent if all(type(k) is int and 0 <= k < size for k, size in zip(sent, sizes, strict=True)) else None

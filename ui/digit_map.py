@@ -14,7 +14,7 @@ from core.readings import PIXELS, DrawMap, ReadAll
 from core.specs import CLASSES
 from ui import browser, work
 from ui.browser import Network
-from ui.components import component
+from ui.components import component, place
 
 HEIGHT = 480
 MOST_SHOWN = 60
@@ -127,7 +127,8 @@ def _map(dataset, indices, points, labels, read, colouring, job) -> list[int]:
         on_chosen_change=lambda: None,
         height=HEIGHT + 8,
     )
-    return [int(k) for k in (shown.chosen or []) if 0 <= int(k) < len(indices)]
+    sent = shown.chosen if isinstance(shown.chosen, list) else []
+    return list(dict.fromkeys(k for k in sent if place([k], [len(indices)])))
 
 
 def _picked(

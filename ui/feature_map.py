@@ -8,7 +8,7 @@ import numpy as np
 
 from core import anatomy, pictures
 from ui import state
-from ui.components import component
+from ui.components import component, place
 
 MAP_SIZE, DIGIT_SIZE = 300, 140  # CSS pixels of the longer side; the map is smaller where both would not fit
 NARROW = 360  # CSS pixels: up to here the digit stands below the map
@@ -70,6 +70,12 @@ def feature_map(
         on_chosen: callback, is given the row and column of the unit that was chosen.
         on_pointed: callback, is given those of the unit that is pointed at, some times a second; of the chosen one once none is.
     """
+
+    def heard(event: str, tell: Callable[[int, int], None]) -> None:
+        unit = place(state.widget_value(_KEY).get(event), (len(rows), len(columns)))
+        if unit is not None:
+            tell(*unit)
+
     seen_rows, seen_columns = _in_words("row", rows), _in_words("column", columns)
     component("feature_map", _HTML, _CSS)(
         key=_KEY,
@@ -86,8 +92,8 @@ def feature_map(
             "said": said,
             "seen": f"The chosen unit sees {seen_rows[chosen[0]][2]} and {seen_columns[chosen[1]][2]} of the digit.",
         },
-        on_chosen_change=lambda: on_chosen(*map(int, state.widget_value(_KEY)["chosen"])),
-        on_pointed_change=lambda: on_pointed(*map(int, state.widget_value(_KEY)["pointed"])),
+        on_chosen_change=lambda: heard("chosen", on_chosen),
+        on_pointed_change=lambda: heard("pointed", on_pointed),
         height="content",
     )
 

@@ -7,6 +7,7 @@ import binascii
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core import pictures, scan
@@ -37,10 +38,7 @@ def files() -> np.ndarray | None:
     pasted = component("paste", _HTML, _CSS)(
         key="paste", data={"most": MOST_MEGABYTES}, on_pasted_change=lambda: None, height="content"
     ).pasted
-    if len(given) > MOST_FILES:
-        st.warning(f"Only the first {MOST_FILES} files are read.", icon=":material/info:")
-    for file in given[:MOST_FILES]:
-        _take(file, file.name)
+    _take(given)
     if pasted:
         with messages.shown():
             _keep(_content(pasted))
@@ -50,21 +48,33 @@ def files() -> np.ndarray | None:
 def camera() -> np.ndarray | None:
     """The camera, which is asked for only here; the ink of the picture it took last."""
     taken = st.camera_input("One digit, written large on plain paper", key="camera")
-    if taken is not None:
-        _take(taken, "The photo")
+    _take([] if taken is None else [taken], "The photo")
     return _found()
 
 
-def _take(file: UploadedFile, name: str) -> None:
-    """Have a picture be the drawing, once; say why not where it can't be, with the last one left as it is."""
-    if state.picture_fault(file.file_id) is None:
-        state.note_picture(file.file_id)
-        try:
-            _keep(file.getvalue())
-        except DrawingError as error:
-            state.note_picture(file.file_id, str(error))
-    if fault := state.picture_fault(file.file_id):
-        st.error(f"{messages.name(name)}: {messages.plain(fault)}", icon=":material/error:")
+def _take(given: list[UploadedFile], called: str = "") -> None:
+    """Have each new picture be the drawing, the last one at last; say of which it can't be, until others are given."""
+    new = [file for file in given if not state.has_picture_file(file.file_id)]
+    if new:
+        faults = []
+        for file in new[:MOST_FILES]:
+            try:
+                _keep(file.getvalue())
+            except DrawingError as error:
+                faults.append(f"{messages.name(called or file.name)}: {messages.plain(str(error))}")
+        if len(new) > MOST_FILES:
+            faults.append(f"Only the first {MOST_FILES} files were read.")
+        state.note_picture_files([file.file_id for file in new], faults)
+        _forget(new)
+    for fault in state.picture_faults():
+        st.error(fault, icon=":material/error:")
+
+
+def _forget(files: list[UploadedFile]) -> None:
+    """Let go of files that were read: Streamlit keeps all of a visit's until the visitor takes each off the list."""
+    context = get_script_run_ctx()
+    for file in files:
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def _keep(content: bytes) -> None:

@@ -31,6 +31,7 @@ MAX_UNDO = 100
 EXPLAINED_FROM = ("train", "validation", "test", "drawing", "upload")
 DRAW_PARTS = ("One digit", "A whole number", "My handwriting")
 DRAW_SOURCES = ("Canvas", "Live pad", "Picture", "Camera")
+MOST_FILES_KNOWN = 1000  # ids of files that were read
 MOST_DRAWN = 24  # drawings of a session that are kept to be brought back
 
 
@@ -101,7 +102,8 @@ class _Session:
     pad: _Pad = field(default_factory=lambda: _Pad())
     picture_ink: np.ndarray | None = None
     picture_number: int = 0
-    picture_faults: dict[str, str] = field(default_factory=dict)
+    picture_files: list[str] = field(default_factory=list)  # that were read, by Streamlit's ids
+    picture_faults: list[str] = field(default_factory=list)
     photo: tuple[int, np.ndarray] | None = None  # with its drawing's number
     unread_pictures: list[tuple[int, str, np.ndarray]] = field(default_factory=list)
     draw_part: str = DRAW_PARTS[0]
@@ -681,6 +683,7 @@ def draw_source() -> str:
 def choose_draw_source(source: str) -> None:
     """Draw on something else; what is on it already is the drawing."""
     _session().draw_source = source
+    _session().picture_faults = []
     _renew_surfaces()
 
 
@@ -799,6 +802,7 @@ def keep_picture(photo: np.ndarray, ink: np.ndarray) -> None:
     session.picture_ink, session.picture_number = ink, _begin_drawing()
     session.photo = session.picture_number, np.rint(photo * 255).astype(np.uint8)
     session.unread_pictures.append((session.picture_number, session.draw_source, ink))
+    del session.unread_pictures[:-MOST_DRAWN]
 
 
 def photo() -> np.ndarray | None:
@@ -813,13 +817,21 @@ def find_ink_anew(ink: np.ndarray) -> None:
     _session().picture_ink = ink
 
 
-def picture_fault(name: str) -> str | None:
-    """What was wrong with a file: "" for nothing, None where it was never looked at."""
-    return _session().picture_faults.get(name)
+def has_picture_file(file_id: str) -> bool:
+    """Whether a file was read already, by Streamlit's id."""
+    return file_id in _session().picture_files
 
 
-def note_picture(name: str, fault: str = "") -> None:
-    _session().picture_faults[name] = fault
+def note_picture_files(file_ids: list[str], faults: list[str]) -> None:
+    """Remember files that were read just now, and what is to be said of them until others are."""
+    session = _session()
+    session.picture_files = [*session.picture_files, *file_ids][-MOST_FILES_KNOWN:]
+    session.picture_faults = faults
+
+
+def picture_faults() -> list[str]:
+    """What was wrong with the files read last."""
+    return _session().picture_faults
 
 
 def unread_pictures() -> list[tuple[int, str, np.ndarray]]:
