@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from core import engine
 from ui import digits
 from ui.headers import Headers
+from ui.late_requests import LateRequests
 
 
 @asynccontextmanager
@@ -26,7 +27,11 @@ async def lifespan(app):
     engine.close_shared()
 
 
-app = st.App(Path(__file__).parent / "ui" / "app.py", lifespan=lifespan, middleware=[Middleware(Headers)])
+app = st.App(
+    Path(__file__).parent / "ui" / "app.py",
+    lifespan=lifespan,
+    middleware=[Middleware(Headers), Middleware(LateRequests)],
+)
 
 if __name__ == "__main__":  # run as a plain script: by tests, or by a host that doesn't know st.App
     importlib.import_module("ui.app").main()

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from core import engine, pictures, presets
-from ui import digits, drawn_answer, guards, journey, messages, navigation, state
+from ui import digits, drawn_answer, guards, journey, late_requests, messages, navigation, state
 
 st.title("Build a network. Watch it learn. Draw for it.")
 st.markdown(
@@ -16,6 +16,13 @@ run, own = state.run_in_use(), state.chosen_run()
 progress = None
 with messages.shown():
     progress = engine.shared().progress(run) if run else None
+
+if own is None:  # above what comes late and takes room, or it would be moved from under a finger
+    if st.button("Train my first network", type="primary", icon=":material/play_arrow:"):
+        state.use_preset(presets.FAST_99.name)
+        journey.start_training(state.draft())
+        late_requests.switch_page(navigation.TRAIN)
+    st.caption(f"It will be *{presets.FAST_99.name}*. {presets.FAST_99.about}")
 
 if progress is not None and progress.history:
     with messages.shown():
@@ -29,11 +36,5 @@ else:
         width="stretch",
         alt="Ninety-six handwritten digits from the data set.",
     )
-if own is None:
-    if st.button("Train my first network", type="primary", icon=":material/play_arrow:"):
-        state.use_preset(presets.FAST_99.name)
-        journey.start_training(state.draft())
-        st.switch_page(navigation.TRAIN)
-    st.caption(f"It will be *{presets.FAST_99.name}*. {presets.FAST_99.about}")
 
 journey.steps(progress if own else None)

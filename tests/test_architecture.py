@@ -127,6 +127,14 @@ def test_runs_are_driven_in_one_place(path):
     assert not orders & {"train", "command"} or name(path) == "ui/driving.py"
 
 
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_pages_are_switched_in_one_place(path):
+    uses = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "switch_page"]
+    of_streamlit = [node for node in uses if ast.unparse(node) == "st.switch_page"]
+
+    assert not of_streamlit or name(path) == "ui/late_requests.py"
+
+
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_pyplot_is_used_nowhere(path):
     names = imported(tree(path))

@@ -15,7 +15,7 @@ from core.errors import DigitLabError, EngineNotReady, RunDamaged
 from core.readings import ReadAll
 from core.specs import CLASSES, Training
 from core.trials import ReadDrawings
-from ui import digits, guards, messages, navigation, report, state, work
+from ui import digits, guards, late_requests, messages, navigation, report, state, work
 from ui.number_field import number_field
 
 OWN = "My hand"
@@ -232,7 +232,7 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
                 state.keep_upload(selection.images[index])
             number = list(drawings())[index] if selection.split == "Drawn" else index
             state.explain_digit(SPLITS[selection.split], number)
-            st.switch_page(navigation.EXPLAIN)
+            late_requests.switch_page(navigation.EXPLAIN)
     st.html(pictures.probability_bars(probabilities))
 
 

@@ -14,7 +14,7 @@ from core.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
 from core.runs import Drawings, Evaluation
 from core.specs import CLASSES, Augmentation, replaced
 from core.trials import AnswerHeldOut, ReadDrawings, held_out_count
-from ui import comparison, driving, guards, messages, navigation, report, runs_menu, state, work
+from ui import comparison, driving, guards, late_requests, messages, navigation, report, runs_menu, state, work
 from ui.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
@@ -246,7 +246,7 @@ def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
             )
             driving.train(tuned)
             state.use_run(tuned.id)
-            st.switch_page(navigation.TRAIN)
+            late_requests.switch_page(navigation.TRAIN)
 
 
 def before_and_after(run: runs.Run, step: int) -> None:

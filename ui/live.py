@@ -11,7 +11,7 @@ import streamlit as st
 from core import anatomy, charts, codegen, doctor, engine, moving_lines, pictures, runs, specs
 from core.engine import ABANDONED_SECONDS, Phase
 from core.progress import Progress, Snapshot, State
-from ui import digits, driving, fields, journey, messages, navigation, own_digit, state
+from ui import digits, driving, fields, journey, late_requests, messages, navigation, own_digit, state
 from ui.number_field import number_field
 
 TICK_SECONDS = 1.0
@@ -58,7 +58,7 @@ def _panel(run: runs.Run, look_seconds: float | None) -> None:
     if destination is not None:
         page, message = destination
         state.say(message)
-        st.switch_page(page)
+        late_requests.switch_page(page)
     with messages.shown():
         progress, experiment = engine.shared().progress(run), run.experiment()
         st.markdown(f"#### {messages.name(run.record().name)} {_saying(progress)}")

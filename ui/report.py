@@ -13,7 +13,7 @@ from core.data import Dataset
 from core.errors import RunDamaged
 from core.runs import Evaluation
 from core.trials import AnswerHeldOut, AnswerTest, Trial, held_out_count
-from ui import messages, navigation, state
+from ui import late_requests, messages, navigation, state
 
 VALIDATION, TEST = "Validation", "Test"
 SURE, UNSURE, SUSPECTED = "Surest mistakes", "Least sure", "Suspected label errors"
@@ -357,7 +357,7 @@ def _gallery(
     with st.container(horizontal=True):
         if st.button("Explain this digit", icon=":material/psychology:", key="explain"):
             state.explain_digit(source.lower(), int(answers.indices[indices[place]]))
-            st.switch_page(navigation.EXPLAIN)
+            late_requests.switch_page(navigation.EXPLAIN)
         _leaf(order, place, len(indices))
     _sheet(dataset, answers, places, source, order, page)
 
