@@ -48,12 +48,14 @@ class Reading:
         strangeness: how unlike a digit it is: above 0 it is taken for none. NaN where the network has not been judged.
         is_digit: whether it is taken for one.
         reason: why not, in plain words; "" for a digit.
+        count: how many digits there seem to be on its sheet.
     """
 
     probabilities: np.ndarray
     strangeness: float
     is_digit: bool
     reason: str
+    count: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +244,7 @@ def of_drawing(ink: np.ndarray, reading: Reading) -> Reading:
     if count < 2:
         return reading
     said = f"There seem to be {count} digits: draw one alone, or let them be read as a whole number."
-    return replace(reading, is_digit=False, reason=said)
+    return replace(reading, is_digit=False, reason=said, count=count)
 
 
 # --- inside the network -------------------------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool,
         state.keep_drawn(*given, _digit(found))
     reading = judgement.of_drawing(ink, first)
     said = _reading(reading)
+    if reading.count > 1:
+        st.button("Read it as a whole number", icon=":material/pin:", on_click=state.read_as_number, args=(ink,))
     state.keep_reading(prepared.image, _digit(reading))
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(prepared.image, 112, "The drawing as 28 by 28 pixels."), width=112)

@@ -108,6 +108,7 @@ class _Session:
     unread_pictures: list[tuple[int, str, np.ndarray]] = field(default_factory=list)
     draw_part: str = DRAW_PARTS[0]
     draw_source: str = DRAW_SOURCES[0]
+    number_ink: np.ndarray | None = None
     preparation: Preparation = field(default_factory=Preparation)
     is_preparation_shown: bool = False
     looked_up: dict[str, tuple[tuple, Any]] = field(default_factory=dict)
@@ -672,6 +673,23 @@ def draw_part() -> str:
 
 def choose_draw_part(part: str) -> None:
     _session().draw_part = part
+    _renew_surfaces()
+
+
+def read_as_number(ink: np.ndarray) -> None:
+    """Have what was drawn as one digit, (h, w) float32 ink, be read as a whole number, until another is written."""
+    choose_draw_part(DRAW_PARTS[1])
+    _session().number_ink = ink
+
+
+def number_ink() -> np.ndarray | None:
+    """What is read as a whole number in place of what is on that canvas, (h, w) float32; None where that is."""
+    return _session().number_ink
+
+
+def write_number() -> None:
+    """Have what is on the wide canvas be the whole number again."""
+    _session().number_ink = None
     _renew_surfaces()
 
 

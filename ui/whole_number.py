@@ -7,9 +7,10 @@ import streamlit as st
 
 from core import drawing, engine, pictures, runs, segments
 from core.errors import EngineNotReady
-from ui import canvas, drawn_answer, messages, spoken, work
+from ui import canvas, drawn_answer, messages, spoken, state, work
 
 MOST_DIGITS = 12
+SHOWN = 280  # pixels of the side of a drawing that is read so
 
 
 def draw_and_read(run: runs.Run, step: int) -> None:
@@ -18,11 +19,19 @@ def draw_and_read(run: runs.Run, step: int) -> None:
 
 
 def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
-    ink = canvas.sheet(canvas.NUMBER)
+    taken = state.number_ink()
+    ink = canvas.sheet(canvas.NUMBER) if taken is None else _taken(taken)
     said = ""
     with st.container(key="number"), messages.shown():
         said = _answer(run, step, ink, was_waiting)
     spoken.answer(said)
+
+
+def _taken(ink: np.ndarray) -> np.ndarray:
+    """What was drawn as one digit, shown in place of the canvas."""
+    st.html(pictures.digit(np.rint(ink * 255).astype(np.uint8), SHOWN, "What you drew, read as a whole number."))
+    st.button("Write another", icon=":material/edit:", on_click=state.write_number)
+    return ink
 
 
 def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool) -> str:

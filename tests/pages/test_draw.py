@@ -392,6 +392,21 @@ def test_a_part_of_a_number_that_is_no_digit_is_a_question_mark(visit, finished_
     assert headings(at) == ["#### This is ?"]
 
 
+def test_two_digits_on_a_sheet_are_read_as_a_number_at_a_click(visit, finished_run, press):
+    at = visit("draw", finished_run)
+    ink = np.zeros((280, 280), np.float32)
+    ink[100:180, 60:70] = ink[100:180, 200:210] = 1
+    draw(at, ink)
+    assert headings(at) == ["#### I am not sure this is a digit"]
+
+    press(at, "Read it as a whole number")
+
+    assert at.button_group(key="draw-part").value == "A whole number"
+    assert headings(at) == ["#### This is 77"]
+    press(at, "Write another")
+    assert headings(at) == ["#### Write a number"]
+
+
 def test_pictures_that_cannot_be_read_are_told_one_by_one_and_the_good_one_is_read(visit, finished_run):
     at = visit("draw", finished_run)
     at.button_group(key="draw-source").set_value("Picture").run()
