@@ -186,3 +186,34 @@ def test_a_worker_that_starts_while_a_page_is_drawn_does_not_run_the_app_again()
     exec(compile(app.read_text(encoding="utf-8"), str(app), "exec"), names)  # noqa: S102
 
     assert "__file__" not in names
+
+
+def _unescaped(node: ast.AST) -> Iterator[str]:
+    """Errors and runs' names in an expression that do not go through `messages`."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("messages."):
+        return
+    said = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+    if said == "error" or said.endswith("record().name"):
+        yield said
+    for child in ast.iter_child_nodes(node):
+        yield from _unescaped(child)
+
+
+@pytest.mark.parametrize("path", [path for path in APP if name(path).startswith(("ui/", "pages/"))], ids=name)
+def test_what_is_drawn_of_errors_and_names_goes_through_messages(path):
+    drawn = [
+        (node.lineno, said)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("st.") and name(path) != "ui/messages.py"
+        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]
+        for said in _unescaped(argument)
+    ]
+
+    assert drawn == []
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_no_number_is_typed_where_a_browser_drops_its_comma(path):
+    assert not [
+        node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "number_input"
+    ]
