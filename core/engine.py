@@ -31,8 +31,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from core import ledger, predictor, progress, readings, runs, specs
-from core.errors import DigitLabError, EngineError, EngineNotReady, NotExplainable, RunDamaged, RunError, WorkerLost
+from core import allowance, ledger, predictor, progress, readings, runs, specs, storage
+from core.allowance import Allowance
+from core.errors import (
+    DigitLabError,
+    EngineError,
+    EngineNotReady,
+    NotExplainable,
+    RunDamaged,
+    RunError,
+    StorageFull,
+    WorkerLost,
+)
 from core.progress import Command, EpochEnded, Event, Progress, Snapshot, State, StateChanged, Turned
 from core.range_test import RangeTest
 from core.trials import AnswerHeldOut, AnswerTest, BreakIt, Trial
@@ -65,6 +75,8 @@ MOST_ANSWERS = 300
 MOST_TRACES = 20
 MOST_LOOKS = 50
 ABANDONED_SECONDS = 600.0  # that a paused or slowed run, which nobody looks at, keeps others waiting
+ROOM_SECONDS = 600.0  # between two looks at the room that all runs take
+GONE_SECONDS = 2.0  # between two looks, from a training, for whether its run is still there
 WATCHED_SECONDS = 5.0  # that looks inside a network go on after someone asked for one
 
 _DASK_CONFIG = {
@@ -141,6 +153,8 @@ class Engine:
         self._workers: dict[str, dict] = {}  # what the scheduler last said of them
         self._warm_workers: set[str] = set()
         self._futures_of_warming: set[Any] = set()
+        self._allowance: Allowance | None = None
+        self._checked_room_at = -math.inf
         self._wake, self._is_closing = threading.Event(), False
 
     # -- life ------------------------------------------------------------------------------------------------------------
@@ -200,6 +214,26 @@ class Engine:
             self._roots[run.id], self._commands[run.id] = run.root, replace(command, **queued.turned)
         self.start()
         self._wake.set()
+
+    def delete(self, run: runs.Run) -> None:
+        """Delete a run that is over, and forget it.
+
+        Raises:
+            EngineError: if it is under way.
+            StorageFull: if its folder can't be removed.
+        """
+        with self._lock:
+            if self._is_known_to_scheduler(run.id) or run.id in self._waiting():
+                raise EngineError("This run is under way. Stop it first; then it can be deleted.")
+            run.delete()
+            for known in (self._progress, self._commands, self._roots, self._seen_at):
+                known.pop(run.id, None)
+        self._checked_room_at = -math.inf
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """What runs take and may take in all, as of some minutes ago at most; None before that was looked at."""
+        return self._allowance
 
     def commanded(self, run_id: str) -> Command:
         """What a run was last asked to do: by this server, else as far as its progress tells."""
@@ -706,6 +740,7 @@ class Engine:
                 return
             del self._futures[run_id]
             self._asked_at = time.monotonic()  # whoever waited for it goes on from here
+            self._checked_room_at = -math.inf
             if future.status == "finished" or self._progress[run_id].state.is_over:
                 return
             if self._is_closing and self._scheduler:
@@ -761,7 +796,16 @@ class Engine:
                 RuntimeError,
             ) as error:  # the scheduler is away: look again later
                 self._message = f"The scheduler doesn't answer: {error}"
+            self._keep_within_allowance()
             self._wake.wait(WATCH_SECONDS)
+
+    def _keep_within_allowance(self) -> None:
+        """Have the oldest runs make room for others, from time to time and once one has ended."""
+        if time.monotonic() - self._checked_room_at < ROOM_SECONDS:
+            return
+        self._checked_room_at = time.monotonic()
+        status = self.status()
+        self._allowance = allowance.keep_within(runs.root(), {*status.training, *status.queued})
 
     def _look_after(self, client: Client, workers: dict[str, dict]) -> None:
         """Warm workers that are new, notice when none is left, restart an idle one that has grown, and have the next run begin."""
@@ -1050,17 +1094,45 @@ def _unfinished(record: Progress) -> str:
     )
 
 
+_KEPT = "What was trained until the last whole epoch is kept, to go on from once there is room."
+
+
+def _keras_file(network: Any) -> bytes:
+    """A network as a .keras file.
+
+    Raises:
+        StorageFull: if there is no room to make one.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            network.save(Path(folder, "model.keras"))
+            return Path(folder, "model.keras").read_bytes()
+    except OSError as error:
+        raise StorageFull(f"The .keras file can't be made on this machine: {storage.reason(error)}.") from None
+
+
 def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
     """Train a run to its end in this worker, sending its events and keeping its folder. The command is for a worker that was
     told of none."""
     from distributed import get_worker
 
     worker, topic, run = get_worker(), _topic(run_id), runs.Run(run_id, root)
-    record = run.progress()
-    turns = tuple(record.turns)
 
     def send(event: Event) -> None:
         worker.log_event(topic, progress.to_wire(event))
+
+    try:
+        record = run.progress()
+    except RunDamaged as error:  # or deleted, while it waited
+        send(StateChanged(State.FAILED, str(error)))
+        return
+    turns, looked_at = tuple(record.turns), time.monotonic()
+
+    def read_command() -> Command:
+        nonlocal looked_at
+        if time.monotonic() - looked_at >= GONE_SECONDS:
+            looked_at, _ = time.monotonic(), runs.find(run_id, root)
+        return _read_command(run_id)
 
     def keep(checkpoint: runs.Checkpoint) -> None:
         if checkpoint.optimizer is None:
@@ -1101,7 +1173,7 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
             run.experiment(),
             data.load(),
             tell,
-            read_command=lambda: _read_command(run_id),
+            read_command=read_command,
             on_checkpoint=keep,
             on_snapshot=lambda snapshot: _keep_look(run_id, snapshot),
             resume_from=run.last_checkpoint(),
@@ -1111,12 +1183,15 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
         )
         if record.best is not None:
             model.set_variables(network, run.weights(record.step_of(record.best.epoch)))
-            with tempfile.TemporaryDirectory() as folder:
-                network.save(Path(folder, "model.keras"))
-                run.write_keras_file(Path(folder, "model.keras").read_bytes())
+            run.write_keras_file(_keras_file(network))
         tell(StateChanged(state, _unfinished(record) if state is State.STOPPED else ""))
     except DigitLabError as error:
-        tell(StateChanged(State.FAILED, str(error)))
+        if not run.exists():  # to write how it ended would bring its folder back
+            send(StateChanged(State.STOPPED, f"Run {run_id} was deleted."))
+        elif isinstance(error, StorageFull):
+            tell(StateChanged(State.INTERRUPTED, f"{error} {_KEPT}"))
+        else:
+            tell(StateChanged(State.FAILED, str(error)))
         raise
     except Exception as error:  # whatever it is, the run has ended, and its page and folder have to say so
         tell(StateChanged(State.FAILED, f"{type(error).__name__}: {str(error)[:500]}"))

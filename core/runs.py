@@ -19,6 +19,7 @@
         drawings.npz       of a fine-tuning: the drawings that it learns from, and those held out of it; the network that it began
                            with is its checkpoint after no batch
         openings.json      when the test set was opened for this run, and for its network after how many batches
+        opened.json         when a visitor last opened the run
         judgements/        how far the network after so many batches can be believed, and what it takes for no digit
 
 Every file is written beside and renamed, so a reader sees it whole or not at all. A folder that lacks what its state promises,
@@ -250,6 +251,21 @@ class Run:
         """What `core.judgement` fitted for the network after so many batches, if it ever did."""
         return self._kept(_judgement_file(step), _arrays)
 
+    def size(self) -> int:
+        """Bytes that its files take."""
+        try:
+            return sum(self._storage.files(self.id).values())
+        except OSError:
+            return 0
+
+    def last_opened(self) -> float:
+        """When a visitor last opened it, or else when it began, in seconds since 1970, UTC; 0 where its folder doesn't say."""
+        try:
+            opened = self._kept("opened.json", _DATE.validate_json)
+            return max(opened or 0.0, self.record().began)
+        except RunDamaged:
+            return 0.0
+
     def keras_file(self) -> bytes:
         """The network at its best epoch's end as a .keras file."""
         return self._reading("model.keras", bytes)
@@ -324,6 +340,12 @@ class Run:
         """Note that the test set was looked at with the network after so many batches."""
         openings = [*self.test_openings(), Opening(step, time.time())]
         self._write("openings.json", json.dumps([asdict(opening) for opening in openings]).encode())
+
+    def note_opened(self) -> None:
+        """Note that a visitor opened it, no more than once an hour."""
+        if time.time() - self.last_opened() > 3600:
+            with suppress(RunError):  # nothing but the order in which runs make room depends on it
+                self._write("opened.json", json.dumps(time.time()).encode())
 
     def write_judgement(self, step: int, fitted: dict[str, np.ndarray]) -> None:
         self._write_arrays(_judgement_file(step), fitted)
@@ -439,7 +461,7 @@ class Record:
 
 
 _RECORD, _HISTORY, _TURNS = TypeAdapter(Record), TypeAdapter(list[EpochEnded]), TypeAdapter(list[Turned])
-_OPENINGS = TypeAdapter(list[Opening])
+_OPENINGS, _DATE = TypeAdapter(list[Opening]), TypeAdapter(Date)
 
 
 class _Unfit(ValueError):

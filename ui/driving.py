@@ -48,6 +48,18 @@ def command(run: runs.Run, **changes: object) -> None:
     engine.shared().command(run.id, **changes)
 
 
+def delete(run: runs.Run) -> None:
+    """Delete a run that is over, with all that was found out about it.
+
+    Raises:
+        NotYours: if another visitor began it.
+        EngineError: if it is under way.
+        StorageFull: if its folder can't be removed.
+    """
+    _require_allowed(run)
+    engine.shared().delete(run)
+
+
 def _require_allowed(run: runs.Run) -> None:
     if not is_allowed(run):
         raise NotYours(NOT_YOURS)

@@ -9,7 +9,7 @@ import streamlit as st
 from core import engine, reference, runs
 from core.errors import RunDamaged
 from core.progress import State
-from ui import messages, state
+from ui import driving, messages, state
 
 MOST_RUNS_LISTED = 50
 BEST = "best"
@@ -43,6 +43,8 @@ def choose_run() -> None:
     )
     if in_use is not None:
         _choose_step(in_use)
+        _offer_to_delete(in_use, labels[in_use.id])
+    _say_that_room_is_short()
 
 
 def _choose_step(run: runs.Run) -> None:
@@ -70,6 +72,35 @@ def _choose_step(run: runs.Run) -> None:
         on_change=changed,
         help="Evaluate and Draw use the network with the highest validation accuracy, unless you choose another epoch.",
     )
+
+
+def _offer_to_delete(run: runs.Run, label: str) -> None:
+    """A button that asks once more; nothing for the shipped run, and for those of other visitors."""
+    try:
+        if run.id == reference.RUN_ID or not driving.is_allowed(run):
+            return
+    except RunDamaged:
+        return
+    with st.popover("Delete this run", icon=":material/delete:", type="tertiary"):
+        st.markdown("Its network, its curves and everything that was found out about it will be gone for good:")
+        st.text(label)
+        st.button("Delete for good", icon=":material/delete_forever:", on_click=_delete, args=(run,), type="primary")
+
+
+def _delete(run: runs.Run) -> None:
+    with messages.kept():
+        driving.delete(run)
+        state.forget_run(run.id)
+
+
+def _say_that_room_is_short() -> None:
+    """On one's own machine, where no run makes room by itself."""
+    taken = engine.shared().allowance
+    if state.is_local() and taken is not None and taken.is_exceeded:
+        st.caption(
+            f":orange[:material/hard_drive:] Runs take {taken.used / 1e9:.1f} GB of the {taken.most / 1e9:.1f} GB that they may. "
+            "Choose those that you don't need any more above, and delete them."
+        )
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

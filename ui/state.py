@@ -9,6 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -360,8 +361,7 @@ def chosen_run() -> runs.Run | None:
         return find_run(session.run_id)
     except RunNotFound as error:
         say(str(error))
-        session.own_runs = [run_id for run_id in session.own_runs if run_id != session.run_id]
-        session.run_id = None
+        forget_run(session.run_id)
         return None
 
 
@@ -379,8 +379,17 @@ def use_run(run_id: str) -> None:
     """Take a run into use and into this session's list."""
     session = _session()
     session.run_id = run_id
+    with suppress(RunNotFound):
+        find_run(run_id).note_opened()
     if run_id not in session.own_runs:
         session.own_runs.insert(0, run_id)
+
+
+def forget_run(run_id: str) -> None:
+    """Take a run out of use and out of this session's list."""
+    session = _session()
+    session.own_runs = [own for own in session.own_runs if own != run_id]
+    session.run_id = None if session.run_id == run_id else session.run_id
 
 
 def chosen_step(run_id: str) -> int | None:

@@ -1,7 +1,9 @@
 """The engine, embedded and on a cluster that was there before: the same tests for both."""
 
 import datetime
+import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,11 +23,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from fsspec.implementations.local import LocalFileSystem
 
 from core import engine as engine_module
 from core import fine_tuning, runs
 from core.engine import Engine, Phase
-from core.errors import EngineError, EngineNotReady, RunDamaged, SpecError, WorkerLost
+from core.errors import EngineError, EngineNotReady, RunDamaged, RunNotFound, SpecError, StorageFull, WorkerLost
 from core.handwriting import Handwriting
 from core.progress import (
     Advanced,
@@ -534,6 +537,43 @@ class TestQueue:
         assert offline.place_in_queue(first.id) == (3, None)
 
 
+class TestDeletion:
+    """Without workers."""
+
+    def test_a_run_that_is_over_is_gone_and_forgotten(self, offline, root):
+        run = runs.create(SMALL, "test", root)
+        run.write_state(State.STOPPED)
+        offline._progress[run.id] = Progress.of([StateChanged(State.STOPPED)])
+
+        offline.delete(run)
+
+        assert not run.exists()
+        assert offline.status().training == offline.status().queued == ()
+        assert run.id not in offline._progress
+
+    @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.PAUSED, State.STOPPING])
+    def test_a_run_under_way_stays(self, offline, root, state):
+        run = runs.create(SMALL, "test", root)
+        offline._progress[run.id] = Progress.of([StateChanged(state)])
+
+        with pytest.raises(EngineError, match=r"under way\. Stop it first"):
+            offline.delete(run)
+
+        assert run.exists()
+
+    def test_old_runs_make_room_but_none_that_waits(self, offline, runs_root, monkeypatch):
+        monkeypatch.setenv("DIGITLAB_RUNS_GB", "1e-9")
+        monkeypatch.delenv("DIGITLAB_LOCAL", raising=False)
+        old, waiting = (runs.create(SMALL, name) for name in ("old", "waiting"))
+        old.write_state(State.FINISHED)
+        offline.train(waiting)
+
+        offline._keep_within_allowance()
+
+        assert list(runs.all_runs()) == [waiting]
+        assert offline.allowance.is_exceeded
+
+
 class TestCommands:
     """Without workers."""
 
@@ -871,6 +911,88 @@ class TestTrainingInAWorker:
         engine_module._train(run.id, root)
 
         assert run.steps() == [0, 9]
+
+    @pytest.mark.parametrize("is_state_written", [True, False])
+    def test_a_full_disk_interrupts_it_and_it_goes_on_from_its_last_whole_epoch(
+        self, monkeypatch, sent, tiny, root, is_state_written
+    ):
+        run, never = (runs.create(tiny, name, root) for name in ("interrupted", "never interrupted"))
+        write = LocalFileSystem.pipe_file
+
+        def full_after_one_epoch(self, path, value, **options):
+            has_begun_second = any(isinstance(event, EpochEnded) for event in sent)
+            if has_begun_second and not (is_state_written and "/state.json" in path):
+                raise OSError(errno.ENOSPC, "No space left on device", path)
+            write(self, path, value, **options)
+
+        with monkeypatch.context() as full:
+            full.setattr(LocalFileSystem, "pipe_file", full_after_one_epoch)
+            with pytest.raises(StorageFull):
+                engine_module._train(run.id, root)
+
+        ended = sent[-1]
+        assert ended.state is State.INTERRUPTED
+        assert ended.state.is_resumable
+        assert re.search(r"No space left on device.*Delete runs.*last whole epoch is kept", ended.message)
+        assert root not in ended.message
+        assert (run.record().state, run.record().message) == (
+            (State.INTERRUPTED, ended.message) if is_state_written else (State.RUNNING, "")
+        )
+        assert run.last_checkpoint().step == 13
+
+        for one in (run, never):
+            sent.clear()
+            engine_module._train(one.id, root)
+
+        assert run.record().state is State.FINISHED
+        assert run.progress().loss == never.progress().loss
+
+    def test_a_full_disk_at_its_very_end_costs_no_epoch(self, monkeypatch, sent, tiny, root):
+        run = runs.create(tiny, "test", root)
+
+        def fail(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device", root)
+
+        with monkeypatch.context() as full:
+            full.setattr("keras.Model.save", fail)
+            with pytest.raises(StorageFull):
+                engine_module._train(run.id, root)
+        interrupted, _ = run.record().state, sent.clear()
+        engine_module._train(run.id, root)
+
+        assert interrupted is State.INTERRUPTED
+        assert run.record().state is State.FINISHED
+        assert self.losses(sent) == []
+        assert run.has_keras_file()
+
+    @pytest.mark.parametrize("look_seconds", [0.0, 1e9], ids=["seen at once", "seen when it writes"])
+    def test_stops_when_its_folder_is_deleted_and_writes_nothing_back(
+        self, monkeypatch, sent, tiny, root, look_seconds
+    ):
+        monkeypatch.setattr(engine_module, "GONE_SECONDS", look_seconds)
+        run = runs.create(tiny, "deleted", root)
+
+        def read_command(run_id):
+            if sum(isinstance(event, Advanced) for event in sent) == 9 and run.exists():
+                run.delete()
+            return Command()
+
+        monkeypatch.setattr(engine_module, "_read_command", read_command)
+        with pytest.raises(RunNotFound):
+            engine_module._train(run.id, root)
+
+        assert sent[-1] == StateChanged(State.STOPPED, f"Run {run.id} was deleted.")
+        assert len(self.losses(sent)) == (10 if look_seconds == 0 else 13)
+        assert not Path(root, run.id).exists()
+
+    def test_one_deleted_while_it_waited_is_over(self, sent, tiny, root):
+        run = runs.create(tiny, "deleted", root)
+        run.delete()
+
+        engine_module._train(run.id, root)
+
+        assert [event.state for event in sent] == [State.FAILED]
+        assert not Path(root, run.id).exists()
 
     def test_leaves_nothing_in_the_worker(self, sent, tiny, root):
         run = runs.create(tiny, "test", root)

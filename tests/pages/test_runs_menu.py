@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from core import runs
+from core.allowance import Allowance
 from core.engine import Phase
 from core.progress import State
 
@@ -109,6 +112,56 @@ def test_a_damaged_run_is_listed_as_such(visit, two_runs, monkeypatch):
 
     assert not at.exception
     assert f"damaged · {two_runs[1].id}" in menu(at)
+
+
+class TestDeletion:
+    """One's own run, once it is over, asked once more."""
+
+    def labels(self, at) -> list[str]:
+        return [button.label for button in at.sidebar.button]
+
+    def test_a_visitor_deletes_their_own_run_once_it_is_over(self, visit, press, still_engine):
+        at = press(visit("train"), "Start training")
+        run = runs.find(still_engine.trained[0])
+
+        press(at.sidebar, "Delete for good")
+
+        assert run.exists()
+        assert any("under way. Stop it first" in warning.value for warning in at.warning)
+
+        press(at.main, "Take out of the queue")
+        press(at.sidebar, "Delete for good")
+
+        assert not at.exception
+        assert not run.exists()
+        assert menu(at) == []
+        assert in_use(at) is None
+        assert not at.warning
+
+    def test_nobody_deletes_another_visitors_run_or_the_shipped_one(self, visit, two_runs, shipped):
+        two_runs[0].write_record(replace(two_runs[0].record(), owner="another visitor"))
+
+        assert "Delete for good" not in self.labels(visit("train", two_runs[0]))
+        assert "Delete for good" not in self.labels(visit("draw", shipped))
+
+    def test_on_ones_own_machine_any_may_go_damaged_ones_too(self, visit, press, two_runs, monkeypatch):
+        monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+        for run in two_runs:
+            at = visit("build", run)
+            Path(run.root, run.id, "state.json").write_text("{")
+            press(at.sidebar, "Delete for good")
+
+            assert not at.exception
+            assert not run.exists()
+
+    def test_where_room_is_short_one_is_asked_to(self, visit, two_runs, still_engine, monkeypatch):
+        still_engine._allowance = Allowance(used=12_300_000_000, most=10_000_000_000)
+
+        assert not [text for text in visit("train").sidebar.caption if "Runs take" in text.value]
+
+        monkeypatch.setenv("DIGITLAB_LOCAL", "1")
+
+        assert [text for text in visit("train").sidebar.caption if "Runs take 12.3 GB of the 10.0 GB" in text.value]
 
 
 def test_a_deleted_run_is_listed_no_more(visit, two_runs):
