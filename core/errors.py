@@ -8,7 +8,7 @@ DigitLabError
 │   ├── RunNotFound    no such run, or an id that can't be one
 │   ├── RunDamaged     half written, or not readable any more
 │   ├── NotYours       another visitor's, whose link gives reading alone
-│   └── StorageFull    there is no room, or no right, to write it
+│   └── StorageFull    there is no room, no right or no such place to write it
 ├── NotExplainable     a network or a digit that nothing can be told about
 ├── TrainingError      training ended by itself
 │   └── LossNotFinite  the loss became NaN or infinite
@@ -53,7 +53,7 @@ class NotYours(RunError):
 
 
 class StorageFull(RunError):
-    """A run's folder can't be written: no room, or no permission."""
+    """A run's folder can't be written: no room, no permission, or no such place."""
 
 
 class NotExplainable(DigitLabError):
