@@ -46,7 +46,7 @@ class Headers:
 
 def visit_token(cookies) -> str | None:
     """Return the token by which a browser is known again, of its cookies; None where it sent none of ours."""
-    token = cookies.get(VISIT_COOKIE, "")
+    token = dict(cookies).get(VISIT_COOKIE, "")
     return token if _TOKEN.fullmatch(token) else None
 
 
