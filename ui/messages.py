@@ -16,11 +16,11 @@ from core.errors import DigitLabError, EngineNotReady
 from ui import state
 
 MOST_CHARACTERS, MOST_OF_A_NAME = 1000, 80
-_SEEN_NOT = "\N{WORD JOINER}"  # without width: it parts what would else be a directive, an icon, an emoji or an address
+_SEEN_NOT = "\N{WORD JOINER}"  # without width: it parts what would else be a directive, an icon, an emoji, an arrow or an address
 # What Markdown gives a meaning wherever it stands: emphasis, code, links, HTML, entities, strikethrough, mathematics.
 _ANYWHERE = re.compile(r"[\\*`\[\]<~$]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 _AT_THE_BEGINNING = re.compile(r"^(?:[>#=+-]|\d+(?=[.)]))")
-_PARTED = re.compile(r":(?=[^\s\d]|[\w+-]+:)|(?<!\d):(?=\d)|@(?=\w)|www(?=\.)|(?<=\s)-(?=[->]+(?:\s|$))", re.IGNORECASE)
+_PARTED = re.compile(r":(?=[^\s\d]|[\w+-]+:)|(?<!\d):(?=\d)|@(?=\w)|www(?=\.)|[-<>~](?=[-=>])", re.IGNORECASE)
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]+")
 
 
