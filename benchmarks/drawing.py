@@ -1,7 +1,7 @@
 """How well hand-drawn digits are read: `python -m benchmarks.drawing --strokes FILE [--width 18] [--all]`, or `--images CSV`.
 
-Strokes are replayed on a canvas of 320 pixels, as the pixels that the browser would send, and go the way that every drawing goes:
-ink, preparation, the network's answer as it is judged. The file is a JSON list of `label`, `box` (w, h), `strokes` (lists of
+Strokes are replayed on a canvas of 320 pixels, and go the way that every drawing goes: preparation, and the network's answer as it
+is judged. The file is a JSON list of `label`, `box` (w, h), `strokes` (lists of
 points) and, if known, `writer`. Pictures are named in a CSV with the columns `path`, from its folder on, and `label`.
 
 The last line has `accuracy`; `ece`, the expected calibration error; `confident_wrong`, the share of the wrong answers that claim
@@ -24,8 +24,10 @@ import numpy as np
 
 from benchmarks import report
 from core import drawing, evaluation, judgement, reference, runs
+from core.drawing import Ink
 from core.errors import DrawingError
 from core.specs import CLASSES
+from core.strokes import Sheet
 
 CANVAS = 320  # pixels
 CONFIDENT = 0.9
@@ -135,13 +137,13 @@ def _label(given: object, where: str) -> int:
     return int(given)
 
 
-def drawn(digits: Iterable[Digit], way: Way) -> list[tuple[int, np.ndarray | None]]:
-    """Label and ink of each digit, drawn this way on a canvas and read from its pixels."""
-    return [(digit.label, drawing.ink_from_rgba(rgba(digit, way))) for digit in digits]
+def drawn(digits: Iterable[Digit], way: Way) -> list[tuple[int, Ink | None]]:
+    """Label and strokes of each digit, drawn this way on a canvas."""
+    return [(digit.label, sheet(digit, way)) for digit in digits]
 
 
-def rgba(digit: Digit, way: Way) -> np.ndarray:
-    """The pixels that a canvas would send: (320, 320, 4) uint8, the ink in alpha."""
+def sheet(digit: Digit, way: Way) -> Sheet:
+    """The canvas with the digit's strokes, 320 by 320."""
     points = np.concatenate(digit.strokes)
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     fitted = CANVAS / max(digit.box)
@@ -157,14 +159,10 @@ def rgba(digit: Digit, way: Way) -> np.ndarray:
         low, high = turned.min(axis=0) - way.width / 2, turned.max(axis=0) + way.width / 2
         place = np.where(np.array(way.corner) == 0, -low, CANVAS - high)
     strokes = [((stroke - middle) @ turn + place).tolist() for stroke in digit.strokes]
-    ink = drawing.ink_from_strokes(strokes, (CANVAS, CANVAS), CANVAS, way.width)
-    pixels = np.zeros((CANVAS, CANVAS, 4), np.uint8)
-    pixels[..., 3] = np.rint(ink * 255)
-    pixels[pixels[..., 3] > 0, :3] = 85, 102, 245
-    return pixels
+    return drawing.sheet_of_strokes(strokes, (CANVAS, CANVAS), CANVAS, way.width)
 
 
-def pictures_from(path: Path) -> list[tuple[int, np.ndarray | None]]:
+def pictures_from(path: Path) -> list[tuple[int, Ink | None]]:
     """Label and ink of each picture that a CSV file names; None and a line that says why, where there is no ink. A sentence ends
     the program where it isn't such a file."""
     try:
@@ -196,7 +194,7 @@ def _network(run_id: str | None, step: int | None) -> tuple[runs.Run, int]:
     return run, run.steps()[-1] if step is None else step
 
 
-def read(run: runs.Run, step: int, given: list[tuple[int, np.ndarray | None]]) -> Answers:
+def read(run: runs.Run, step: int, given: list[tuple[int, Ink | None]]) -> Answers:
     """What the network says to each; to what could not be read, that all digits are equally likely, and none."""
     probabilities, refused = np.full((len(given), CLASSES), 1 / CLASSES, np.float32), np.ones(len(given), bool)
     readable = [place for place, (_, ink) in enumerate(given) if ink is not None and ink.any()]
@@ -204,7 +202,7 @@ def read(run: runs.Run, step: int, given: list[tuple[int, np.ndarray | None]]) -
         images = np.stack([drawing.to_mnist(given[place][1]) for place in readable])
         readings = judgement.read(run.id, run.root, step, images)
         probabilities[readable] = [reading.probabilities for reading in readings]
-        inks = (given[place][1] for place in readable)
+        inks = (drawing.seen(given[place][1]) for place in readable)
         found = (judgement.of_drawing(ink, reading) for ink, reading in zip(inks, readings, strict=True))
         refused[readable] = [not reading.is_digit for reading in found]
     return Answers(np.array([label for label, _ in given]), probabilities, refused)

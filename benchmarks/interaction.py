@@ -371,7 +371,7 @@ def _seconds(
 
 
 def _stroke(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
-    canvases = page.locator("canvas.upper-canvas")
+    canvases = page.locator("[data-has-pen] canvas.upper-canvas")
     expect(canvases).to_have_count(1, timeout=20_000)  # a wiped one stands beside the new one for a moment
     canvas = canvases.bounding_box()
     page.mouse.move(canvas["x"] + start[0], canvas["y"] + start[1])

@@ -19,7 +19,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core import drawing, evaluation, judgement, reference, runs
+from core.drawing import Ink
 from core.fakes import LETTERS, Strokes, smooth, strokes_of, unsteady
+from core.strokes import Sheet
 
 CANVAS = 280
 SIGNS = {
@@ -54,9 +56,9 @@ KIN = ("letters", "printed letters", "scribbles", "two digits")
 WIDTHS = (5, 8, 14, 18, 22, 26)  # of the pen, in pixels of a canvas 280 wide
 
 
-def ink(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
-    """Strokes on a canvas, (280, 280) float32, with a pen of any width."""
-    return drawing.ink_from_strokes([points.tolist() for points in strokes], (10, 10), CANVAS, rng.uniform(8, 28))
+def ink(strokes: Strokes, rng: np.random.Generator) -> Sheet:
+    """Strokes on a canvas, 280 by 280, with a pen of any width."""
+    return drawing.sheet_of_strokes([points.tolist() for points in strokes], (10, 10), CANVAS, rng.uniform(8, 28))
 
 
 def scribble(rng: np.random.Generator) -> Strokes:
@@ -104,16 +106,16 @@ def two_digits(digits: list[dict], rng: np.random.Generator) -> Strokes:
     return together
 
 
-def families(digits: list[dict], count: int, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """Things that are no digits, each with its family's name, about `count` of each: (280, 280) float32 ink."""
+def families(digits: list[dict], count: int, seed: int = 0) -> Iterator[tuple[str, Ink]]:
+    """Things that are no digits, each with its family's name, about `count` of each, on a canvas of 280 by 280."""
     rng = np.random.default_rng(seed)
 
-    def of(shapes: dict[str, str]) -> Callable[[int], np.ndarray]:
+    def of(shapes: dict[str, str]) -> Callable[[int], Ink]:
         names = list(shapes)
         return lambda i: ink(unsteady(strokes_of(shapes[names[i % len(names)]]), rng), rng)
 
     letters = [name for name in LETTERS if len(name) == 1]
-    makers: dict[str, Callable[[int], np.ndarray]] = {
+    makers: dict[str, Callable[[int], Ink]] = {
         "letters": of(LETTERS),
         "scribbles": lambda i: ink(scribble(rng), rng),
         "two digits": lambda i: ink(two_digits(digits, rng), rng),
@@ -126,15 +128,15 @@ def families(digits: list[dict], count: int, seed: int = 0) -> Iterator[tuple[st
             yield name, make(i)
 
 
-def inks_of(drawn: list[dict], width: float) -> list[np.ndarray]:
-    """Recorded digits on a canvas, (280, 280) float32 each."""
-    return [drawing.ink_from_strokes(digit["strokes"], digit["box"], CANVAS, width) for digit in drawn]
+def inks_of(drawn: list[dict], width: float) -> list[Ink]:
+    """Recorded digits on a canvas, 280 by 280."""
+    return [drawing.sheet_of_strokes(digit["strokes"], digit["box"], CANVAS, width) for digit in drawn]
 
 
-def read(run: runs.Run, step: int, inks: list[np.ndarray]) -> list[judgement.Reading]:
+def read(run: runs.Run, step: int, inks: list[Ink]) -> list[judgement.Reading]:
     """What the page says of each drawing."""
     readings = judgement.read(run.id, run.root, step, np.stack([drawing.to_mnist(ink) for ink in inks]))
-    return [judgement.of_drawing(ink, reading) for ink, reading in zip(inks, readings, strict=True)]
+    return [judgement.of_drawing(drawing.seen(ink), reading) for ink, reading in zip(inks, readings, strict=True)]
 
 
 def main() -> None:

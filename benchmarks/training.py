@@ -287,7 +287,7 @@ def _open_train(page: Page, running: server.Server, epochs: int) -> None:
 
 def _draw_seven(page: Page) -> None:
     """Draw it until it is read: the first answer can take longer than the page waits for one."""
-    canvas = page.locator("canvas.upper-canvas")
+    canvas = page.locator("[data-has-pen] canvas.upper-canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]

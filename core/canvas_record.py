@@ -1,100 +1,143 @@
-"""What the surfaces to draw on tell of themselves: the canvas a record of its strokes, as Fabric.js writes it, and their picture;
-the live pad its strokes."""
+"""What the surfaces to draw on send and are told: strokes as JSON, checked before anything is made of them, and the record by which
+the standard canvas shows strokes, as Fabric.js reads it."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image, ImageColor
-
-from core import drawing
 from core.errors import DrawingError
+from core.strokes import Point, Sheet, Stroke, length
 
 INK = "#5566F5"  # the theme's ultramarine, readable on paper and on blue-black
-PAPERS = {"light": "#FBFAF7", "dark": "#0E121C"}  # the page's ground in either theme, in which the eraser paints
-BLURRED = 0.02  # of the pen's ink: what a picture's whole numbers leave of it where it is wiped off
 MOST_STROKES, MOST_POINTS = 200, 8000
-MOST_PIXELS = 4_000_000  # of a canvas' picture: twice the widest sheet on a screen of three pixels to one
-SHAPE = ("path", "left", "top", "scaleX", "scaleY", "angle")
+MOST_LENGTH = 64  # of a sheet's strokes together, in its longer sides
+LARGEST, WIDEST = 1e15, 100  # of any number that is sent, of a pen's width
+SOMETHING_ELSE = "The page sent something other than strokes. Clear the sheet and draw again."
 
 
-def erased(record: dict | None) -> dict:
-    """A record, None for an empty one, in which the eraser's strokes take away what is under them instead of hiding it: right in
-    either theme."""
-    strokes = (record or {}).get("objects", [])
-    wiping = {"stroke": "#000", "globalCompositeOperation": "destination-out"}
-    return {**(record or {}), "objects": [{**one, **(wiping if _is_erasers(one) else {})} for one in strokes]}
+@dataclass(frozen=True)
+class Drawn:
+    """A stroke that was drawn on the canvas.
+
+    Attributes:
+        number: grows with every stroke of a visit.
+        order: the number of the order that the canvas had obeyed when it was begun.
+        stroke: in the sheet's units.
+        is_erasing: whether it takes ink away.
+    """
+
+    number: float
+    order: float
+    stroke: Stroke
+    is_erasing: bool
 
 
-def is_same(record: dict | None, other: dict | None) -> bool:
-    """Whether two records, None for an empty one, are of the same strokes, whatever their colour."""
-    return _shapes(record) == _shapes(other)
-
-
-def ink(url: str | None, record: dict | None = None) -> np.ndarray | None:
-    """The ink of a canvas' picture, (h, w) float32 0..1; None where there is none, or no more than an eraser's rims.
+def drawn(sent: object, side: float) -> list[Drawn]:
+    """What was drawn on the canvas, oldest first, of what its pen sent.
 
     Args:
-        url: that holds a PNG, transparent where the canvas is bare.
-        record: the canvas' own of the same.
+        side: the sheet's longer one.
 
     Raises:
-        DrawingError: if it is cut short, or no such picture.
+        DrawingError: if it is something other than strokes, or too much.
     """
-    try:
-        content = base64.b64decode((url or "").partition(";base64,")[2], validate=True)
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            if picture.width * picture.height > MOST_PIXELS:  # read from its head, before anything is unpacked
-                raise DrawingError(
-                    f"The canvas sent a picture that is too large: expected at most {MOST_PIXELS:,} pixels, received "
-                    f"{picture.width} × {picture.height}. Load the page again."
-                )
-            pixels = np.asarray(picture.convert("RGBA"))
-            is_painted_over = any(map(_is_erasers, (record or {}).get("objects", [])))
-            found = _ink_of_pen(pixels) if is_painted_over else drawing.ink_from_rgba(pixels)
-    except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
-        raise DrawingError(
-            f"The canvas sent a picture that can't be read ({error}). What you drew is still on it: add a stroke."
-        ) from None
-    return found if found.max() >= drawing.EDGE else None
+    if not isinstance(sent, list):
+        raise DrawingError(SOMETHING_ELSE)
+    if len(sent) > MOST_STROKES:
+        raise _too_much()
+    if not all(isinstance(one, dict) and one.get("points") for one in sent):
+        raise DrawingError(SOMETHING_ELSE)
+    lines = _lines([one["points"] for one in sent], side)
+    return [
+        Drawn(
+            *_numbers(one.get("number"), one.get("order")),
+            Stroke(line, _width(one.get("width"))),
+            one.get("erases") is True,
+        )
+        for one, line in zip(sent, lines, strict=True)
+    ]
 
 
-def _is_erasers(stroke: dict) -> bool:
-    return stroke.get("stroke") in PAPERS.values()
-
-
-def _shapes(record: dict | None) -> list[tuple]:
-    return [tuple(one.get(field) for field in SHAPE) for one in (record or {}).get("objects", [])]
-
-
-def _ink_of_pen(rgba: np.ndarray) -> np.ndarray:
-    """What paint in the page's ground leaves to be seen of the pen's ink: the pen's part in the mixture that each pixel is.
+def strokes(sent: object, side: float, width: float) -> tuple[Stroke, ...]:
+    """The live pad's strokes, of lists of points [x, y] in shares of its side.
 
     Args:
-        rgba: (h, w, 4) uint8, straight.
-    """
-    parts = np.linalg.pinv(np.array([[*ImageColor.getrgb(colour), 255] for colour in (INK, *PAPERS.values())]) / 255)
-    alpha = rgba[..., 3:].astype(np.float32) / 255
-    mixed = np.concatenate([rgba[..., :3] / 255 * alpha, alpha], axis=-1)
-    found = np.clip(mixed @ parts[:, 0], 0, 1).astype(np.float32)
-    return np.where(found < BLURRED, 0, found)
-
-
-def strokes(sent: object) -> list[list[list[float]]]:
-    """What the live pad sent, as strokes of points [x, y] in shares of its side.
+        side: the pad's, in the strokes' unit.
+        width: the pen's diameter, in the same.
 
     Raises:
-        DrawingError: if it is something else, or too much.
+        DrawingError: if it is something other than strokes, or too much.
     """
-    try:
-        found = [np.clip(np.array(stroke, np.float32).reshape(-1, 2), 0, 1) for stroke in sent if len(stroke)]
-    except (TypeError, ValueError):
-        raise DrawingError("The pad sent something else than strokes. Clear it and draw again.") from None
-    if len(found) > MOST_STROKES or sum(map(len, found)) > MOST_POINTS:
-        raise DrawingError(f"There is more on the pad than {MOST_STROKES} strokes. Clear it and draw one digit.")
-    if not all(np.isfinite(stroke).all() for stroke in found):
-        raise DrawingError("The pad sent something else than strokes. Clear it and draw again.")
-    return [stroke.tolist() for stroke in found]
+    return tuple(
+        Stroke(tuple((side * min(max(x, 0.0), 1.0), side * min(max(y, 0.0), 1.0)) for x, y in line), width)
+        for line in _lines(sent, 1)
+    )
+
+
+def require_room(sheet: Sheet) -> None:
+    """Refuse more than a digit, or a number, can be.
+
+    Raises:
+        DrawingError: if there are too many strokes, points, or too long lines.
+    """
+    _bound([stroke.points for stroke in sheet.strokes], max(sheet.width, sheet.height))
+
+
+def shown(strokes: Iterable[Stroke], order: int) -> dict:
+    """The record that has the canvas show strokes. Its number makes it another order, also where the strokes are those of an
+    earlier one."""
+    return {"objects": list(map(_path, strokes)), "order": order}
+
+
+def _path(stroke: Stroke) -> dict:
+    (x, y), *others = stroke.points
+    others = others or [(x + 0.01, y)]  # a line without length would not be painted
+    return {
+        "type": "Path",
+        "path": [["M", x, y], *(["L", *point] for point in others)],
+        "fill": None,
+        "stroke": INK,
+        "strokeWidth": stroke.width,
+        "strokeLineCap": "round",
+        "strokeLineJoin": "round",
+    }
+
+
+def _lines(sent: object, side: float) -> list[tuple[Point, ...]]:
+    """Lists of points, counted before they are looked at, and looked at before they are used; empty ones are left out."""
+    if not isinstance(sent, list) or not all(isinstance(line, list) for line in sent[:MOST_STROKES]):
+        raise DrawingError(SOMETHING_ELSE)
+    if len(sent) > MOST_STROKES or sum(map(len, sent)) > MOST_POINTS:
+        raise _too_much()
+    if not all(isinstance(point, list) and len(point) == 2 for line in sent for point in line):
+        raise DrawingError(SOMETHING_ELSE)
+    lines = [tuple(_numbers(*point) for point in line) for line in sent if line]
+    _bound(lines, side)
+    return lines
+
+
+def _bound(lines: Sequence[Sequence[Point]], side: float) -> None:
+    if len(lines) > MOST_STROKES or sum(map(len, lines)) > MOST_POINTS or sum(map(length, lines)) > MOST_LENGTH * side:
+        raise _too_much()
+
+
+def _numbers(*sent: object) -> tuple[float, ...]:
+    """Numbers, none so large that one could not reckon with it."""
+    if not all(isinstance(one, int | float) and abs(one) <= LARGEST for one in sent):  # NaN is not
+        raise DrawingError(SOMETHING_ELSE)
+    return tuple(map(float, sent))
+
+
+def _width(sent: object) -> float:
+    (found,) = _numbers(sent)
+    if not 0 < found <= WIDEST:
+        raise DrawingError(SOMETHING_ELSE)
+    return found
+
+
+def _too_much() -> DrawingError:
+    return DrawingError(
+        f"There is more on the sheet than can be a drawing: expected at most {MOST_STROKES} strokes, {MOST_POINTS:,} points, and "
+        f"lines {MOST_LENGTH} times as long as the sheet. Clear it and draw again."
+    )

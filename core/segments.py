@@ -6,14 +6,15 @@ than high.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.components import components
-from core.drawing import EDGE
+from core.drawing import EDGE, Ink
 from core.errors import DrawingError
+from core.strokes import Sheet
 
 SPECK = 0.1  # of the tallest piece's height: smaller both ways is a speck
 PART = 0.6  # of the tallest: less high is a digit's part, if it lies above, below or close beside one
@@ -70,6 +71,22 @@ def segments(ink: np.ndarray) -> list[Segment]:
             if len(found) > MOST_DIGITS:
                 raise DrawingError(f"There seem to be more than {MOST_DIGITS} digits: write a shorter number.")
     return sorted(found, key=lambda segment: segment.left + segment.right)
+
+
+def shared_out(ink: Ink, found: Sequence[Segment]) -> list[Ink]:
+    """What is drawn of each digit of a number: its strokes, a line cut where it goes from one digit to the next; or its ink, where
+    strokes aren't known, or no line's middle lies in it.
+
+    Args:
+        found: as `segments` finds them in the ink.
+    """
+    if not isinstance(ink, Sheet):
+        return [segment.ink for segment in found]
+    owners = np.full((ink.height, ink.width), -1)
+    for place, segment in enumerate(found):
+        owners[segment.top : segment.bottom, segment.left : segment.right][segment.ink > 0] = place
+    sheets = ink.shared_out(owners, len(found))
+    return [own if own.any() else segment.ink for own, segment in zip(sheets, found, strict=True)]
 
 
 def count_apart(ink: np.ndarray) -> int:

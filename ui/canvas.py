@@ -1,16 +1,24 @@
-"""The standard canvas: pens, an eraser, undo, redo and clear; the ink that is on it."""
+"""The standard canvas: pens, an eraser, undo, redo and clear; the strokes that are on it.
+
+Its paint is for the eye. What is drawn is recorded by a pen of our own (`canvas.js`), which stands beside the canvas on the page:
+the canvas would send its picture, which some browsers falsify on purpose, and would forget strokes when it is told to show others.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+
 import streamlit as st
 from streamlit_drawable_canvas import st_canvas
 
 from core import canvas_record
+from core.errors import DrawingError
+from core.strokes import Sheet
 from ui import messages, state
+from ui.components import component
 
 DIGIT, NUMBER = "digit", "number"
-SIZES = {DIGIT: (400, 400), NUMBER: (640, 280)}  # width and height in pixels, before a narrow screen shrinks them
+SIZES = {name: (state.BARE[name].width, state.BARE[name].height) for name in (DIGIT, NUMBER)}
 ROOM = {DIGIT: 400, NUMBER: 200}  # pixels that a digit may fill
 PENS = {"Fine": 0.035, "Medium": 0.075, "Bold": 0.094}  # of that room; medium is MNIST's share of a large digit
 ERASE = "Eraser"
@@ -18,48 +26,68 @@ ERASER = 0.11
 MARGIN = 32  # of a phone's screen, left and right of the page
 
 
-def sheet(name: str) -> np.ndarray | None:
-    """A canvas with its tools; the ink on it, (h, w) float32 0..1, None before the first stroke.
+def sheet(name: str) -> Sheet:
+    """A canvas with its tools; what is on it.
 
     Args:
         name: DIGIT or NUMBER.
     """
     width, height = SIZES[name]
-    key = state.canvas_key(name)
+    key, pen = state.canvas_key(name), state.pen()
+    stroke_width = round(PENS.get(pen, ERASER) * ROOM[name])
     _fit(width + 4)
-    with st.container(width=width + 4, key="pad"):
-        pen = state.pen()
-        st_canvas(
-            stroke_width=round(PENS.get(pen, ERASER) * ROOM[name]),
-            stroke_color=_paper() if pen == ERASE else canvas_record.INK,
-            width=width,
-            height=height,
-            initial_drawing=state.told_canvas(name),
-            return_image_data=True,
-            on_change=lambda: _heard(name, key),
-            key=key,
+    with st.container(width=width + 4, key="pad"), messages.shown():
+        try:
+            st_canvas(
+                stroke_width=stroke_width,
+                stroke_color=canvas_record.INK,
+                width=width,
+                height=height,
+                initial_drawing=state.told_canvas(name),
+                update_streamlit=False,
+                key=key,
+            )
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+        ):  # it takes what it is sent to be what it sends, which it never does here
+            raise DrawingError("The canvas sent something other than a drawing. Load the page again.") from None
+        order, heard = state.canvas_order(name)
+        component("canvas", "", "")(
+            key=f"{key}-pen",
+            data={"width": stroke_width, "erases": pen == ERASE, "order": order, "heard": heard},
+            on_drawn_change=lambda: _hear(name, f"{key}-pen"),
+            height="content",
         )
-    _tools(name)
-    return state.canvas_ink(name)
+    _tools(name, f"{key}-pen")
+    return state.sheet(name)
 
 
 def _fit(width: int) -> None:
     """Shrink the canvas, `width` CSS pixels wide, to a narrower screen, and leave the tools room by keeping their keys to
-    their tooltips. The tangent of an arc tangent is CSS' way to divide a length by a length.
+    their tooltips. The tangent of an arc tangent is CSS' way to divide a length by a length. Until its pen is there, which records
+    what is drawn, there is no drawing on it.
     """
     st.html(
         f"<style>@media (max-width: {width + MARGIN}px) {{ .st-key-pad "
-        f"{{ zoom: tan(atan2(100vw - {MARGIN}px, {width}px)); }} }} .st-key-tools kbd {{ display: none; }}</style>"
+        f"{{ zoom: tan(atan2(100vw - {MARGIN}px, {width}px)); }} }} .st-key-tools kbd {{ display: none; }} "
+        ".st-key-pad:not([data-has-pen]) { pointer-events: none; } .st-key-pad { gap: 0; overflow: clip; }</style>"
     )
 
 
-def _tools(name: str) -> None:
+def _tools(name: str, pen_key: str) -> None:
+    def act(order: Callable[[str], None]) -> None:
+        """What was drawn comes first, also where both arrive together."""
+        _hear(name, pen_key)
+        order(name)
+
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="tools"):
         st.button(
             "Undo",
             icon=":material/undo:",
-            on_click=state.undo_stroke,
-            args=(name,),
+            on_click=act,
+            args=(state.undo_stroke,),
             disabled=not state.can_undo_stroke(name),
             shortcut="Ctrl+Z",
             help="Ctrl + Z",
@@ -68,8 +96,8 @@ def _tools(name: str) -> None:
         st.button(
             "Redo",
             icon=":material/redo:",
-            on_click=state.redo_stroke,
-            args=(name,),
+            on_click=act,
+            args=(state.redo_stroke,),
             disabled=not state.can_redo_stroke(name),
             shortcut="Ctrl+Shift+Z",
             help="Ctrl + Shift + Z",
@@ -78,8 +106,8 @@ def _tools(name: str) -> None:
         st.button(
             "Clear",
             icon=":material/delete:",
-            on_click=state.clear_canvas,
-            args=(name,),
+            on_click=act,
+            args=(state.clear_canvas,),
             shortcut="Escape",
             help="Escape",
             key=f"clear-{name}",
@@ -96,14 +124,8 @@ def _tools(name: str) -> None:
         )
 
 
-def _heard(name: str, key: str) -> None:
-    """Callback: the canvas has something new on it."""
-    sent = state.widget_value(key)["drawing"]
+def _hear(name: str, pen_key: str) -> None:
+    """Callback: take what was drawn, if there is more of it."""
     with messages.kept():
-        state.hear_canvas(name, sent["raw"], canvas_record.ink(sent["data"], sent["raw"]))
-
-
-def _paper() -> str:
-    """The colour of the sheet. An eraser that takes ink away would need the canvas loaded anew after each stroke, and what is
-    drawn meanwhile would be lost."""
-    return canvas_record.PAPERS[st.context.theme.type or "light"]
+        drawn = canvas_record.drawn(state.widget_value(pen_key).get("drawn") or [], max(SIZES[name]))
+        state.hear_canvas(name, drawn)

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core import drawing, engine, exhibits, judgement, pictures, runs, scan
 from core.attribution import Method
-from core.drawing import Prepared
+from core.drawing import Ink, Prepared
 from core.errors import DigitLabError, EngineNotReady
 from core.judgement import Reading
 from core.readings import ReadAll
@@ -81,7 +81,7 @@ def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
         surface, answer = st.container(width=canvas.SIZES[canvas.DIGIT][0] + 4), st.container(width=WIDTH, key="answer")
     below = st.container()
     with surface:
-        ink = state.ink() if source == "Live pad" else SURFACES[source]()
+        ink = state.pad_sheet() if source == "Live pad" else SURFACES[source]()
     said = ""
     with answer, messages.shown():
         said = _answer(run, step, ink, was_waiting, below)
@@ -89,19 +89,20 @@ def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
         (live_pad.pad if source == "Live pad" else spoken.answer)(said)
 
 
-def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool, below: DeltaGenerator) -> str:
+def _answer(run: runs.Run, step: int, ink: Ink | None, was_waiting: bool, below: DeltaGenerator) -> str:
     """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
     is_open = state.is_preparation_shown()
     photo = state.photo() if is_open else None
     found = () if photo is None else scan.steps(photo, **state.preparation().of_photo)
-    prepared = drawing.prepare(ink, state.preparation(), found)
-    images = [stage.image for stage in prepared.stages] if is_open else []
+    prepared = drawing.prepare(ink, state.preparation(), found) if is_open else None
+    image = prepared.image if prepared else drawing.to_mnist(ink, state.preparation())
+    images = [stage.image for stage in prepared.stages] if prepared else []
     unread = [given for given in state.unread_pictures() if given[0] != state.drawing_number()]
     waiting = [(*given, drawing.to_mnist(given[-1])) for given in unread]
     try:
-        questions = np.stack([prepared.image, *images, *(image for *_, image in waiting)])
+        questions = np.stack([image, *images, *(picture for *_, picture in waiting)])
         first, *others = engine.shared().read(run, step, questions)
     except EngineNotReady:
         st.markdown("#### One moment …")
@@ -114,21 +115,21 @@ def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool,
         st.rerun()
     for given, found in zip(waiting, others[len(images) :], strict=True):
         state.keep_drawn(*given, _digit(found))
-    reading = judgement.of_drawing(ink, first)
+    reading = judgement.of_drawing(drawing.seen(ink), first)
     said = _reading(reading)
     if reading.count > 1:
         st.button("Read it as a whole number", icon=":material/pin:", on_click=state.read_as_number, args=(ink,))
-    state.keep_reading(prepared.image, _digit(reading))
+    state.keep_reading(image, _digit(reading))
     with st.container(horizontal=True, vertical_alignment="top"):
-        st.html(pictures.digit(prepared.image, 112, "The drawing as 28 by 28 pixels."), width=112)
+        st.html(pictures.digit(image, 112, "The drawing as 28 by 28 pixels."), width=112)
         st.html(
             '<div style="font-size:.875rem;opacity:.75">What the network sees: your drawing, made the way MNIST\'s digits '
             "were.</div>",
             width=WIDTH - 112 - 24,
         )
-    handwriting.keep_form(prepared.image, _digit(reading))
+    handwriting.keep_form(image, _digit(reading))
     with below:
-        _preparation(prepared, others[: len(images)] if is_open else None)
+        _preparation(prepared, others[: len(images)])
     return said
 
 
@@ -177,7 +178,7 @@ def _said(text: str) -> None:
 # --- how it was prepared ------------------------------------------------------------------------------------------------
 
 
-def _preparation(prepared: Prepared, readings: list[Reading] | None) -> None:
+def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
     """A switch for each step of the preparation, and what each made of the drawing and the network of that."""
     st.toggle(
         "Step by step",
@@ -186,7 +187,7 @@ def _preparation(prepared: Prepared, readings: list[Reading] | None) -> None:
         on_change=lambda: state.show_preparation(state.widget_value("preparation-shown")),
         help="How your drawing became what the network sees, with what it would read after each step.",
     )
-    if readings is None:
+    if prepared is None:
         return
     answers = [
         f"{one.probabilities.argmax()}, {one.probabilities.max():.0%}" if one.is_digit else "no digit"

@@ -106,7 +106,8 @@ function begin(parent, canvas) {
   };
 
   canvas.onpointerdown = (event) => {
-    if (event.button > 0 || pointer !== null) return;
+    if (event.button > 0 || (pointer !== null && strokes.at(-1).length > 1)) return;
+    if (pointer !== null) strokes = past.pop(); // what rested there was a palm
     [pointer, isKeyed, isKeyDown] = [event.pointerId, false, false];
     try {
       canvas.setPointerCapture(pointer);
@@ -118,15 +119,18 @@ function begin(parent, canvas) {
   };
   canvas.onpointermove = (event) => {
     if (event.pointerId !== pointer) return; // a palm, or a second finger
+    if (event.buttons === 0) return raise(); // its release was lost
     const events = event.getCoalescedEvents?.() ?? [];
     const isMore = (events.length ? events : [event]).map((one) => add(at(one))).some(Boolean);
     if (isMore) changed();
   };
-  canvas.onpointerup = canvas.onpointercancel = canvas.onlostpointercapture = (event) => {
-    if (event.pointerId !== pointer) return;
+  const raise = () => {
+    if (pointer === null) return;
     pointer = null;
     changed(true);
   };
+  canvas.onpointerup = canvas.onpointercancel = canvas.onlostpointercapture = (event) => event.pointerId === pointer && raise();
+  window.addEventListener("blur", raise);
 
   canvas.onkeydown = (event) => {
     const key = event.key, isCommand = event.ctrlKey || event.metaKey;
@@ -183,6 +187,7 @@ function begin(parent, canvas) {
   pad.end = () => {
     clearTimeout(timer);
     observer.disconnect();
+    window.removeEventListener("blur", raise);
     delete canvas.pad;
   };
   return pad;

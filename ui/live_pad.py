@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from core import canvas_record, drawing
+from dataclasses import replace
+
+from core import canvas_record
 from ui import messages, state
 from ui.components import component
 
-SIDE = 400  # CSS pixels at most; on a phone as wide as the page
-INK_SIDE = 280  # pixels of the ink that is made of the strokes
+SIDE = state.BARE["pad"].width  # CSS pixels at most; on a phone as wide as the page
 PEN = 0.075  # the pen's diameter, as a share of the side
 _HTML = """
 <div class="pad">
@@ -44,7 +45,8 @@ def pad(said: str) -> None:
         said: the answer to what is on it, for those who can't see it.
     """
     key = state.pad_key()
-    order, strokes = state.told_pad()
+    order, told = state.told_pad()
+    strokes = [[[x / SIDE, y / SIDE] for x, y in stroke.points] for stroke in told.strokes]
     component("live_pad", _HTML, _CSS)(
         key=key,
         data={"order": order, "strokes": strokes, "pen": PEN, "ink": canvas_record.INK, "said": said},
@@ -56,6 +58,5 @@ def pad(said: str) -> None:
 def _heard(key: str) -> None:
     """Callback: there is more on the pad, or less."""
     with messages.kept():
-        strokes = canvas_record.strokes(state.widget_value(key)["drawing"])
-        ink = drawing.ink_from_strokes(strokes, (1, 1), INK_SIDE, PEN * INK_SIDE) if strokes else None
-        state.hear_pad(strokes, ink)
+        strokes = canvas_record.strokes(state.widget_value(key).get("drawing"), SIDE, PEN * SIDE)
+        state.hear_pad(replace(state.BARE["pad"], strokes=strokes))

@@ -20,10 +20,11 @@ from core import canvas_record, presets, reference, runs, share, visits
 from core import draft as drafts
 from core import handwriting as own_hand
 from core.draft import Draft
-from core.drawing import Preparation
-from core.errors import RunNotFound, SpecError
+from core.drawing import Ink, Preparation
+from core.errors import DrawingError, RunNotFound, SpecError
 from core.handwriting import Handwriting
 from core.specs import MAX_LAYERS, Experiment, LayerSpec, Training
+from core.strokes import Sheet
 from ui.headers import visit_token
 
 _KEY = "digitlab"
@@ -33,6 +34,11 @@ EXPLAINED_FROM = ("train", "validation", "test", "drawing", "upload")
 DRAW_PARTS = ("One digit", "A whole number", "My handwriting")
 DRAW_SOURCES = ("Canvas", "Live pad", "Picture", "Camera")
 MOST_FILES_KNOWN = 1000  # ids of files that were read
+BARE = {
+    "digit": Sheet((), 400, 400),
+    "number": Sheet((), 640, 280),
+    "pad": Sheet((), 400, 400),
+}  # CSS pixels, on a wide screen
 MOST_DRAWN = 24  # drawings of a session that are kept to be brought back
 
 
@@ -43,41 +49,39 @@ class Drawn:
     Attributes:
         number: tells drawings apart.
         source: one of `DRAW_SOURCES`.
-        strokes: the canvas' record or the pad's strokes, which bring it back; None of a picture.
-        ink: (h, w) uint8.
+        ink: the sheet with its strokes, or of a picture (h, w) uint8.
         image: what the network saw of it, (28, 28) uint8.
         digit: how it was read; None for no digit.
     """
 
     number: int
     source: str
-    strokes: Any
-    ink: np.ndarray
+    ink: Sheet | np.ndarray
     image: np.ndarray
     digit: int | None
 
 
 @dataclass
-class _Sheet:
-    """A standard canvas. `record` is its own account of what is on it, `number` that drawing's, `told` what it was last told to
-    show; what can be undone and redone are records with their drawings' numbers."""
+class _Canvas:
+    """A standard canvas. `sheet` is what is on it, `number` that drawing's; `told` is what it was last told to show, by the
+    `orders`-th order; `heard` is the number of the last stroke that was taken from it. What can be undone and redone are sheets with
+    their drawings' numbers."""
 
-    record: dict | None = None
+    sheet: Sheet
+    told: Sheet
     number: int = 0
-    ink: np.ndarray | None = None
-    told: dict | None = None
     orders: int = 0
-    undo: list[tuple[dict | None, int]] = field(default_factory=list)
-    redo: list[tuple[dict | None, int]] = field(default_factory=list)
+    heard: float = 0
+    undo: list[tuple[Sheet, int]] = field(default_factory=list)
+    redo: list[tuple[Sheet, int]] = field(default_factory=list)
 
 
 @dataclass
 class _Pad:
-    """The live pad. `number` is that of the drawing on it; `told` are strokes it was told to show, the `orders`-th time."""
+    """The live pad. `number` is that of the drawing on its sheet; `told` are strokes it was told to show, the `orders`-th time."""
 
-    strokes: list = field(default_factory=list)
-    ink: np.ndarray | None = None
-    told: list = field(default_factory=list)
+    sheet: Sheet = BARE["pad"]
+    told: Sheet = BARE["pad"]
     orders: int = 0
     number: int = 0
 
@@ -99,7 +103,9 @@ class _Session:
     refused_numbers: dict[str, tuple[float | None, str, str]] = field(default_factory=dict)
     numbers: dict[str, float | None] = field(default_factory=dict)
     is_told_of_shipped: bool = False
-    sheets: dict[str, _Sheet] = field(default_factory=lambda: {"digit": _Sheet(), "number": _Sheet()})
+    sheets: dict[str, _Canvas] = field(
+        default_factory=lambda: {name: _Canvas(BARE[name], BARE[name]) for name in ("digit", "number")}
+    )
     pad: _Pad = field(default_factory=lambda: _Pad())
     picture_ink: np.ndarray | None = None
     picture_number: int = 0
@@ -109,7 +115,7 @@ class _Session:
     unread_pictures: list[tuple[int, str, np.ndarray]] = field(default_factory=list)
     draw_part: str = DRAW_PARTS[0]
     draw_source: str = DRAW_SOURCES[0]
-    number_ink: np.ndarray | None = None
+    number_ink: Ink | None = None
     preparation: Preparation = field(default_factory=Preparation)
     is_preparation_shown: bool = False
     looked_up: dict[str, tuple[tuple, Any]] = field(default_factory=dict)
@@ -685,14 +691,14 @@ def choose_draw_part(part: str) -> None:
     _renew_surfaces()
 
 
-def read_as_number(ink: np.ndarray) -> None:
-    """Have what was drawn as one digit, (h, w) float32 ink, be read as a whole number, until another is written."""
+def read_as_number(ink: Ink) -> None:
+    """Have what was drawn as one digit be read as a whole number, until another is written."""
     choose_draw_part(DRAW_PARTS[1])
     _session().number_ink = ink
 
 
-def number_ink() -> np.ndarray | None:
-    """What is read as a whole number in place of what is on that canvas, (h, w) float32; None where that is."""
+def number_ink() -> Ink | None:
+    """What is read as a whole number in place of what is on that canvas; None where that is."""
     return _session().number_ink
 
 
@@ -714,10 +720,10 @@ def choose_draw_source(source: str) -> None:
     _renew_surfaces()
 
 
-def ink() -> np.ndarray | None:
-    """What is drawn, on the surface in use or in the picture given, (h, w) float32 0..1; also after a visit to another page."""
+def ink() -> Ink | None:
+    """What is drawn, on the surface in use or in the picture given; also after a visit to another page."""
     session = _session()
-    return {"Canvas": session.sheets["digit"].ink, "Live pad": session.pad.ink}.get(
+    return {"Canvas": session.sheets["digit"].sheet, "Live pad": session.pad.sheet}.get(
         session.draw_source, session.picture_ink
     )
 
@@ -744,57 +750,77 @@ def canvas_key(sheet: str) -> str:
     return f"canvas-{sheet}-{_session().canvas_round}"
 
 
-def canvas_ink(sheet: str) -> np.ndarray | None:
-    """The ink on a canvas, (h, w) float32 0..1."""
-    return _session().sheets[sheet].ink
+def sheet(name: str) -> Sheet:
+    """What is on a canvas."""
+    return _session().sheets[name].sheet
 
 
-def told_canvas(sheet: str) -> dict | None:
-    """What a canvas is to show first, and at once whenever this changes."""
-    return _session().sheets[sheet].told
+def told_canvas(name: str) -> dict:
+    """The record that a canvas is to show first, and at once whenever this changes."""
+    held = _session().sheets[name]
+    return canvas_record.shown(held.told.strokes, held.orders)
 
 
-def hear_canvas(sheet: str, record: dict, ink: np.ndarray | None) -> None:
-    """Take what a canvas says is on it: its own record, and the ink (h, w) float32. What it was told to show is the answer to
-    that order; anything else was drawn."""
-    held = _session().sheets[sheet]
-    if not canvas_record.is_same(record, held.record):
-        _note_for_undo(sheet)
-        if held.ink is None:
-            held.number = _begin_drawing()
-    held.record, held.ink = record, ink
+def canvas_order(name: str) -> tuple[int, float]:
+    """The number of the order that a canvas was given last, and of the last stroke that was taken from it."""
+    held = _session().sheets[name]
+    return held.orders, held.heard
 
 
-def tell_canvas(sheet: str, record: dict | None) -> None:
-    """Have a canvas show a record, None for an empty one. It answers with its ink, until when the old ink stands."""
-    held = _session().sheets[sheet]
+def hear_canvas(name: str, drawn: list[canvas_record.Drawn]) -> None:
+    """Take what was drawn on a canvas; what was taken already is left out. Strokes only ever come from the page and only ever go by
+    an order, so one that was begun before an order was there is no less drawn, and the canvas is told to show it again.
+
+    Raises:
+        DrawingError: if there is more on it then than can be a drawing; what is too much is not taken.
+    """
+    held = _session().sheets[name]
+    for one in drawn:
+        if one.number <= held.heard:
+            continue
+        held.heard = one.number
+        before, begun_under = held.sheet, held.orders
+        try:
+            after = before.erased(one.stroke) if one.is_erasing else before.drawn(one.stroke)
+            canvas_record.require_room(after)
+        except DrawingError:
+            _tell_canvas(name, before)
+            raise
+        if after != before:
+            _note_for_undo(name)
+            if not before.any():
+                held.number = _begin_drawing()
+            held.sheet = after
+        if one.is_erasing or one.order != begun_under:
+            _tell_canvas(name, after)
+
+
+def _tell_canvas(name: str, sheet: Sheet) -> None:
+    """Have a canvas show a sheet."""
+    held = _session().sheets[name]
     held.orders += 1
-    held.record = record
-    # The number makes it another order, also where the record is that of an earlier one.
-    held.told = {**canvas_record.erased(record), "order": held.orders}
-    if record is None:
-        held.ink = None
+    held.sheet = held.told = sheet
 
 
-def clear_canvas(sheet: str = "digit") -> None:
-    _note_for_undo(sheet)
-    tell_canvas(sheet, None)
+def clear_canvas(name: str = "digit") -> None:
+    _note_for_undo(name)
+    _tell_canvas(name, BARE[name])
 
 
-def undo_stroke(sheet: str) -> None:
-    held = _session().sheets[sheet]
+def undo_stroke(name: str) -> None:
+    held = _session().sheets[name]
     if held.undo:
-        held.redo.append((held.record, held.number))
-        record, held.number = held.undo.pop()
-        tell_canvas(sheet, record)
+        held.redo.append((held.sheet, held.number))
+        sheet, held.number = held.undo.pop()
+        _tell_canvas(name, sheet)
 
 
-def redo_stroke(sheet: str) -> None:
-    held = _session().sheets[sheet]
+def redo_stroke(name: str) -> None:
+    held = _session().sheets[name]
     if held.redo:
-        held.undo.append((held.record, held.number))
-        record, held.number = held.redo.pop()
-        tell_canvas(sheet, record)
+        held.undo.append((held.sheet, held.number))
+        sheet, held.number = held.redo.pop()
+        _tell_canvas(name, sheet)
 
 
 def can_undo_stroke(sheet: str) -> bool:
@@ -805,20 +831,25 @@ def can_redo_stroke(sheet: str) -> bool:
     return bool(_session().sheets[sheet].redo)
 
 
-def hear_pad(strokes: list, ink: np.ndarray | None) -> None:
-    """Take what the live pad says is on it: strokes of points [x, y] in shares of its side, and the ink made of them."""
+def pad_sheet() -> Sheet:
+    """What is on the live pad."""
+    return _session().pad.sheet
+
+
+def hear_pad(sheet: Sheet) -> None:
+    """Take what the live pad says is on it."""
     pad = _session().pad
-    if strokes and not pad.strokes:
-        pad.number = _number_on_pad(strokes) or _begin_drawing()
-    pad.strokes, pad.ink = strokes, ink
+    if sheet.any() and not pad.sheet.any():
+        pad.number = _number_on_pad(sheet) or _begin_drawing()
+    pad.sheet = sheet
 
 
 def pad_key() -> str:
     return f"pad-{_session().canvas_round}"
 
 
-def told_pad() -> tuple[int, list]:
-    """The strokes that the live pad is to show, and the number of that order, which it obeys once."""
+def told_pad() -> tuple[int, Sheet]:
+    """What the live pad is to show, and the number of that order, which it obeys once."""
     pad = _session().pad
     return pad.orders, pad.told
 
@@ -897,19 +928,17 @@ def keep_reading(image: np.ndarray, digit: int | None) -> None:
         session.read_at = time.monotonic()
     session.last_read = image, digit
     session.unread_pictures.clear()
-    strokes = {"Canvas": session.sheets["digit"].record, "Live pad": session.pad.strokes}.get(session.draw_source)
-    keep_drawn(drawing_number(), session.draw_source, ink(), image, digit, strokes)
+    keep_drawn(drawing_number(), session.draw_source, ink(), image, digit)
 
 
-def keep_drawn(
-    number: int, source: str, ink: np.ndarray, image: np.ndarray, digit: int | None, strokes: Any = None
-) -> None:
+def keep_drawn(number: int, source: str, ink: Ink, image: np.ndarray, digit: int | None) -> None:
     """Remember a drawing among those of this session; a number that is there already is the same one, drawn further.
 
-    Args: as the fields of `Drawn`, but for the ink, (h, w) float32.
+    Args: as the fields of `Drawn`, but for a picture's ink, (h, w) float32.
     """
     session = _session()
-    new = Drawn(number, source, strokes, np.rint(ink * 255).astype(np.uint8), image, digit)
+    kept = ink if isinstance(ink, Sheet) else np.rint(ink * 255).astype(np.uint8)
+    new = Drawn(number, source, kept, image, digit)
     others = [one for one in session.drawn if one.number != number]
     session.drawn = [*others[1 - MOST_DRAWN :], new]
 
@@ -959,15 +988,14 @@ def bring_back(number: int) -> None:
         return
     is_elsewhere = (session.draw_source, session.draw_part) != (found.source, DRAW_PARTS[0])
     session.draw_source, session.draw_part = found.source, DRAW_PARTS[0]
-    back = found.ink.astype(np.float32) / 255
     if found.source == "Canvas":
         _note_for_undo("digit")
-        tell_canvas("digit", found.strokes)
-        session.sheets["digit"].ink, session.sheets["digit"].number = back, number
+        _tell_canvas("digit", found.ink)
+        session.sheets["digit"].number = number
     elif found.source == "Live pad":
-        session.pad = _Pad(found.strokes, back, found.strokes, session.pad.orders + 1, number)
+        session.pad = _Pad(found.ink, found.ink, session.pad.orders + 1, number)
     else:
-        session.picture_ink, session.picture_number = back, number
+        session.picture_ink, session.picture_number = found.ink.astype(np.float32) / 255, number
     if is_elsewhere:
         _renew_surfaces()
     session.drawn = [*(drawn for drawn in session.drawn if drawn is not found), found]
@@ -980,16 +1008,17 @@ def _begin_drawing() -> int:
     return session.drawings_begun
 
 
-def _number_on_pad(strokes: list) -> int | None:
+def _number_on_pad(sheet: Sheet) -> int | None:
     """The number of the drawing that begins with exactly these strokes: taken off the pad, and put back by its undo or redo."""
     earlier = (drawn for drawn in _session().drawn if drawn.source == "Live pad")
-    return next((one.number for one in earlier if one.strokes[: len(strokes)] == strokes), None)
+    count = len(sheet.strokes)
+    return next((one.number for one in earlier if one.ink.strokes[:count] == sheet.strokes), None)
 
 
 def _note_for_undo(sheet: str) -> None:
     """What is on a canvas is about to become something else, by hand or by order."""
     held = _session().sheets[sheet]
-    held.undo = [*held.undo[-MAX_UNDO:], (held.record, held.number)]
+    held.undo = [*held.undo[-MAX_UNDO:], (held.sheet, held.number)]
     held.redo.clear()
 
 
@@ -998,5 +1027,5 @@ def _renew_surfaces() -> None:
     session = _session()
     session.canvas_round += 1
     for held in session.sheets.values():
-        held.told = canvas_record.erased(held.record)
-    session.pad.orders, session.pad.told = session.pad.orders + 1, session.pad.strokes
+        held.told, held.orders = held.sheet, held.orders + 1
+    session.pad.orders, session.pad.told = session.pad.orders + 1, session.pad.sheet

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core import drawing, engine, pictures, runs, segments
+from core.drawing import Ink
 from core.errors import EngineNotReady
 from ui import canvas, drawn_answer, messages, spoken, state, work
 
@@ -27,19 +28,24 @@ def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
     spoken.answer(said)
 
 
-def _taken(ink: np.ndarray) -> np.ndarray:
+def _taken(ink: Ink) -> Ink:
     """What was drawn as one digit, shown in place of the canvas."""
-    st.html(pictures.digit(np.rint(ink * 255).astype(np.uint8), SHOWN, "What you drew, read as a whole number."))
+    st.html(
+        pictures.digit(
+            np.rint(drawing.seen(ink) * 255).astype(np.uint8), SHOWN, "What you drew, read as a whole number."
+        )
+    )
     st.button("Write another", icon=":material/edit:", on_click=state.write_number)
     return ink
 
 
-def _answer(run: runs.Run, step: int, ink: np.ndarray | None, was_waiting: bool) -> str:
+def _answer(run: runs.Run, step: int, ink: Ink, was_waiting: bool) -> str:
     """The answer to what is written; what it says, in a sentence."""
-    parts = segments.segments(ink) if ink is not None and ink.any() else []
+    parts = segments.segments(drawing.seen(ink))
     if not parts:
         return _said("Write a number", "Several digits side by side. They may touch.")
-    images = np.stack([drawing.to_mnist(part.ink) for part in parts[:MOST_DIGITS]])
+    digits = segments.shared_out(ink, parts[:MOST_DIGITS])
+    images = np.stack([drawing.to_mnist(digit) for digit in digits])
     try:
         readings = engine.shared().read(run, step, images)
     except EngineNotReady:

@@ -1,120 +1,135 @@
-"""What the canvas and the pad send is read, or refused with a sentence."""
+"""What the canvas and the pad send is read, or refused with a sentence before anything is made of it."""
 
 from __future__ import annotations
 
-import base64
-import io
-import tomllib
-from pathlib import Path
-
-import numpy as np
 import pytest
-from PIL import Image, ImageColor
 
 from core import canvas_record
+from core.canvas_record import MOST_LENGTH, MOST_POINTS, MOST_STROKES, Drawn
 from core.errors import DrawingError
-from core.pictures import png
+from core.strokes import Sheet, Stroke
+
+NAN, HUGE = float("nan"), 10**400
 
 
-def url(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+def sent(**changes) -> dict:
+    """A stroke as the canvas' pen sends it."""
+    return {"number": 7.0, "order": 2, "width": 30, "erases": False, "points": [[1, 2], [3.5, 4]], **changes}
 
 
-def test_the_ink_is_what_the_picture_covers():
-    pixels = np.zeros((40, 60, 4), np.uint8)
-    pixels[10:20, 5:9, 3] = 255
-
-    ink = canvas_record.ink(url(png(pixels)))
-
-    np.testing.assert_array_equal(ink, (pixels[..., 3] / 255).astype(np.float32))
+def zigzag(count: int) -> list[list[float]]:
+    return [[k % 2 * 400, 0] for k in range(count)]
 
 
-def test_an_empty_canvas_has_no_ink():
-    assert canvas_record.ink(url(png(np.zeros((40, 60, 4), np.uint8)))) is None
+def test_strokes_of_the_canvas_come_with_their_pen_and_the_order_they_were_begun_under():
+    found = canvas_record.drawn([sent(), sent(number=8, erases=True, points=[[9, 9]])], 400)
 
-
-def test_every_way_to_cut_a_picture_short_is_told():
-    pixels = np.random.default_rng(0).integers(0, 255, (20, 20, 4), dtype=np.uint8)
-    whole = png(pixels)
-
-    for length in range(0, len(whole) - 20, 97):
-        with pytest.raises(DrawingError, match="still on it"):
-            canvas_record.ink(url(whole[:length]))
-
-
-def test_a_picture_too_large_for_a_canvas_is_refused_before_it_is_unpacked():
-    side = 9000
-    huge = io.BytesIO()
-    Image.new("1", (side, side)).save(huge, "PNG")
-
-    with pytest.raises(DrawingError, match=r"at most 4,000,000 pixels, received 9000 × 9000"):
-        canvas_record.ink(url(huge.getvalue()))
+    assert found == [
+        Drawn(7.0, 2.0, Stroke(((1, 2), (3.5, 4)), 30), False),
+        Drawn(8.0, 2.0, Stroke(((9, 9),), 30), True),
+    ]
 
 
 def test_strokes_are_kept_within_the_pad():
-    assert canvas_record.strokes([[[0.5, 0.25], [2, -1]], []]) == [[[0.5, 0.25], [1.0, 0.0]]]
+    assert canvas_record.strokes([[[0.5, 0.25], [2, -1]], []], 400, 30) == (Stroke(((200, 100), (400, 0)), 30),)
+
+
+NO_LINES = [
+    None,
+    "strokes",
+    7,
+    {},
+    True,
+    [None],
+    ["line"],
+    [{}],
+    [7],
+    [[7]],
+    [["ab"]],
+    [[{}]],
+    [[None]],
+    [[[1]]],
+    [[[1, 2, 3]]],
+    [[["1", 2]]],
+    [[[None, 2]]],
+    [[[NAN, 0]]],
+    [[[float("inf"), 0]]],
+    [[[HUGE, 0]]],
+    [[[[1, 2], 3]]],
+]
+
+
+@pytest.mark.parametrize("lines", NO_LINES, ids=repr)
+def test_something_other_than_strokes_is_refused_by_the_pad(lines):
+    with pytest.raises(DrawingError, match="something other than strokes"):
+        canvas_record.strokes(lines, 400, 30)
 
 
 @pytest.mark.parametrize(
-    "sent", ["strokes", None, [[["a", 1]]], [[[1, 2, 3]]], [[[0.5, float("nan")]]], [[[0, 0]]] * 300]
+    "strokes",
+    [
+        *(lines for lines in NO_LINES if not isinstance(lines, list)),
+        *([sent(points=line)] for lines in NO_LINES if isinstance(lines, list) for line in lines),
+        [sent(points=[])],
+        [sent(), None],
+        *([sent(**{field: value})] for field in ("number", "order", "width") for value in (None, "1", NAN, HUGE, [1])),
+        *([sent(width=value)] for value in (0, -1, 1e6)),
+    ],
+    ids=repr,
 )
-def test_something_else_than_strokes_is_refused_by_the_pad(sent):
-    with pytest.raises(DrawingError):
-        canvas_record.strokes(sent)
+def test_something_other_than_strokes_is_refused_by_the_canvas(strokes):
+    with pytest.raises(DrawingError, match="something other than strokes"):
+        canvas_record.drawn(strokes, 400)
 
 
-@pytest.mark.parametrize("url", ["data:image/png;base64,iVBORw0KGgo=", "data:image/png;base64,@", "something"])
-def test_a_picture_that_the_canvas_cut_short_is_told(url):
-    with pytest.raises(DrawingError, match="still on it"):
-        canvas_record.ink(url)
+class Untouchable(list):
+    """A stroke that may be counted and nothing else."""
+
+    def __iter__(self):
+        raise AssertionError("it was looked into")
+
+    __getitem__ = __iter__
 
 
-def test_the_erasers_strokes_take_ink_away():
-    pen = {"stroke": canvas_record.INK, "path": []}
-    record = {"objects": [pen, {"stroke": canvas_record.PAPERS["light"], "path": []}]}
-
-    erased = canvas_record.erased(record)
-
-    assert erased["objects"] == [pen, {"stroke": "#000", "path": [], "globalCompositeOperation": "destination-out"}]
-    assert canvas_record.erased(erased) == erased
-    assert canvas_record.erased(None) == {"objects": []}
-    assert canvas_record.is_same(erased, record)
-    assert not canvas_record.is_same(record, {"objects": [pen]})
-
-
-def painted(paper: str, opacity: float) -> tuple[np.ndarray, dict]:
-    """Pixels of ink, the right half painted over in the paper's colour as far as an eraser covers it; and their record."""
-    ink, ground = (np.array(ImageColor.getrgb(colour), float) for colour in (canvas_record.INK, paper))
-    pixels = np.zeros((20, 20, 4), np.uint8)
-    pixels[5:15, 5:10] = *ink, 255
-    pixels[5:15, 10:15] = *np.rint(opacity * ground + (1 - opacity) * ink), 255
-    pixels[15:, 10:15] = *ground, round(255 * opacity)
-    return pixels, {"objects": [{"stroke": canvas_record.INK}, {"stroke": paper}]}
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [Untouchable([[0, 0]])] * 1_000_000,
+        [Untouchable([[0, 0]] * (MOST_POINTS + 1))],
+        [Untouchable([[0, 0]] * MOST_POINTS)] * MOST_STROKES,
+    ],
+)
+def test_too_much_is_refused_before_it_is_looked_into(lines):
+    with pytest.raises(DrawingError, match=r"at most 200 strokes, 8,000 points"):
+        canvas_record.strokes(lines, 400, 30)
+    with pytest.raises(DrawingError, match=r"at most 200 strokes, 8,000 points"):
+        canvas_record.drawn([sent(points=line) for line in lines[:1000]], 400)
 
 
-@pytest.mark.parametrize("paper", canvas_record.PAPERS.values())
-@pytest.mark.parametrize("opacity", [1, 0.6, 0.25])
-def test_paint_in_the_papers_colour_leaves_the_ink_that_can_be_seen(paper, opacity):
-    pixels, record = painted(paper, opacity)
+def test_lines_far_longer_than_a_sheet_are_refused():
+    canvas_record.drawn([sent(points=zigzag(MOST_LENGTH))], 400)
 
-    ink = canvas_record.ink(url(png(pixels)), record)
-
-    expected = np.zeros((20, 20))
-    expected[5:15, 5:10], expected[5:15, 10:15] = 1, 1 - opacity
-    np.testing.assert_allclose(ink, expected, atol=0.02)
-    assert not ink[expected == 0].any()
+    with pytest.raises(DrawingError, match="64 times as long as the sheet"):
+        canvas_record.drawn([sent(points=zigzag(MOST_LENGTH + 2))], 400)
+    with pytest.raises(DrawingError, match="64 times as long as the sheet"):
+        canvas_record.drawn([sent(points=[[0, 0], [1e14, 0]])], 400)
 
 
-def test_the_papers_are_the_grounds_of_the_themes():
-    theme = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
+def test_a_sheet_has_room_for_so_much_in_all():
+    stroke = Stroke(((0, 0), (10, 0)), 30)
+    canvas_record.require_room(Sheet((stroke,) * MOST_STROKES, 400, 400))
 
-    assert {name: theme[name]["backgroundColor"] for name in ("light", "dark")} == canvas_record.PAPERS
+    with pytest.raises(DrawingError, match="Clear it and draw again"):
+        canvas_record.require_room(Sheet((stroke,) * (MOST_STROKES + 1), 400, 400))
+    with pytest.raises(DrawingError, match="Clear it and draw again"):
+        canvas_record.require_room(Sheet((Stroke(tuple(map(tuple, zigzag(100))), 30),), 400, 400))
 
 
-def test_what_an_eraser_left_at_its_rims_is_no_drawing():
-    pixels = np.zeros((40, 60, 4), np.uint8)
-    pixels[10:20, 5:9, 3] = 5
-    assert canvas_record.ink(url(png(pixels))) is None
+def test_the_canvas_is_told_lines_as_wide_as_their_pens():
+    record = canvas_record.shown([Stroke(((1, 2), (3, 4)), 30), Stroke(((5, 6),), 14)], 3)
 
-    pixels[10:20, 5:9, 3] = 64
-    assert canvas_record.ink(url(png(pixels))) is not None
+    assert record["order"] == 3
+    assert [(one["path"], one["strokeWidth"], one["stroke"]) for one in record["objects"]] == [
+        ([["M", 1, 2], ["L", 3, 4]], 30, canvas_record.INK),
+        ([["M", 5, 6], ["L", 5.01, 6]], 14, canvas_record.INK),
+    ]

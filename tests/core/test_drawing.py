@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.atlas import traits
 from core.data import read_npz
-from core.drawing import Preparation, ink_from_rgba, ink_from_strokes, prepare, to_mnist
+from core.drawing import Preparation, ink_from_strokes, prepare, to_mnist
 from core.errors import DrawingError
 
 MNIST = os.environ.get("DIGITLAB_MNIST")
@@ -55,27 +55,6 @@ def difference(picture: np.ndarray, other: np.ndarray) -> float:
 def has_clear_edges(image: np.ndarray) -> bool:
     """Whether an MNIST image's dark pixels span as much as all its ink, 20 pixels and an even number."""
     return extent(image) == extent(image >= 64) and max(extent(image)) == 20 and min(extent(image)) % 2 == 0
-
-
-class TestInkFromRgba:
-    def test_is_the_alpha_whatever_the_colour(self):
-        rgba = np.zeros((2, 2, 4), np.uint8)
-        rgba[0, 0] = 0, 0, 0, 255
-        rgba[0, 1] = 255, 255, 255, 255
-        rgba[1, 0] = 200, 30, 60, 51
-
-        ink = ink_from_rgba(rgba)
-
-        np.testing.assert_array_equal(ink, np.array([[1, 1], [0.2, 0]], np.float32), strict=True)
-
-    @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3), (1, 28, 28, 4)])
-    def test_refuses_another_shape(self, shape):
-        with pytest.raises(DrawingError, match=r"expected an RGBA picture.*received"):
-            ink_from_rgba(np.zeros(shape, np.uint8))
-
-    def test_refuses_another_type(self):
-        with pytest.raises(DrawingError, match="float64"):
-            ink_from_rgba(np.zeros((28, 28, 4)))
 
 
 class TestInkFromStrokes:

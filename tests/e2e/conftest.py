@@ -241,7 +241,7 @@ class Lab:
 
     def draw(self, page: Page, *points: tuple[float, float]) -> None:
         """One stroke on the canvas through these points, given in shares of its side."""
-        canvas = page.locator(".st-key-pad canvas").last
+        canvas = page.locator(".st-key-pad[data-has-pen] canvas").last
         canvas.scroll_into_view_if_needed()
         sheet = box(canvas)
         (x, y), *rest = [(sheet["x"] + a * sheet["width"], sheet["y"] + b * sheet["height"]) for a, b in points]

@@ -12,6 +12,7 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from tests.e2e.places import box, wait_until
 
+SURFACE = ".st-key-pad[data-has-pen] canvas.upper-canvas"
 PHONE = {"width": 390, "height": 844}
 SECONDS = 1000
 STROKES = os.environ.get("DIGITLAB_STROKES")
@@ -70,10 +71,48 @@ def press(draw_page, lab) -> Callable[[str], None]:
 
 def surface(page: Page) -> Locator:
     """The standard canvas, once there is one to draw on."""
-    canvas = page.locator(".st-key-pad canvas.upper-canvas")
+    canvas = page.locator(SURFACE)
     expect(canvas).to_have_count(1)
     canvas.scroll_into_view_if_needed()
     return canvas
+
+
+HIT = """([columns, rows]) => {
+    const pad = document.querySelector(".st-key-pad")
+    const root = [...pad.querySelectorAll("*")].map(e => e.shadowRoot).find(r => r?.querySelector(".upper-canvas"))
+    const box = root.querySelector(".upper-canvas").getBoundingClientRect(), hit = []
+    for (let k = 0; k < columns * rows; k++) {
+        const x = box.x + (k % columns + .5) * box.width / columns, y = box.y + (Math.floor(k / columns) + .5) * box.height / rows
+        let found = document.elementFromPoint(x, y), inner
+        while ((inner = found?.shadowRoot?.elementFromPoint(x, y)) && inner !== found) found = inner
+        hit.push(found?.matches(".upper-canvas") ? "the canvas" : found?.className ?? "nothing")
+    }
+    return [...new Set(hit)]
+}"""
+ALPHA = (
+    """(canvas, [x, y]) => canvas.getContext("2d").getImageData(x * canvas.width, y * canvas.height, 1, 1).data[3]"""
+)
+# What Tor and LibreWolf answer to who reads a canvas.
+FALSIFIED = """
+const noise = length => Uint8ClampedArray.from({ length }, () => Math.random() * 256)
+CanvasRenderingContext2D.prototype.getImageData = (x, y, w, h) => new ImageData(noise(4 * w * h), w, h)
+const toDataURL = HTMLCanvasElement.prototype.toDataURL
+HTMLCanvasElement.prototype.toDataURL = function () {
+    const copy = Object.assign(document.createElement("canvas"), { width: this.width, height: this.height })
+    copy.getContext("2d").putImageData(new ImageData(noise(4 * this.width * this.height), this.width), 0, 0)
+    return toDataURL.call(copy)
+}
+"""
+# Nobody hears of a release while `isReleaseLost`.
+LOSSY = """
+for (const type of ["pointerup", "mouseup", "lostpointercapture"])
+    addEventListener(type, event => window.isReleaseLost && event.stopImmediatePropagation(), true)
+"""
+
+
+def paint(page: Page) -> Locator:
+    """What the canvas shows."""
+    return page.locator(".st-key-pad canvas.dc-canvas.lower-canvas")
 
 
 def is_wide(sheet: FloatRect) -> bool:
@@ -94,6 +133,15 @@ def press_and_move(page: Page, canvas: Locator, strokes, left=0.0, top=0.0, scal
         for place in places[1:]:
             page.mouse.move(*place)
         page.mouse.up()
+
+
+def press_and_hold(page: Page, sheet: FloatRect, *points: tuple[float, float]) -> None:
+    """A stroke by mouse, its button still down."""
+    (x, y), *rest = [(sheet["x"] + a * sheet["width"], sheet["y"] + b * sheet["height"]) for a, b in points]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for x, y in rest:
+        page.mouse.move(x, y, steps=12)
 
 
 def touch(page: Page, canvas: Locator, strokes) -> None:
@@ -172,6 +220,9 @@ def test_the_eraser_takes_ink_away(draw_page, lab):
     lab.draw(draw_page, (0.7, 0.12), (0.7, 0.88))
 
     expect(seen).to_have_attribute("src", one_stroke)
+    lab.settle(draw_page)
+    assert paint(draw_page).evaluate(ALPHA, [0.7, 0.5]) == 0  # no paint that another theme would show
+    assert paint(draw_page).evaluate(ALPHA, [0.3, 0.5]) == 255
 
 
 def test_a_stroke_begun_before_the_eraser_s_last_is_answered_counts_and_each_can_be_undone(draw_page, lab, press):
@@ -321,3 +372,124 @@ def test_a_drawing_of_the_session_comes_back_by_a_click(draw_page, lab):
     draw_page.get_by_role("group", name="Drawn in this session").get_by_role("button").first.click()
 
     expect(seen).to_have_attribute("src", upright)
+
+
+@pytest.mark.parametrize("has_touch", [False, True])
+def test_nothing_foreign_lies_over_the_sheets(shipping_server, new_context, lab, has_touch):
+    page = new_context(has_touch=has_touch, is_mobile=has_touch).new_page()
+    lab.open(page, shipping_server, "draw")
+    for part, is_right_shape in (("One digit", lambda box: not is_wide(box)), ("A whole number", is_wide)):
+        choose(page, lab, part)
+        wait_until(lambda is_right=is_right_shape: is_right(box(page.locator(SURFACE))), 60)
+        for width in (320, 390, 768, 1360):
+            page.set_viewport_size({"width": width, "height": 1000})
+            sheet = box(surface(page))
+            page.mouse.move(sheet["x"] + 5, sheet["y"] - 5)  # where a toolbar would hide beyond
+
+            assert page.evaluate(HIT, [10, 10]) == ["the canvas"], (part, width)
+            assert page.evaluate(HIT, [40, 20]) == ["the canvas"], (part, width)
+
+
+def test_a_browser_that_falsifies_pictures_of_canvases_draws_as_well(shipping_server, new_context, lab):
+    page = new_context(viewport={"width": 1360, "height": 1000}).new_page()
+    page.add_init_script(FALSIFIED)
+    lab.open(page, shipping_server, "draw")
+    expect(page.get_by_text("Engine ready")).to_be_visible(timeout=60 * SECONDS)
+
+    lab.draw_seven(page)
+
+    expect(page.get_by_role("heading", name="This is a 7")).to_be_visible()
+
+
+def test_a_stroke_drawn_while_an_order_is_on_its_way_is_not_lost(shipping_server, new_context, lab):
+    page = new_context(viewport={"width": 1360, "height": 1000}).new_page()
+    held, is_slow = [], []
+
+    def through_a_slow_line(socket) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda message: held.append((socket, message)) if is_slow else socket.send(message))
+
+    page.route_web_socket("**/_stcore/stream", through_a_slow_line)
+    lab.open(page, shipping_server, "draw")
+    expect(page.get_by_text("Engine ready")).to_be_visible(timeout=60 * SECONDS)
+    seen = page.get_by_alt_text("The drawing as 28 by 28 pixels.")
+    surface(page)
+    lab.draw(page, (0.2, 0.5), (0.8, 0.5))
+    expect(seen).to_be_visible()
+    across = seen.get_attribute("src")
+    for order in ("Undo", "Clear"):
+        clear(page)
+        lab.draw(page, (0.5, 0.2), (0.5, 0.8))
+        expect(seen).to_be_visible()
+        lab.settle(page)
+        is_slow.append(True)
+        page.get_by_role("button", name=order).click()
+        lab.draw(page, (0.2, 0.5), (0.8, 0.5))
+        wait_until(lambda: page.title() and len(held) > 3, 60)  # the server has answered, and the page knows nothing
+        while held:
+            socket, message = held.pop(0)
+            socket.send(message)
+        is_slow.clear()
+
+        expect(seen).to_have_attribute("src", across)
+        wait_until(lambda: paint(page).evaluate(ALPHA, [0.3, 0.5]) == 255, 60)
+        assert paint(page).evaluate(ALPHA, [0.5, 0.3]) == 0
+        lab.settle(page)
+
+
+@pytest.mark.parametrize("source", ["Canvas", "Live pad"])
+def test_a_release_that_is_lost_ends_the_stroke(shipping_server, new_context, lab, source):
+    page = new_context(viewport={"width": 1360, "height": 1000}).new_page()
+    page.add_init_script(LOSSY)
+    lab.open(page, shipping_server, "draw")
+    expect(page.get_by_text("Engine ready")).to_be_visible(timeout=60 * SECONDS)
+    choose(page, lab, source)
+    canvas = surface(page) if source == "Canvas" else page.get_by_role("application")
+    sheet = box(canvas)
+    seen, pictures = page.get_by_alt_text("The drawing as 28 by 28 pixels."), []
+    for is_lost in (False, True):
+        press_and_hold(page, sheet, (0.5, 0.2), (0.5, 0.8))
+        page.evaluate("isLost => { window.isReleaseLost = isLost }", is_lost)
+        page.mouse.up()
+        page.evaluate("() => { window.isReleaseLost = false }")
+        page.mouse.move(sheet["x"] + 20, sheet["y"] + 20, steps=6)
+        page.mouse.move(sheet["x"] + 300, sheet["y"] + 30, steps=6)
+        expect(seen).to_be_visible()
+        lab.settle(page)
+        pictures.append(seen.get_attribute("src"))
+        page.get_by_role("button", name="Clear").click()
+        expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
+
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize("comes", ["before", "after"])
+def test_a_palm_on_the_canvas_neither_draws_nor_mutes_the_pen(shipping_server, new_context, lab, comes):
+    page = new_context(viewport={"width": 800, "height": 1000}, has_touch=True, is_mobile=True).new_page()
+    lab.open(page, shipping_server, "draw")
+    expect(page.get_by_text("Engine ready")).to_be_visible(timeout=60 * SECONDS)
+    sheet = box(surface(page))
+    client = page.context.new_cdp_session(page)
+
+    def at(x: float, y: float, number: int) -> dict:
+        return {"x": sheet["x"] + x * sheet["width"], "y": sheet["y"] + y * sheet["height"], "id": number}
+
+    def send(kind: str, *points: dict) -> None:
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    palm = at(0.85, 0.85, 1)
+    way = [at(x, 0.2, 2) for x in (0.25, 0.4, 0.55, 0.7)] + [at(0.7 - k * 0.06, 0.2 + k * 0.14, 2) for k in range(1, 5)]
+    if comes == "before":
+        send("touchStart", palm)
+        send("touchStart", palm, way[0])
+    else:
+        send("touchStart", way[0])
+        send("touchMove", way[1])
+        send("touchStart", way[1], palm)
+    for place in way[1:]:
+        send("touchMove", place, palm)
+    send("touchMove", palm)  # the finger is lifted
+    send("touchEnd")
+
+    expect(page.get_by_role("heading", name="This is a 7")).to_be_visible()
+    assert paint(page).evaluate(ALPHA, [0.85, 0.85]) == 0

@@ -19,13 +19,14 @@ from core.progress import State
 from core.readings import DrawMap, NearDuplicates, ReadAll
 from core.runs import Evaluation, Readings
 from core.specs import Training
+from core.strokes import Sheet, Stroke
 from tests.page_fields import held
 from ui.state import Drawn
 
 SHEET = 96
 INK = np.zeros((280, 280), np.float32)
 INK[60:220, 130:150] = 1
-LEANING = np.float32([np.roll(row, (140 - k) // 4) for k, row in enumerate(INK)])
+LEANING = Sheet((Stroke(((220.0, 80.0), (160.0, 320.0)), 30),), 400, 400)
 STEP = 8  # the finished run's best epoch's end
 
 
@@ -252,19 +253,17 @@ class TestDrawings:
         assert "haven't drawn anything yet" in at.info[0].value
 
     def test_ones_own_stands_among_the_digits(self, at):
-        ink = np.zeros((280, 280), np.float32)
-        ink[60:220, 130:150] = 1
-        at.session_state["digitlab"].sheets["digit"].ink = ink
+        at.session_state["digitlab"].sheets["digit"].sheet = LEANING
 
         split(at, "Drawn")
 
         assert not at.exception
         assert at.subheader[0].value == "Your drawing"
         assert charts(at) == ["1 handwritten digits, sheet 1 of 1.", "A drawing, large."]
-        assert f"ink {to_mnist(ink).mean() / 255:.0%}" in at.caption[0].value
+        assert f"ink {to_mnist(LEANING).mean() / 255:.0%}" in at.caption[0].value
 
     def test_an_empty_canvas_is_no_drawing(self, at):
-        at.session_state["digitlab"].sheets["digit"].ink = np.zeros((280, 280), np.float32)
+        assert not at.session_state["digitlab"].sheets["digit"].sheet.any()
 
         split(at, "Drawn")
 
@@ -275,8 +274,8 @@ class TestDrawings:
         """A visit that drew a stroke upright, and then one that leans and stands on the canvas still."""
         at = visit("data", finished_run)
         session = at.session_state["digitlab"]
-        session.drawn = [Drawn(1, "Picture", None, np.uint8(255 * INK), to_mnist(INK), 7)]
-        session.sheets["digit"].ink, session.sheets["digit"].number = LEANING, 2
+        session.drawn = [Drawn(1, "Picture", np.uint8(255 * INK), to_mnist(INK), 7)]
+        session.sheets["digit"].sheet, session.sheets["digit"].number = LEANING, 2
         return split(at, "Drawn")
 
     def test_all_of_a_visit_s_are_there_the_newest_first(self, drawn):

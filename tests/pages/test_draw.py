@@ -6,22 +6,29 @@ import numpy as np
 import pytest
 
 from benchmarks import drawing
-from core.drawing import Preparation, ink_from_strokes, prepare, to_mnist
+from core import canvas_record
+from core.canvas_record import Drawn
+from core.drawing import Preparation, prepare, to_mnist
 from core.engine import Phase
-from core.errors import WorkerLost
+from core.errors import DrawingError, WorkerLost
 from core.judgement import Reading
 from core.pictures import png
 from core.progress import State
+from core.strokes import Sheet, Stroke
 from ui import state
 from ui.state import DRAW_SOURCES
 
 
 @pytest.fixture
-def stroke() -> np.ndarray:
-    """Ink on the canvas: an upright stroke."""
-    ink = np.zeros((320, 320), np.float32)
-    ink[60:260, 150:174] = 1
-    return ink
+def stroke() -> Stroke:
+    """An upright stroke on the canvas."""
+    return Stroke(((200.0, 80.0), (200.0, 320.0)), 30)
+
+
+@pytest.fixture
+def across() -> Stroke:
+    """A stroke on the canvas that crosses it."""
+    return Stroke(((80.0, 200.0), (320.0, 200.0)), 30)
 
 
 @pytest.fixture(params=["draw", "start"])
@@ -37,17 +44,26 @@ def blown_up(still_engine, monkeypatch) -> None:
     monkeypatch.setattr(still_engine, "read", lambda run, step, images: [reading] * len(images))
 
 
-def draw(at, ink: np.ndarray):
-    """What the canvas does after a stroke, which an AppTest can't make."""
-    before = at.session_state["digitlab"].sheets["digit"].record or {"objects": []}
-    record = {"objects": [*before["objects"], {"path": f"{ink.tobytes()}"}]}
-    return do(at, lambda: state.hear_canvas("digit", record, ink))
+def draw(at, *strokes: Stroke, order: int | None = None, is_erasing: bool = False):
+    """What the canvas does after strokes, which an AppTest can't make; begun under an order, by default the last one."""
+    held = canvas_of(at)
+    order = held.orders if order is None else order
+    drawn = [Drawn(held.heard + place, order, stroke, is_erasing) for place, stroke in enumerate(strokes, 1)]
+    return do(at, lambda: state.hear_canvas("digit", drawn))
+
+
+def canvas_of(at, name: str = "digit"):
+    """What the session remembers of a canvas."""
+    return at.session_state["digitlab"].sheets[name]
+
+
+def sheet(*strokes: Stroke) -> Sheet:
+    return Sheet(strokes, 400, 400)
 
 
 def draw_on_pad(at, *strokes: list):
     """What the live pad does after a stroke."""
-    ink = ink_from_strokes(strokes, (1, 1)) if strokes else None
-    return do(at, lambda: state.hear_pad(list(strokes), ink))
+    return do(at, lambda: state.hear_pad(Sheet(canvas_record.strokes(list(strokes), 400, 30), 400, 400)))
 
 
 def bring_back(at, number: int):
@@ -121,7 +137,7 @@ def test_every_step_of_the_preparation_is_read_in_one_question(visit, finished_r
     at.toggle(key="preparation-shown").set_value(True).run()
 
     assert not at.exception
-    assert still_engine.read_at_once == [1 + len(prepare(stroke).stages)]
+    assert still_engine.read_at_once == [1 + len(prepare(sheet(stroke)).stages)]
     assert "How the drawing was prepared" in pictures(at)
 
 
@@ -133,7 +149,7 @@ def test_a_step_that_leaves_no_digit_is_not_called_one(visit, finished_run, stil
 
     assert not at.exception
     shown = next(html.proto.body for html in at.get("html") if "How the drawing was prepared" in html.proto.body)
-    assert shown.count("no digit") == 2 * len(prepare(stroke).stages)
+    assert shown.count("no digit") == 2 * len(prepare(sheet(stroke)).stages)
     assert "91%" not in shown
 
 
@@ -148,7 +164,7 @@ def test_answers_that_are_no_numbers_name_no_digit(visit, finished_run, blown_up
     assert at.session_state["digitlab"].drawn[-1].digit is None
 
     at.button_group(key="draw-part").set_value("A whole number").run()
-    at.session_state["digitlab"].sheets["number"].ink = stroke
+    canvas_of(at, "number").sheet = Sheet((stroke,), 640, 280)
     at.run()
 
     assert not at.exception
@@ -165,7 +181,7 @@ def test_a_step_of_the_preparation_can_be_switched_off(visit, finished_run, stro
     assert not at.exception
     held = at.session_state["digitlab"]
     assert held.preparation == Preparation(centre=False)
-    np.testing.assert_array_equal(held.last_read[0], to_mnist(stroke, Preparation(centre=False)))
+    np.testing.assert_array_equal(held.last_read[0], to_mnist(sheet(stroke), Preparation(centre=False)))
 
 
 def test_a_photo_shows_how_its_ink_was_found_and_each_step_can_be_switched_off(visit, finished_run):
@@ -196,18 +212,18 @@ def test_what_was_drawn_has_no_steps_of_a_photo(visit, finished_run, stroke):
     assert [box.key for box in at.checkbox] == ["prepare-strokes", "prepare-crop", "prepare-centre"]
 
 
-def test_drawings_of_the_session_are_kept_and_come_back(visit, finished_run, press, stroke):
+def test_drawings_of_the_session_are_kept_and_come_back(visit, finished_run, press, stroke, across):
     at = draw(visit("draw", finished_run), stroke)
     held = at.session_state["digitlab"]
     first = held.drawn[-1]
     press(at, "Clear")
-    draw(at, stroke.T.copy())
+    draw(at, across)
     assert [one.number for one in held.drawn] == [first.number, first.number + 1]
 
     bring_back(at, first.number)
 
-    np.testing.assert_array_equal(held.sheets["digit"].ink, stroke)
-    np.testing.assert_array_equal(held.last_read[0], to_mnist(stroke))
+    assert held.sheets["digit"].sheet == sheet(stroke)
+    np.testing.assert_array_equal(held.last_read[0], to_mnist(sheet(stroke)))
     assert held.drawn[-1].number == first.number
     assert len(held.drawn) == 2
 
@@ -237,15 +253,14 @@ def test_to_clear_a_number_begins_no_digit(visit, finished_run, press, stroke):
     assert drawn(at) == before
 
 
-def test_a_drawing_brought_back_is_left_as_it_is_by_undo(visit, finished_run, press, stroke):
+def test_a_drawing_brought_back_is_left_as_it_is_by_undo(visit, finished_run, press, stroke, across):
     at = draw(visit("draw", finished_run), stroke)
     press(at, "Clear")
-    draw(at, stroke.T.copy())
+    draw(at, across)
     before = drawn(at)
     bring_back(at, before[0][0])
 
     press(at, "Undo")
-    do(at, lambda: state.hear_canvas("digit", at.session_state["digitlab"].sheets["digit"].record, stroke.T.copy()))
 
     assert sorted(drawn(at)) == sorted(before)
     assert drawn(at)[-1] == before[1]
@@ -257,7 +272,6 @@ def test_clear_and_undo_keep_a_drawing_once(visit, finished_run, press, stroke):
 
     press(at, "Clear")
     press(at, "Undo")
-    do(at, lambda: state.hear_canvas("digit", at.session_state["digitlab"].sheets["digit"].record, stroke))
 
     assert headings(at) == ["#### This is a 7"]
     assert drawn(at) == before
@@ -293,55 +307,109 @@ def test_pictures_given_while_the_engine_warms_up_are_kept_as_such(visit, finish
 
     kept = at.session_state["digitlab"].drawn
     assert [one.source for one in kept] == ["Picture", "Picture", "Canvas"]
-    assert [one.strokes is None for one in kept] == [True, True, False]
+    assert [isinstance(one.ink, Sheet) for one in kept] == [False, False, True]
     assert len({one.number for one in kept}) == 3
 
 
-def test_what_the_canvas_answers_to_an_order_is_no_stroke_and_what_was_drawn_meanwhile_is(
-    visit, finished_run, press, stroke
-):
-    at = draw(draw(visit("draw", finished_run), stroke), stroke.T.copy())
-    sheet = at.session_state["digitlab"].sheets["digit"]
+@pytest.mark.parametrize("order", ["Undo", "Clear", "Bring back"])
+def test_a_stroke_begun_before_an_order_reached_the_page_is_drawn(visit, finished_run, press, stroke, across, order):
+    at = draw(visit("draw", finished_run), stroke)
+    press(at, "Clear")
+    at = draw(at, Stroke(((40.0, 40.0), (60.0, 300.0)), 30))
+    held = canvas_of(at)
+    begun_under = held.orders
+    if order == "Bring back":
+        bring_back(at, at.session_state["digitlab"].drawn[0].number)
+    else:
+        press(at, order)
+    before = held.sheet
+    assert before == (sheet(stroke) if order == "Bring back" else sheet())
+
+    draw(at, across, order=begun_under)
+
+    assert held.sheet == sheet(*before.strokes, across)
+    assert held.told == held.sheet
+    assert held.orders == begun_under + 2
     press(at, "Undo")
-    told = sheet.record
-
-    draw(at, stroke[::-1].copy())
-    assert [record for record, _ in sheet.undo[-1:]] == [told]
-
-    press(at, "Undo")
-    do(at, lambda: state.hear_canvas("digit", told, stroke))
-    assert len(sheet.undo) == 1
-    assert len(sheet.redo) == 1
+    assert held.sheet == before
 
 
-def test_undo_and_redo_tell_the_canvas_what_to_show(visit, finished_run, press):
+def test_a_stroke_that_arrives_again_is_drawn_once(visit, finished_run, stroke):
+    at = draw(visit("draw", finished_run), stroke)
+    held = canvas_of(at)
+
+    do(at, lambda: state.hear_canvas("digit", [Drawn(held.heard, 0, stroke, False)]))
+
+    assert held.sheet == sheet(stroke)
+    assert len(held.undo) == 1
+
+
+def test_the_canvas_is_told_to_show_nothing_that_it_shows_already(visit, finished_run, stroke, across):
     at = visit("draw", finished_run)
-    sheet = at.session_state["digitlab"].sheets["digit"]
-    one, two = {"objects": [{"path": "one stroke"}]}, {"objects": [{"path": "two strokes"}]}
-    sheet.record, sheet.undo = two, [(None, 1), (one, 1)]
-    at.run()
+    before = state_told(at)
+
+    draw(at, stroke, across)
+
+    assert state_told(at) == before
+
+
+def test_an_eraser_takes_lines_away_and_can_be_undone(visit, finished_run, press, stroke, across):
+    at = draw(visit("draw", finished_run), stroke, across)
+    held = canvas_of(at)
+
+    draw(at, Stroke(((200.0, 60.0), (200.0, 160.0)), 44), is_erasing=True)
+
+    assert len(held.sheet.strokes) == 2
+    assert held.sheet.strokes[0].points[0][1] == pytest.approx(182, abs=2)
+    assert held.told == held.sheet
+    press(at, "Undo")
+    assert held.told == sheet(stroke, across)
+
+
+def test_more_than_can_be_a_drawing_is_not_taken_and_said(visit, finished_run, stroke):
+    at = visit("draw", finished_run)
+    dots = [Stroke(((float(k), 200.0),), 5) for k in range(1, canvas_record.MOST_STROKES + 1)]
+    draw(at, *dots)
+    held = canvas_of(at)
+    before = held.orders
+
+    with pytest.raises(DrawingError, match="Clear it"):
+        draw(at, stroke)
+
+    assert held.sheet == sheet(*dots)
+    assert held.orders == before + 1
+
+
+def state_told(at) -> tuple:
+    held = canvas_of(at)
+    return held.told, held.orders
+
+
+def test_undo_and_redo_tell_the_canvas_what_to_show(visit, finished_run, press, stroke, across):
+    at = draw(draw(visit("draw", finished_run), stroke), across)
+    held = canvas_of(at)
 
     press(at, "Undo")
-    assert sheet.told["objects"] == one["objects"]
+    assert held.told == sheet(stroke)
     press(at, "Undo")
-    assert sheet.told["objects"] == []
+    assert held.told == sheet()
     press(at, "Redo")
     press(at, "Redo")
 
-    assert sheet.told["objects"] == two["objects"]
+    assert held.told == sheet(stroke, across)
     assert [button.disabled for button in at.button if button.label in ("Undo", "Redo")] == [False, True]
 
 
 def test_clear_keeps_the_canvas_and_can_be_undone(visit, finished_run, press, stroke):
     at = draw(visit("draw", finished_run), stroke)
     held = at.session_state["digitlab"]
-    record, before = held.sheets["digit"].record, held.canvas_round
+    before = held.canvas_round
 
     press(at, "Clear")
     press(at, "Undo")
 
     assert held.canvas_round == before
-    assert held.sheets["digit"].told["objects"] == record["objects"]
+    assert held.sheets["digit"].told == sheet(stroke)
 
 
 @pytest.mark.parametrize("source", DRAW_SOURCES)
@@ -366,13 +434,11 @@ def test_what_is_on_one_surface_waits_while_another_is_used(visit, finished_run,
 
 def test_a_number_is_read_digit_by_digit_in_one_question(visit, finished_run, still_engine):
     at = visit("draw", finished_run)
-    ink = np.zeros((280, 640), np.float32)
-    for left in (60, 220, 400):
-        ink[60:220, left : left + 24] = 1
+    strokes = tuple(Stroke(((left, 60.0), (left, 220.0)), 24) for left in (60.0, 220.0, 400.0))
 
     at.button_group(key="draw-part").set_value("A whole number").run()
     assert headings(at) == ["#### Write a number"]
-    at.session_state["digitlab"].sheets["number"].ink = ink
+    canvas_of(at, "number").sheet = Sheet(strokes, 640, 280)
     at.run()
 
     assert not at.exception
@@ -385,7 +451,7 @@ def test_a_part_of_a_number_that_is_no_digit_is_a_question_mark(visit, finished_
     still_engine.refuses = True
     at = visit("draw", finished_run)
     at.button_group(key="draw-part").set_value("A whole number").run()
-    at.session_state["digitlab"].sheets["number"].ink = stroke
+    canvas_of(at, "number").sheet = Sheet((stroke,), 640, 280)
 
     at.run()
 
@@ -394,9 +460,7 @@ def test_a_part_of_a_number_that_is_no_digit_is_a_question_mark(visit, finished_
 
 def test_two_digits_on_a_sheet_are_read_as_a_number_at_a_click(visit, finished_run, press):
     at = visit("draw", finished_run)
-    ink = np.zeros((280, 280), np.float32)
-    ink[100:180, 60:70] = ink[100:180, 200:210] = 1
-    draw(at, ink)
+    draw(at, *(Stroke(((x, 140.0), (x, 260.0)), 14) for x in (90.0, 290.0)))
     assert headings(at) == ["#### I am not sure this is a digit"]
 
     press(at, "Read it as a whole number")
@@ -462,7 +526,7 @@ def test_an_engine_out_of_order_is_told_and_the_drawing_stays(visit, finished_ru
 
     assert not at.exception
     assert [error.value for error in at.error] == ["The engine did not start: no route to host"]
-    assert at.session_state["digitlab"].sheets["digit"].ink is stroke
+    assert canvas_of(at).sheet == sheet(stroke)
 
 
 def test_a_worker_lost_over_it_is_told(visit, finished_run, still_engine, monkeypatch, stroke):
