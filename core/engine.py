@@ -69,6 +69,11 @@ QUIET_SECONDS = 60.0  # since anybody asked, until a restart, which takes ten, i
 CROWDED = 0.85  # of the memory that a worker is killed beyond: it is restarted in the next gap between two questions
 CONNECT_SECONDS = 30
 COMMAND_SECONDS = 10
+TELL_SECONDS = (
+    0.5  # that whoever gives an order waits for a worker to take it; after them, it is told in the background
+)
+RETRY_SECONDS = 1.0  # until an order that no worker took is told again
+SILENT_SECONDS = 15.0  # without a sign of life, after which a worker is said to be silent
 WATCH_SECONDS = 2.0
 FULL_SPEED = Command()
 MOST_ANSWERS = 300
@@ -82,6 +87,9 @@ WATCHED_SECONDS = 5.0  # that looks inside a network go on after someone asked f
 _DASK_CONFIG = {
     # A task whose worker died is lost at once: never begun again from its start in silence.
     "distributed.scheduler.allowed-failures": 0,
+    # By the wall clock, five minutes of a laptop's sleep are five minutes unheard of: the worker would be restarted on waking, in
+    # the middle of its run. One that died is noticed by its closed connection.
+    "distributed.scheduler.worker-ttl": None,
     # The cluster gives up on a worker that restarts while another restart is under way; it always comes back here.
     "distributed.deploy.lost-worker-timeout": "365d",
     # The statistical profiler costs a second of TensorFlow's start and 130 MB.
@@ -156,6 +164,9 @@ class Engine:
         self._allowance: Allowance | None = None
         self._checked_room_at = -math.inf
         self._wake, self._is_closing = threading.Event(), False
+        # By run or job: an order that some worker hasn't taken yet, with the fields it changes, none for all. See `_tell_workers`.
+        self._untold: dict[str, tuple[Command, tuple[str, ...]]] = {}
+        self._untold_lock = threading.Lock()
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
@@ -187,7 +198,9 @@ class Engine:
         live = {run_id: p.state for run_id, p in self._progress.copy().items() if not p.state.is_over}
         return Status(
             self._phase,
-            _warning(workers) or self._message,
+            _warning(workers)
+            or (_silence(workers) if self._cluster and self._phase is Phase.READY else "")
+            or self._message,
             workers=len(workers),
             memory=sum(worker.get("metrics", {}).get("memory", 0) for worker in workers.values()),
             training=tuple(run_id for run_id, state in live.items() if state is not State.QUEUED),
@@ -242,9 +255,14 @@ class Engine:
             return Command(is_paused=live.state is State.PAUSED, **live.turned)
         return command or Command()
 
+    def is_unanswered(self, run_id: str) -> bool:
+        """Whether some worker hasn't taken yet what a run was last asked to do: it will once it answers."""
+        return run_id in self._untold
+
     def command(self, run_id: str, **changes: Any) -> None:
         """Pause, step, go on, turn a knob or stop: change these fields of what a run is asked to do. The rest stays as it was,
-        whichever server asked for it. A queued run that is stopped leaves the queue.
+        whichever server asked for it. A queued run that is stopped leaves the queue. Waits TELL_SECONDS at most: a worker that
+        doesn't answer yet obeys when it does, see `is_unanswered`.
 
         Raises:
             EngineNotReady: if there is no connection to the workers yet.
@@ -766,9 +784,46 @@ class Engine:
         self._progress[run_id].apply(StateChanged(state, message))
 
     def _tell_workers(self, run_id: str, command: Command, changed: tuple[str, ...] = ()) -> None:
+        """Have all workers take an order. One that hasn't after a moment is told on in the background, until it has: what is ordered
+        meanwhile goes with it.
+
+        Raises:
+            EngineNotReady: if there is no connection to the workers yet.
+        """
         if self._client is None:
             raise EngineNotReady("There is no connection to the workers yet.")
-        self._client.run(_set_command, run_id, command, changed, on_error="ignore", wait=True)
+        with self._untold_lock:
+            is_being_told = run_id in self._untold
+            _, untold = self._untold.get(run_id, (command, changed))
+            self._untold[run_id] = command, tuple({*untold, *changed}) if untold and changed else ()
+        if not is_being_told:
+            # A daemon: one that waits for a worker must not keep the server from ending.
+            telling = threading.Thread(target=self._tell, args=(run_id,), name="engine-tell", daemon=True)
+            telling.start()
+            telling.join(TELL_SECONDS)
+
+    def _tell(self, run_id: str) -> None:
+        """Tell all workers the order for a run, until they have taken it or it is over."""
+        while not self._is_closing:
+            order = self._untold[run_id]
+            has_arrived = self._has_arrived(run_id, *order)
+            live = self._progress.get(run_id)
+            with self._untold_lock:
+                if self._untold[run_id] is order and (has_arrived or live is None or live.state.is_over):
+                    del self._untold[run_id]
+                    return
+            if not has_arrived:
+                time.sleep(RETRY_SECONDS)
+
+    def _has_arrived(self, run_id: str, command: Command, changed: tuple[str, ...]) -> bool:
+        """Whether all workers, and at least one, took an order; waits as long as one takes to answer, or to be given up."""
+        client = self._client
+        if client is None:
+            return False
+        with suppress(OSError, TimeoutError, RuntimeError):  # the connection is away, or closed for good
+            answers = client.run(_set_command, run_id, command, changed, on_error="return")
+            return bool(answers) and not any(isinstance(answer, Exception) for answer in answers.values())
+        return False
 
     def _is_known_to_scheduler(self, run_id: str) -> bool:
         if run_id in self._futures or (run_id in self._progress and not self._progress[run_id].state.is_over):
@@ -931,6 +986,12 @@ def _warning(workers: dict[str, dict]) -> str:
     if workers and not any("train" in worker.get("resources", {}) for worker in workers.values()):
         return "No worker takes trainings: start one with --resources train=1."
     return ""
+
+
+def _silence(workers: dict[str, dict]) -> str:
+    """That the workers on this machine, whose clock the scheduler has too, give no sign of life, in a sentence; else empty."""
+    silent = time.time() - max((worker.get("last_seen", math.inf) for worker in workers.values()), default=math.inf)
+    return f"The worker hasn't answered for {silent:.0f} seconds." if silent > SILENT_SECONDS else ""
 
 
 def _is_in(recorded: Progress, event: Event) -> bool:

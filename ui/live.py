@@ -64,6 +64,11 @@ def _panel(run: runs.Run, look_seconds: float | None) -> None:
         st.markdown(f"#### {messages.name(run.record().name)} {_saying(progress)}")
         _drive(run, progress)
         st.progress(progress.share, _where(run, progress))
+        if engine.shared().is_unanswered(run.id):
+            st.info(
+                "The worker doesn't answer yet. It does what you asked for as soon as it does.",
+                icon=":material/hourglass_top:",
+            )
         if progress.message:
             kind = st.error if progress.state in (State.FAILED, State.INTERRUPTED) else st.info
             kind(messages.plain(progress.message))

@@ -102,6 +102,51 @@ def test_a_fine_tuning_is_a_run_that_goes_on_where_another_was(engine, finished,
     assert all(np.array_equal(began[name], before[name]) for name in before)
 
 
+@pytest.fixture
+def stopped_worker(engine):
+    """A run that trains in a worker that doesn't answer until the function is called that comes with it."""
+    pids = _worker_pids(engine)
+    stack = ExitStack()
+
+    def stop() -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            stack.callback(os.kill, pid, signal.SIGCONT)
+
+    yield stop, stack.close
+    stack.close()
+
+
+def test_orders_to_a_worker_that_does_not_answer_block_nobody_and_are_obeyed_when_it_does(engine, root, stopped_worker):
+    stop, go_on = stopped_worker
+    run = runs.create(LONG, "Hung", root)
+    engine.train(run)
+    _until(lambda: engine.progress(run).step > 0)
+    stop()
+    began = time.monotonic()
+
+    engine.command(run.id, is_paused=True)
+    engine.command(run.id, learning_rate=0.125)
+
+    assert time.monotonic() - began < engine_module.CONNECT_SECONDS / 6
+    assert engine.is_unanswered(run.id)
+    assert engine.progress(run).state is State.RUNNING
+    go_on()
+    _until(lambda: engine.progress(run).state is State.PAUSED and not engine.is_unanswered(run.id))
+    engine.command(run.id, is_paused=False)
+    _until(lambda: engine.progress(run).turned.get("learning_rate") == 0.125)
+    engine.command(run.id, is_stopping=True)
+    _until(lambda: engine.progress(run).state is State.STOPPED)
+    assert not engine.is_unanswered(run.id)
+
+
+def test_a_sleep_of_any_length_loses_no_worker(engine):
+    if engine._cluster is None:
+        pytest.skip("a scheduler of another's has a configuration of its own")
+
+    assert engine._cluster.scheduler.worker_ttl is None
+
+
 def test_a_digit_s_readings_are_traced_through_the_kept_networks(engine, finished, dataset):
     image = dataset.x_test[0]
 
@@ -411,6 +456,77 @@ def test_a_run_that_only_its_folder_calls_unfinished_is_interrupted(engine, root
     run.write_state(State.RUNNING)
 
     assert engine.progress(run).state is State.INTERRUPTED
+
+
+class HungWorkers:
+    """A Dask client whose workers take orders only once they `answer`; until then telling them waits, and fails as often as said."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.answer, self.failures, self.took = threading.Event(), failures, []
+
+    def run(self, function, *order: object, on_error: str) -> dict:
+        if self.failures:
+            self.failures -= 1
+            return {"worker": OSError("Timed out trying to connect")} if self.failures else {}
+        self.answer.wait(PATIENCE)
+        self.took.append(order)
+        return {"worker": None}
+
+    def close(self, timeout: float) -> None:
+        self.answer.set()
+
+
+class TestOrdersToWorkersThatDoNotAnswer:
+    @pytest.fixture
+    def run(self, offline, root):
+        made = runs.create(SMALL, "a", root)
+        offline.train(made)
+        offline._heard(made.id, to_wire(StateChanged(State.RUNNING)))
+        return made
+
+    def test_are_remembered_and_go_together_once_they_do(self, offline, run):
+        workers = offline._client = HungWorkers()
+
+        offline.command(run.id, is_paused=True)
+        offline.command(run.id, learning_rate=0.5)
+        offline.command(run.id, is_stopping=True)
+
+        assert offline.is_unanswered(run.id)
+        assert workers.took == []
+        workers.answer.set()
+        _until(lambda: not offline.is_unanswered(run.id))
+        told = [(changes["is_paused"], changed) for changes, changed in _orders(workers)]
+        assert told == [(True, ["is_paused"]), (True, ["is_paused", "is_stopping", "learning_rate"])]
+        assert workers.took[-1][1] == Command(is_paused=True, learning_rate=0.5, is_stopping=True)
+
+    def test_are_told_again_where_they_could_not_be_told(self, offline, run, monkeypatch):
+        monkeypatch.setattr(engine_module, "RETRY_SECONDS", 0.01)
+        workers = offline._client = HungWorkers(failures=3)
+        workers.answer.set()
+
+        offline.command(run.id, is_paused=True)
+
+        _until(lambda: not offline.is_unanswered(run.id))
+        assert [order[1] for order in workers.took] == [Command(is_paused=True)]
+
+    def test_are_given_up_with_their_run(self, offline, run, monkeypatch):
+        monkeypatch.setattr(engine_module, "RETRY_SECONDS", 0.01)
+        workers = offline._client = HungWorkers(failures=1 << 30)
+        offline.command(run.id, is_paused=True)
+        assert offline.is_unanswered(run.id)
+
+        offline._heard(run.id, to_wire(StateChanged(State.FINISHED)))
+
+        _until(lambda: not offline.is_unanswered(run.id))
+        assert workers.took == []
+
+
+def test_a_worker_without_a_sign_of_life_is_named_and_one_that_is_heard_of_is_not():
+    now = time.time()
+
+    assert engine_module._silence({"w": {"last_seen": now - 40}}) == "The worker hasn't answered for 40 seconds."
+    assert engine_module._silence({"w": {"last_seen": now - 40}, "v": {"last_seen": now}}) == ""
+    assert engine_module._silence({}) == ""
 
 
 class TestQueue:
@@ -1315,3 +1431,12 @@ def _certificate(folder):
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+def _orders(workers: HungWorkers) -> list[tuple[dict, list[str]]]:
+    """Each order that was taken: its command's fields, and which of them are new."""
+    return [(vars(command), sorted(changed)) for _, command, changed in workers.took]
+
+
+def _worker_pids(engine: Engine) -> list[int]:
+    return list(engine._client.run(os.getpid).values())

@@ -448,6 +448,17 @@ class TestButtons:
         assert not at.exception
         assert still_engine.told == [(run.id, Command(is_paused=True))]
 
+    def test_an_order_that_the_worker_has_not_taken_is_said_to_be_remembered(self, visit, make_run, still_engine):
+        run = make_run(State.RUNNING)
+        still_engine._untold[run.id] = Command(is_paused=True), ("is_paused",)
+
+        at = visit("train", run)
+
+        said = "The worker doesn't answer yet. It does what you asked for as soon as it does."
+        assert said in [info.value for info in at.info]
+        still_engine._untold.clear()
+        assert said not in [info.value for info in at.run().info]
+
     def test_a_paused_run_is_resumed(self, visit, make_run, press, still_engine):
         run = make_run(State.PAUSED)
         at = visit("train", run)
