@@ -1,7 +1,8 @@
 """One's own handwriting as a data set: drawings prepared the way MNIST's digits were, each with what it was meant to be.
 
 It leaves and comes as a plain `.npz` of two arrays, `x` (n, 28, 28) uint8 and `y` (n,) integers 0..9. A file is a stranger's:
-nothing in it is unpickled, and nothing is unpacked before its size, type and shape are known to be right.
+nothing in it is unpickled, and nothing is unpacked before its size, type and shape are known to be right. What others write
+otherwise, and plainly mean, is taken; what isn't plain is answered with the line of NumPy that mends it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from core.storage import Storage, reason
 MOST_DRAWINGS = 1000
 MOST_BYTES = 2_000_000  # of a file; as many drawings as there may be take 785,000, unpacked
 FILE = "handwriting.npz"  # beside the runs
-_SIDE = IMAGE_SHAPE[:2]
+_SIDE, _PIXELS = IMAGE_SHAPE[:2], IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
+LIGHT_RIM = 0.9  # of an image's outermost pixels are light where it is dark on light
 _HEADER_BYTES = 4096  # that an array's description may take
 _changing = threading.Lock()
 
@@ -38,10 +40,11 @@ def _no_labels() -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Handwriting:
     """Drawings in the order they were kept, no two with the same pixels: `images` (n, 28, 28) uint8, ink 255 on paper 0, and what
-    they were meant to be, `labels` (n,) uint8 in 0..9; n is at most `MOST_DRAWINGS`."""
+    they were meant to be, `labels` (n,) uint8 in 0..9; n is at most `MOST_DRAWINGS`. `inverted` of them came dark on light."""
 
     images: np.ndarray = field(default_factory=_no_images)
     labels: np.ndarray = field(default_factory=_no_labels)
+    inverted: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,27 +100,26 @@ def to_npz(handwriting: Handwriting) -> bytes:
 
 
 def from_npz(content: bytes) -> Handwriting:
-    """What `to_npz` wrote, or anyone's file in this form; labels may be of any integer type. Of drawings with the same pixels the
-    first is taken.
+    """What `to_npz` wrote, or anyone's file of the kind: pixels as (n, 784), (n, 28, 28), (n, 28, 28, 1) or (n, 1, 28, 28), 0..255 or
+    0..1 of any type; labels as (n,), (n, 1) or one-hot (n, 10). Drawings that are dark on light are inverted. Of drawings with
+    the same pixels the first is taken.
 
     Raises:
-        DataError: saying what is wrong, what was expected and what was received.
+        DataError: saying what is wrong, what was expected and what was received, and the line of NumPy that mends it.
     """
     if len(content) > MOST_BYTES:
         raise _wrong(f"a file of at most {MOST_BYTES / 1e6:g} MB", f"{len(content) / 1e6:.1f} MB")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            images = _array(archive, "x", np.prod(_SIDE))
-            labels = _array(archive, "y", np.dtype(np.int64).itemsize)
+            images = _array(archive, "x", _PIXELS * np.dtype(float).itemsize)
+            labels = _array(archive, "y", CLASSES * np.dtype(float).itemsize)
     except UNREADABLE:
         raise _wrong("an .npz file, as np.savez writes it", "something else, or a damaged one") from None
-    if images.dtype != np.uint8 or images.shape[1:] != _SIDE or not len(images):
-        raise _wrong("x of shape (n, 28, 28), n > 0, and type uint8", f"{images.shape} of {images.dtype}")
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-        raise _wrong(f"y of shape ({len(images)},) and an integer type", f"{labels.shape} of {labels.dtype}")
-    if labels.min() < 0 or labels.max() >= CLASSES:
-        raise _wrong(f"labels y from 0 to {CLASSES - 1}", f"{labels.min()} to {labels.max()}")
-    return _unlike(images, labels.astype(np.uint8))
+    images = _pixels(images)
+    labels = _digits(labels, len(images))
+    is_inverted = _is_dark_on_light(images)
+    images[is_inverted] = 255 - images[is_inverted]
+    return replace(_unlike(images, labels), inverted=int(is_inverted.sum()))
 
 
 def at(root: str) -> Handwriting:
@@ -163,7 +165,7 @@ def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for gigabytes to unpack
         raise _wrong("an .npz file, as np.savez writes it", "one packed otherwise")
     with archive.open(member) as stream:
-        raw = stream.read(most + 1)
+        raw = stream.read(member.file_size + 1)  # no more than it says, even if there is more
     try:
         return np.lib.format.read_array(_checked(raw, name), allow_pickle=False, max_header_size=_HEADER_BYTES)
     except UNREADABLE:
@@ -189,6 +191,64 @@ def _checked(raw: bytes, name: str) -> io.BytesIO:
     return stream
 
 
+def _pixels(x: np.ndarray) -> np.ndarray:
+    """The images as (n, 28, 28) uint8, light or dark as they came."""
+    if x.shape[1:] not in ((_PIXELS,), _SIDE, (*_SIDE, 1), (1, *_SIDE)) or not len(x):
+        lines = {
+            (*_SIDE, *x.shape[2:3]): "x = np.moveaxis(x, -1, 0)",
+            _SIDE: "x, y = x[None], np.array([y])",
+            (_PIXELS,): "x, y = x[None], np.array([y])",
+            (*x.shape[:1], *_SIDE, 3): "x = x.mean(axis=3)",
+            (*x.shape[:1], *_SIDE, 4): "x = x[..., :3].mean(axis=3)",
+        }
+        raise _wrong("x of shape (n, 28, 28), n > 0, and type uint8", f"{x.shape} of {x.dtype.name}", lines.get(x.shape))
+    if len(x) > MOST_DRAWINGS:
+        raise _wrong(f"at most {MOST_DRAWINGS:,} drawings", f"{len(x):,}", f"x, y = x[:{MOST_DRAWINGS}], y[:{MOST_DRAWINGS}]")
+    if x.dtype.kind not in "biuf":
+        line = "x = x.astype(float)" if x.dtype.kind in "SU" else None
+        raise _wrong("x of numbers from 0 to 255", f"{x.shape} of {x.dtype.name}", line)
+    x = x.reshape(-1, *_SIDE)
+    if x.dtype == np.uint8 and x.max() > 1:
+        return x.copy()
+    if not np.isfinite(x).all():
+        raise _wrong("x of numbers from 0 to 255", "some that are NaN or infinite", "x = np.nan_to_num(x, posinf=0, neginf=0)")
+    least, most = float(x.min()), float(x.max())
+    if least < 0 or most > 255:
+        line = "x = (x + 1) * 127.5" if -1 <= least and most <= 1 else "x = (x - x.min()) / (x.max() - x.min()) * 255"
+        raise _wrong("x of numbers from 0 to 255", f"{least:g} to {most:g}", line)
+    return np.rint(x.astype(float) * (255 if most <= 1 else 1)).astype(np.uint8)
+
+
+def _digits(y: np.ndarray, count: int) -> np.ndarray:
+    """The labels of so many images as (n,) uint8 in 0..9."""
+    is_a_number = y.dtype.kind in "iuf"
+    if y.shape == (count, CLASSES) and y.dtype.kind in "biuf":
+        if not (((y != 0).sum(axis=1) == 1) & (y.max(axis=1) > 0)).all():
+            raise _wrong(f"y of shape ({count},), or one-hot", f"{y.shape} that is not one-hot", "y = y.argmax(axis=1)")
+        return y.argmax(axis=1).astype(np.uint8)
+    if y.shape not in ((count,), (count, 1)) or not is_a_number:
+        is_text = y.shape == (count,) and y.dtype.kind in "SU"
+        raise _wrong(
+            f"y of shape ({count},) and an integer type",
+            f"{y.shape} of {y.dtype.name}",
+            "y = y.astype(int)" if is_text else None,
+        )
+    y = y.reshape(count)
+    if (y != np.floor(y)).any():  # NaN is no number's equal
+        raise _wrong(f"labels y from 0 to {CLASSES - 1}", "some that are no whole numbers", "y = np.rint(y)")
+    if y.min() < 0 or y.max() >= CLASSES:
+        line = "y = y % 10" if y.min() == 1 and y.max() == CLASSES else None  # as in MATLAB's files, where 10 stands for 0
+        raise _wrong(f"labels y from 0 to {CLASSES - 1}", f"{y.min():g} to {y.max():g}", line)
+    return y.astype(np.uint8)
+
+
+def _is_dark_on_light(images: np.ndarray) -> np.ndarray:
+    """Which images, (n, 28, 28) uint8, are ink 0 on paper 255, (n,) bool: those whose rim, where no digit reaches, is light."""
+    rim = np.ones(_SIDE, bool)
+    rim[1:-1, 1:-1] = False
+    return (images[:, rim] > 127).mean(axis=1) > LIGHT_RIM
+
+
 def _unlike(images: np.ndarray, labels: np.ndarray) -> Handwriting:
     """Without drawings whose pixels came before."""
     _, first = np.unique(images.reshape(len(images), -1), axis=0, return_index=True)
@@ -196,5 +256,6 @@ def _unlike(images: np.ndarray, labels: np.ndarray) -> Handwriting:
     return Handwriting(images[kept], labels[kept])
 
 
-def _wrong(expected: str, received: object) -> DataError:
-    return DataError(f"These drawings can't be used: expected {expected}, received {received}.")
+def _wrong(expected: str, received: object, line: str | None = None) -> DataError:
+    mend = f" This line of NumPy mends it: `{line}`." if line else ""
+    return DataError(f"These drawings can't be used: expected {expected}, received {received}.{mend}")

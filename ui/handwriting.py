@@ -7,14 +7,14 @@ import zlib
 import numpy as np
 import streamlit as st
 
-from core import charts, data, engine, evaluation, fine_tuning, pictures, runs
+from core import charts, engine, evaluation, fine_tuning, pictures, runs
 from core import handwriting as own_hand
 from core.errors import RunDamaged, RunNotFound
 from core.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
 from core.runs import Drawings, Evaluation
 from core.specs import CLASSES, Augmentation, replaced
 from core.trials import AnswerHeldOut, ReadDrawings, held_out_count
-from ui import comparison, driving, guards, late_requests, messages, navigation, report, runs_menu, state, work
+from ui import comparison, digits, driving, guards, late_requests, messages, navigation, report, runs_menu, state, work
 from ui.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
@@ -302,7 +302,7 @@ def _on_mnist(run: runs.Run, step: int) -> None:
     lost = np.flatnonzero(is_right[1] & ~is_right[0])[:10]
     if len(lost):
         st.markdown("**Forgotten**")
-        x = data.load().x_train[after.indices[lost]]
+        x = digits.dataset().x_train[after.indices[lost]]
         captions = [f"{after.y_true[k]} read as {after.probabilities[k].argmax()}" for k in lost]
         st.html(pictures.captioned_digits(x, captions, "MNIST's digits that it read right before"))
 
@@ -404,7 +404,9 @@ def _add(new: Handwriting, handwriting: Handwriting) -> None:
         st.caption("All of these are kept already.")
         return
     state.change_handwriting(lambda now: now.added(new))
-    state.say(f"{_counted(added)} added{f', {len(new) - added} were kept already' if len(new) > added else ''}.")
+    inverted = f" {new.inverted} came dark on light and were inverted." if new.inverted else ""
+    known = f", {len(new) - added} were kept already" if len(new) > added else ""
+    state.say(f"{_counted(added)} added{known}.{inverted}")
     st.rerun()
 
 
