@@ -13,13 +13,15 @@ import warnings
 import numpy as np
 from PIL import ExifTags, Image, ImageFilter, ImageOps, TiffImagePlugin
 
+from core import signatures
 from core.components import components
 from core.errors import DrawingError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_BYTES, MAX_PIXELS = 10_000_000, 25_000_000
 MAX_PIXELS_JPEG = 50_000_000  # a phone's, which is unpacked at a quarter of its sides or less
-MAX_PIXELS_WEBP = 12_500_000  # its decoder holds a picture four times
+MAX_PIXELS_WEBP = 12_500_000  # its decoder holds a picture four times, as that of AVIF does
+_EXPECTED = "a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file"
 SIDE = 560  # pixels, what a larger picture is made smaller to
 LEAST_CONTRAST = 0.15  # of white against black
 PAPER_SIDE = 64  # pixels of the longer side in which the paper's brightness is looked for
@@ -41,7 +43,7 @@ def ink_from_picture(content: bytes) -> np.ndarray:
     Of several frames the first is taken; a transparent picture lies on what its own colours stand out from.
 
     Args:
-        content: a PNG, JPEG, WebP, GIF, BMP or TIFF file.
+        content: a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file.
 
     Returns:
         (h, w) float32 in [0, 1], at most SIDE pixels a side.
@@ -112,8 +114,6 @@ def _opened(content: bytes) -> Image.Image:
             f"The picture is too large: expected at most {MAX_BYTES // 1_000_000} MB, received "
             f"{len(content) / 1e6:.1f} MB. Save it smaller."
         )
-    if b"<svg" in content[:1000].lower():
-        raise DrawingError("The picture can't be read: an SVG file holds shapes and no pixels. Save it as a PNG file.")
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -128,24 +128,49 @@ def _opened(content: bytes) -> Image.Image:
             return ImageOps.exif_transpose(plain)
     except DrawingError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DrawingError(
+            f"The picture is too large: expected at most {MAX_PIXELS / 1e6:.0f} million pixels, received several times as "
+            "many. Save it smaller."
+        ) from None
     except (
         OSError,
         ValueError,
         SyntaxError,
         EOFError,
         struct.error,
-        Image.DecompressionBombError,
+        RuntimeError,  # of a damaged AVIF file
         Warning,
-    ) as error:
-        raise DrawingError(
-            "The picture can't be read: expected a PNG, JPEG, WebP, GIF, BMP or TIFF file, received something else or a "
-            f"damaged one ({error})."
-        ) from None
+    ):
+        raise DrawingError(_unreadable(content)) from None
+
+
+def _unreadable(content: bytes) -> str:
+    """Why a file can't be read, and what to do, by what it is and not by what it is called."""
+    kind = signatures.kind(content)
+    begin = f"The picture can't be read: expected {_EXPECTED}, received"
+    if not content:
+        return f"{begin} an empty file. Choose it again."
+    if not kind:
+        return f"{begin} something else. Save the picture as a PNG or JPEG file."
+    if kind.removesuffix(" picture").upper().partition(" ")[2] in FORMATS:
+        return f"{begin} {kind} that is damaged or cut short. Open it in another program and save it anew."
+    if kind == "an SVG picture":
+        return f"{begin} {kind}, which holds shapes and no pixels. Save it as a PNG file."
+    if kind in ("a HEIC picture", "a HEIF picture"):
+        return (
+            f"{begin} {kind}. Save it as a JPEG file, or take a screenshot of it. An iPhone takes JPEGs under Settings, Camera, "
+            "Formats, Most Compatible."
+        )
+    if kind.endswith("picture"):
+        return f"{begin} {kind}. Save it as a PNG or JPEG file, or take a screenshot of it."
+    return f"{begin} {kind}. Take a screenshot of the digit, or save its picture alone as a PNG file."
 
 
 def _check_size(picture: Image.Image) -> None:
     """Refuse what would take too much memory to unpack, by what its head says."""
-    most = {"JPEG": MAX_PIXELS_JPEG, "MPO": MAX_PIXELS_JPEG, "WEBP": MAX_PIXELS_WEBP}.get(picture.format, MAX_PIXELS)
+    of_format = {"JPEG": MAX_PIXELS_JPEG, "MPO": MAX_PIXELS_JPEG, "WEBP": MAX_PIXELS_WEBP, "AVIF": MAX_PIXELS_WEBP}
+    most = of_format.get(picture.format, MAX_PIXELS)
     if "progressive" in picture.info:  # held as a whole before the first pixel is known
         most = MAX_PIXELS
     width, height = picture.size

@@ -191,7 +191,6 @@ def _drawing() -> np.ndarray:
 def _upload() -> np.ndarray:
     given = st.file_uploader(
         "A picture of one digit, dark on light or light on dark",
-        type=["png", "jpg", "jpeg"],
         max_upload_size=10,
         key="explain-upload",
     )
