@@ -5,34 +5,39 @@
 2. Keras' cache, `$KERAS_HOME/datasets/mnist.npz` (`~/.keras` unless set), shared with every Keras program of this user;
 3. the download that Keras itself makes, kept in that cache (skipped with `DIGITLAB_OFFLINE=1`);
 4. offline, scikit-learn's 1,797 digits made to look like MNIST: a stand-in, to be announced as one.
+
+One process chooses, the one that serves the pages. What it chose is a `DatasetId`, which goes along with every question and training,
+so that a worker answers for those digits or says that it hasn't got them; it never looks for others.
 """
 
 import hashlib
-import http.client
 import io
 import logging
 import os
+import socket
 import threading
-import urllib.request
+import time
 import uuid
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from core import download
 from core.drawing import Preparation, to_mnist
-from core.errors import DataError
+from core.errors import DataError, DownloadFailed, EngineNotReady
 
 # Source: keras.datasets.mnist, whose download this is, byte for byte.
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-
-TIMEOUT = 10.0  # seconds without a single byte; a slow line is not a dead one
-CHUNK = 256 * 1024  # bytes between two reports of progress, about 2% of the file
+SIZE = 11_490_434  # bytes
+ABANDONED_SECONDS = 600.0  # since anything was written to a part of a file: nobody writes it any more
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -50,6 +55,21 @@ class Source(StrEnum):
     STAND_IN = "stand-in"
 
 
+@dataclass(frozen=True)
+class DatasetId:
+    """Which data set: what travels to a worker in its place.
+
+    Attributes:
+        digest: as of `Dataset`.
+        source: where it came from.
+        path: of its file on the machine that chose it; empty where there is none.
+    """
+
+    digest: str
+    source: Source
+    path: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images of digits and what they show. The arrays are made read-only: every session and thread shares them.
@@ -60,6 +80,8 @@ class Dataset:
         x_test: (m, 28, 28) uint8.
         y_test: (m,) uint8 in 0..9.
         source: where it came from.
+        path: of its file; empty where there is none.
+        trouble: what went wrong on the way to MNIST and what to do about it, in sentences; empty where nothing did.
     """
 
     x_train: np.ndarray
@@ -67,6 +89,8 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     source: Source
+    path: str = ""
+    trouble: str = ""
 
     def __post_init__(self) -> None:
         for array in (self.x_train, self.y_train, self.x_test, self.y_test):
@@ -77,28 +101,77 @@ class Dataset:
         """Whether these are scikit-learn's digits because MNIST was out of reach."""
         return self.source is Source.STAND_IN
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the arrays, in hex digits: equal for equal images and labels in the same order, whatever file they are in."""
+        found = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            found.update(repr((array.shape, array.dtype.str)).encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
-_lock = threading.Lock()
+    @property
+    def id(self) -> DatasetId:
+        """What travels in its place."""
+        return DatasetId(self.digest, self.source, self.path)
+
+
+_lock, _searching = threading.Lock(), threading.Lock()
 _loaded: Dataset | None = None
+_OWN = object()
+_asked: ContextVar[DatasetId | object | None] = ContextVar("asked", default=_OWN)
 
 
 def load(on_progress: Callable[[float], None] | None = None) -> Dataset:
-    """The data set of this process, found on the first call as the module's docstring says.
+    """The data set that this is about: the one that `using` names, else the one that this process chose.
 
-    Later calls return the same object, a stand-in too: restart the app to look for MNIST again. Calls that come while
-    the first is under way wait for it. An error is not remembered.
+    It is chosen on the first call as the module's docstring says, and stays; a stand-in until `look_again` finds MNIST. Calls that
+    come while the first is under way wait for it. An error is not remembered.
 
     Args:
         on_progress: called while downloading with the share that has arrived, in [0, 1].
 
     Raises:
-        DataError: `DIGITLAB_MNIST` names a file that is missing, broken or foreign.
+        DataError: `DIGITLAB_MNIST` names a file that is missing, broken or foreign, or the one named isn't on this machine.
+        EngineNotReady: whoever asks doesn't know the data set yet.
     """
     global _loaded
+    asked = _asked.get()
+    if asked is None:
+        raise EngineNotReady("The digits are still being fetched.")
     with _lock:
-        if _loaded is None:
-            _loaded = _find(on_progress or (lambda share: None))
+        if _loaded is None or (asked is not _OWN and _loaded.digest != asked.digest):
+            _loaded = _find(on_progress or (lambda share: None)) if asked is _OWN else _same(asked)
         return _loaded
+
+
+def look_again(on_progress: Callable[[float], None]) -> Dataset:
+    """Look for MNIST once more; what is in use stays so meanwhile. Returns what is in use then.
+
+    Raises:
+        DataError: as `load`.
+    """
+    global _loaded
+    with _searching:
+        found = _find(on_progress)
+        with _lock:
+            _loaded = found
+        return found
+
+
+def chosen() -> DatasetId | None:
+    """Which data set this process chose; None where it hasn't yet. Does not wait."""
+    return None if _loaded is None else _loaded.id
+
+
+@contextmanager
+def using(asked: DatasetId | None) -> Iterator[None]:
+    """Have `load` give this data set and no other, as far as this thread's work within goes; None for one that isn't known yet."""
+    token = _asked.set(asked)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
 
 
 def read_npz(source: str | os.PathLike[str] | bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -175,61 +248,102 @@ def _draw(y: np.ndarray, indices: np.ndarray, size: int, rng: np.random.Generato
 def _find(on_progress: Callable[[float], None]) -> Dataset:
     """Look in one place after the other."""
     if path := os.environ.get("DIGITLAB_MNIST"):
-        return Dataset(*read_npz(path), Source.FILE)
-    cache = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"), "datasets", "mnist.npz")
-    with suppress(OSError):
-        content = cache.read_bytes()
-        if _is_genuine(content):
-            return Dataset(*read_npz(content), Source.CACHE)
-        log.warning("%s is not Keras' MNIST file (another SHA-256), so it is downloaded again.", cache)
-    if os.environ.get("DIGITLAB_OFFLINE") != "1" and (content := _download(on_progress)):
-        _keep(content, cache)
-        return Dataset(*read_npz(content), Source.DOWNLOAD)
-    return _stand_in()
-
-
-def _is_genuine(content: bytes) -> bool:
-    """Whether these bytes are Keras' mnist.npz."""
-    return hashlib.sha256(content).hexdigest() == SHA256
-
-
-def _download(on_progress: Callable[[float], None]) -> bytes | None:
-    """Keras' mnist.npz from its own address, or None, with the reason in the log, if it can't be had."""
-    content = bytearray()
+        return Dataset(*read_npz(path), Source.FILE, os.path.abspath(os.path.expanduser(path)))
     try:
-        with urllib.request.urlopen(URL, timeout=TIMEOUT) as response:
-            total = response.length
-            while chunk := response.read(CHUNK):
-                content += chunk
-                if total:
-                    on_progress(min(len(content) / total, 1.0))
-    except (OSError, http.client.HTTPException) as error:
-        log.warning("MNIST could not be downloaded from %s: %s", URL, error)
-        return None
-    if not _is_genuine(content):
-        log.warning("%s gave %d bytes that are not Keras' MNIST file (another SHA-256).", URL, len(content))
-        return None
-    return bytes(content)
+        return _cached() or _downloaded(on_progress)
+    except DownloadFailed as error:
+        log.warning("MNIST could not be downloaded: %s", error)
+        return _stand_in(str(error))
 
 
-def _keep(content: bytes, path: Path) -> None:
-    """Write a file whole or not at all, also when several processes do so at once. Failing to is no more than logged.
+def _same(asked: DatasetId) -> Dataset:
+    """The data set that another process chose, on this machine.
+
+    Raises:
+        DataError: it isn't here.
+    """
+    why = ""
+    for path in dict.fromkeys(filter(None, (asked.path, os.environ.get("DIGITLAB_MNIST"), str(_cache())))):
+        with suppress(DataError):
+            found = Dataset(*read_npz(path), asked.source, path)
+            if found.digest == asked.digest:
+                return found
+    try:
+        if asked.source is Source.STAND_IN and (found := _stand_in()).digest == asked.digest:
+            return found
+        if asked.source in (Source.CACHE, Source.DOWNLOAD) and (found := _downloaded()).digest == asked.digest:
+            return found
+    except DownloadFailed as error:
+        why = f" {error}"
+    raise DataError(
+        f"The worker on {socket.gethostname()} does not have the digits that this lab uses (SHA-256 {asked.digest[:12]} …), so it "
+        f"can't work with them. Let DIGITLAB_MNIST name the same file for the server and every worker.{why}"
+    )
+
+
+def _cache() -> Path:
+    """Where Keras keeps the file."""
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"), "datasets", "mnist.npz")
+
+
+def _cached() -> Dataset | None:
+    """MNIST from Keras' cache; None where it isn't there, or isn't MNIST."""
+    try:
+        content = _cache().read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest() == SHA256:
+        return Dataset(*read_npz(content), Source.CACHE, str(_cache()))
+    log.warning("%s is not Keras' MNIST file (another SHA-256), so it is downloaded again.", _cache())
+    return None
+
+
+def _downloaded(on_progress: Callable[[float], None] = lambda share: None) -> Dataset:
+    """MNIST from Keras' own address, kept in Keras' cache if that can be.
+
+    Raises:
+        DownloadFailed: saying why it can't be had.
+    """
+    if os.environ.get("DIGITLAB_OFFLINE") == "1":
+        raise DownloadFailed("DIGITLAB_OFFLINE=1 keeps this lab from fetching it: start the lab without that.")
+    content = download.fetch(URL, SIZE, SHA256, on_progress)
+    trouble = _keep(content, _cache())
+    return Dataset(*read_npz(content), Source.DOWNLOAD, "" if trouble else str(_cache()), trouble)
+
+
+def _keep(content: bytes, path: Path) -> str:
+    """Write a file whole or not at all, also when several processes do so at once. Why it could not be, and what to do, in
+    sentences; empty where it was.
 
     Named, not made by tempfile: a file that others may share needs the umask's permissions, not tempfile's 0600.
     """
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned_parts(path)
         part.write_bytes(content)
         os.replace(part, path)
+        return ""
     except OSError as error:
-        log.warning("MNIST could not be kept in %s, so the next start downloads it again: %s", path, error)
+        log.warning("MNIST could not be kept in %s: %s", path, error)
+        return (
+            f"MNIST is here, but could not be kept for the next start ({error.strerror or error}). Free some space for Keras' "
+            "cache, or let KERAS_HOME name another folder."
+        )
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def _stand_in() -> Dataset:
+def _remove_abandoned_parts(path: Path) -> None:
+    """Remove what processes that were killed while they wrote the file left of it."""
+    for part in path.parent.glob(f"{path.name}.*.part"):
+        with suppress(OSError):  # its writer was quicker
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
+
+
+def _stand_in(trouble: str = "") -> Dataset:
     """scikit-learn's 1,797 digits of 8x8, 0..16, as MNIST would look, 1,497 of them for training.
 
     They go through the same steps as a drawing, but for the width of strokes, which 8x8 pixels hardly hold. That matters:
@@ -244,7 +358,7 @@ def _stand_in() -> Dataset:
     x = np.stack([to_mnist(image, Preparation(strokes=False)) for image in (digits.images / 16).astype(np.float32)])
     y = digits.target.astype(np.uint8)
     train, test = split(y, None, STAND_IN_TEST_SHARE, seed=0)
-    return Dataset(x[train], y[train], x[test], y[test], Source.STAND_IN)
+    return Dataset(x[train], y[train], x[test], y[test], Source.STAND_IN, trouble=trouble)
 
 
 def _checked(name: str, part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

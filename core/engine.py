@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from core import allowance, ledger, predictor, progress, readings, runs, specs, storage
+from core import allowance, data, ledger, predictor, progress, readings, runs, specs, storage
 from core.allowance import Allowance
 from core.errors import (
+    DataError,
     DigitLabError,
     EngineError,
     EngineNotReady,
@@ -148,6 +149,8 @@ class Engine:
         self._progress: dict[str, Progress] = {}  # run id -> what its events said
         self._roots: dict[str, str] = {}
         self._commands: dict[str, Command] = {}
+        self._datasets: dict[str, data.DatasetId] = {}  # run id -> what it is trained on
+        self._answered_for: data.DatasetId | None = None  # of which digits the answers below are
         self._seen_at: dict[str, float] = {}  # run id -> when anybody last asked how far it is
         self._watchers, self._watching = ThreadPoolExecutor(1, thread_name_prefix="engine-watcher"), None
         self._looks: dict[tuple[str, int, bytes], Snapshot] = {}  # by run, digit and drawing
@@ -211,15 +214,20 @@ class Engine:
 
     def train(self, run: runs.Run, command: Command = FULL_SPEED) -> None:
         """Queue a run, new or to be resumed from its last epoch, with its knobs as they were turned last. Starts the engine if need
-        be; the run waits for it.
+        be; the run waits for it. Waits for the data set where that is still being fetched.
 
         Args:
             command: what it is to do from its first batch on, as to wait before it.
+
+        Raises:
+            DataError: if there is no data set, or the run's epochs so far were trained on another one.
         """
+        dataset = data.load().id
         with self._lock:
             if run.id in self._futures or run.id in self._waiting():
                 return
-            run.write_state(State.QUEUED)
+            run.write_state(State.QUEUED, dataset=_trained_on(run, dataset))
+            self._datasets[run.id] = dataset
             others = {run_id: progress_ for run_id, progress_ in self._progress.items() if run_id != run.id}
             queued = run.progress()
             self._progress = {**others, run.id: queued}  # in the order of the queue
@@ -425,7 +433,7 @@ class Engine:
             actor = self._actor
             self._asking += 1
         try:
-            asked = actor.result(timeout=timeout).answer(question, run.id, run.root, step, content)
+            asked = actor.result(timeout=timeout).answer(data.chosen(), question, run.id, run.root, step, content)
             answer = asked.result(timeout=timeout)
         except TimeoutError:
             raise EngineNotReady("The network is still being loaded.") from None
@@ -560,6 +568,7 @@ class Engine:
     def work_on(self, job: Job) -> Any:
         """What a long job finds, which is never None; None while it is under way. `share` says how far it is, `cancel` ends it."""
         key = (type(job).__name__, job)
+        self._forget_other_digits()
         known = self._answers.get(key)
         if known is not None:
             return known
@@ -605,6 +614,7 @@ class Engine:
 
     def _answer(self, key: tuple, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function says in a worker, which is never None; None while it is at it, which the first call makes it be."""
+        self._forget_other_digits()
         known = self._answers.get(key)
         if known is not None:
             return known
@@ -612,7 +622,8 @@ class Engine:
             self._require_ready()
             future = self._asked.get(key)
             if future is None:
-                self._asked[key] = self._client.submit(_in_worker, function, *arguments, pure=False)
+                task = (_about, data.chosen(), function, *arguments)
+                self._asked[key] = self._client.submit(_in_worker, *task, pure=False)
                 return None
             if not future.done():
                 return None
@@ -625,6 +636,14 @@ class Engine:
             while len(self._answers) > MOST_ANSWERS:
                 del self._answers[next(iter(self._answers))]
         return answer
+
+    def _forget_other_digits(self) -> None:
+        """Let go of answers to the images of a data set that is no longer the one in use, and of questions about them."""
+        with self._lock:
+            before, self._answered_for = self._answered_for, data.chosen()
+            if before not in (None, self._answered_for):
+                self._answers.clear()
+                self._asked.clear()
 
     def _start(self) -> None:
         try:
@@ -641,6 +660,8 @@ class Engine:
                 self.close()
                 return
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
+        with suppress(DataError):  # the pages that need it say so
+            data.load()  # what questions are about
 
     def _connect(self):
         import dask
@@ -713,7 +734,7 @@ class Engine:
 
         self._tell_workers(run_id, self.commanded(run_id))
         self._client.subscribe_topic(_topic(run_id), lambda message: self._heard(run_id, message[1]))
-        task = (_train, run_id, self._roots[run_id], self.commanded(run_id))
+        task = (_about, self._datasets[run_id], _train, run_id, self._roots[run_id], self.commanded(run_id))
         future = self._client.submit(_in_worker, *task, key=_task(run_id), resources={"train": 1}, pure=False)
         fire_and_forget(future)
         self._futures[run_id] = future
@@ -962,6 +983,12 @@ def _in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
         return _Failure(EngineError(f"{type(error).__name__}: {str(error)[:500]}"))
 
 
+def _about(dataset: data.DatasetId | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function that finds this data set as the one in use; None for a server that doesn't know its own yet."""
+    with data.using(dataset):
+        return function(*arguments)
+
+
 def _unwrapped(answer: Any) -> Any:
     if isinstance(answer, _Failure):
         raise answer.error
@@ -1004,6 +1031,23 @@ def _is_in(recorded: Progress, event: Event) -> bool:
         case Turned():
             return event in recorded.turns
     return False
+
+
+def _trained_on(run: runs.Run, dataset: data.DatasetId) -> str:
+    """The digest of what a run is trained on if it goes on with this data set; empty where nobody wrote down what it began with.
+
+    Raises:
+        DataError: if it began with another one.
+    """
+    if not run.progress().history:
+        return dataset.digest
+    began = run.record().dataset
+    if began not in ("", dataset.digest):
+        raise DataError(
+            "This run was trained on other digits than those in use now, so it can't go on with them. Press Again to train its "
+            "network anew on these, or start the lab with the digits it began with."
+        )
+    return began
 
 
 def _macs(run: runs.Run) -> int:
@@ -1085,8 +1129,8 @@ class _Actor:
 
         self._predictor = Predictor()
 
-    def answer(self, question: str, *arguments: Any) -> Any:
-        return _in_worker(getattr(self._predictor, question), *arguments)
+    def answer(self, dataset: data.DatasetId | None, question: str, *arguments: Any) -> Any:
+        return _in_worker(_about, dataset, getattr(self._predictor, question), *arguments)
 
 
 def _explain(question: str, *arguments: Any) -> Any:
@@ -1124,21 +1168,21 @@ def _trace(run_id: str, root: str, steps: tuple[int, ...], image: np.ndarray) ->
 
 def _seconds_per_epoch(experiment: specs.Experiment) -> float:
     _warm_up()
-    from core import data, training
+    from core import training
 
     return training.seconds_per_epoch(experiment, data.load())
 
 
 def _range_test(experiment: specs.Experiment) -> RangeTest:
     _warm_up()
-    from core import data, training
+    from core import training
 
     return training.find_range(experiment, data.load())
 
 
 def _augmented(augmentation: specs.Augmentation, indices: tuple[int, ...], seed: int) -> np.ndarray:
     _warm_up()
-    from core import augment, data
+    from core import augment
 
     return augment.preview(data.load().x_train[list(indices)], augmentation, seed)
 
@@ -1228,7 +1272,7 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
     try:
         tell(StateChanged(State.RUNNING))
         _warm_up()
-        from core import data, fine_tuning, model, training
+        from core import fine_tuning, model, training
 
         network, state = training.train(
             run.experiment(),

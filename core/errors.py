@@ -3,6 +3,7 @@
 DigitLabError
 ├── SpecError          a network or training that can't be built as asked for
 ├── DataError          the data set is missing, broken or foreign
+│   └── DownloadFailed it did not come from the web, or not whole
 ├── DrawingError       nothing to classify on the canvas, or a picture that can't be read
 ├── RunError           a run's folder
 │   ├── RunNotFound    no such run, or an id that can't be one
@@ -30,6 +31,10 @@ class SpecError(DigitLabError):
 
 class DataError(DigitLabError):
     """The data set is missing, broken or foreign."""
+
+
+class DownloadFailed(DataError):
+    """A file did not come from the web, or not whole."""
 
 
 class DrawingError(DigitLabError):

@@ -201,9 +201,13 @@ def _pixels(x: np.ndarray) -> np.ndarray:
             (*x.shape[:1], *_SIDE, 3): "x = x.mean(axis=3)",
             (*x.shape[:1], *_SIDE, 4): "x = x[..., :3].mean(axis=3)",
         }
-        raise _wrong("x of shape (n, 28, 28), n > 0, and type uint8", f"{x.shape} of {x.dtype.name}", lines.get(x.shape))
+        raise _wrong(
+            "x of shape (n, 28, 28), n > 0, and type uint8", f"{x.shape} of {x.dtype.name}", lines.get(x.shape)
+        )
     if len(x) > MOST_DRAWINGS:
-        raise _wrong(f"at most {MOST_DRAWINGS:,} drawings", f"{len(x):,}", f"x, y = x[:{MOST_DRAWINGS}], y[:{MOST_DRAWINGS}]")
+        raise _wrong(
+            f"at most {MOST_DRAWINGS:,} drawings", f"{len(x):,}", f"x, y = x[:{MOST_DRAWINGS}], y[:{MOST_DRAWINGS}]"
+        )
     if x.dtype.kind not in "biuf":
         line = "x = x.astype(float)" if x.dtype.kind in "SU" else None
         raise _wrong("x of numbers from 0 to 255", f"{x.shape} of {x.dtype.name}", line)
@@ -211,10 +215,12 @@ def _pixels(x: np.ndarray) -> np.ndarray:
     if x.dtype == np.uint8 and x.max() > 1:
         return x.copy()
     if not np.isfinite(x).all():
-        raise _wrong("x of numbers from 0 to 255", "some that are NaN or infinite", "x = np.nan_to_num(x, posinf=0, neginf=0)")
+        raise _wrong(
+            "x of numbers from 0 to 255", "some that are NaN or infinite", "x = np.nan_to_num(x, posinf=0, neginf=0)"
+        )
     least, most = float(x.min()), float(x.max())
     if least < 0 or most > 255:
-        line = "x = (x + 1) * 127.5" if -1 <= least and most <= 1 else "x = (x - x.min()) / (x.max() - x.min()) * 255"
+        line = "x = (x + 1) * 127.5" if least >= -1 and most <= 1 else "x = (x - x.min()) / (x.max() - x.min()) * 255"
         raise _wrong("x of numbers from 0 to 255", f"{least:g} to {most:g}", line)
     return np.rint(x.astype(float) * (255 if most <= 1 else 1)).astype(np.uint8)
 
@@ -237,7 +243,9 @@ def _digits(y: np.ndarray, count: int) -> np.ndarray:
     if (y != np.floor(y)).any():  # NaN is no number's equal
         raise _wrong(f"labels y from 0 to {CLASSES - 1}", "some that are no whole numbers", "y = np.rint(y)")
     if y.min() < 0 or y.max() >= CLASSES:
-        line = "y = y % 10" if y.min() == 1 and y.max() == CLASSES else None  # as in MATLAB's files, where 10 stands for 0
+        line = (
+            "y = y % 10" if y.min() == 1 and y.max() == CLASSES else None
+        )  # as in MATLAB's files, where 10 stands for 0
         raise _wrong(f"labels y from 0 to {CLASSES - 1}", f"{y.min():g} to {y.max():g}", line)
     return y.astype(np.uint8)
 

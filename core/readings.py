@@ -17,6 +17,7 @@ from core import atlas, data, ledger, runs, specs
 from core.arrays import Array
 from core.atlas import Components, Layout, Neighbours, Pairs, Tell
 from core.errors import NotExplainable, RunDamaged
+from core.trials import is_of
 
 PIXELS = "pixels"
 MOST_VALUES = 32_000_000  # of a layer's outputs that are held at once, 128 MB
@@ -50,11 +51,13 @@ class ReadAll:
             probabilities.append(last.predict_on_batch(values))
             values = values.reshape(len(values), -1)
             if start == 0 and values.shape[1] > WIDEST:
-                components = _fitted(self.run_id, self.root, self.step)
+                components = _fitted(self.run_id, self.root, self.step, dataset.digest)
             features.append(components.of(values) if components else values)
             tell(start / len(dataset.x_train))
         run.write_readings(
-            runs.Readings(self.step, np.concatenate(probabilities), np.concatenate(features), dataset.y_train)
+            runs.Readings(
+                self.step, np.concatenate(probabilities), np.concatenate(features), dataset.y_train, dataset.digest
+            )
         )
         return len(dataset.x_train)
 
@@ -98,7 +101,7 @@ class DrawMap:
         """
         if self.layer == PIXELS:
             return self._places(tell)
-        question = f"{self.layout} of {self.layer} for {self.count} digits"
+        question = f"{self.layout} of {self.layer} for {self.count} digits of {data.load().digest}"
         return runs.find(self.run_id, self.root).answered(self.step, question, Array, lambda: self._places(tell))
 
     def _places(self, tell: Tell) -> np.ndarray:
@@ -139,12 +142,13 @@ def neighbours(run_id: str, root: str, step: int, image: np.ndarray, but: int | 
     """
     inside, _ = _halves(run_id, root, step)
     query = inside.predict_on_batch(image[None, ..., None]).reshape(-1)
-    features, x_train = _features(run_id, root, step), data.load().x_train
+    dataset = data.load()
+    features = _features(run_id, root, step, dataset.digest)
     if len(query) <= WIDEST:
         return atlas.nearest(features, query, but=but)
-    rough = _fitted(run_id, root, step).of(query[None])[0]
+    rough = _fitted(run_id, root, step, dataset.digest).of(query[None])[0]
     candidates = np.sort(atlas.nearest(features, rough, RECHECKED, but).indices)
-    exact = atlas.nearest(inside.predict_on_batch(x_train[candidates][..., None]), query)
+    exact = atlas.nearest(inside.predict_on_batch(dataset.x_train[candidates][..., None]), query)
     return Neighbours(candidates[exact.indices], exact.distances)
 
 
@@ -155,9 +159,10 @@ def layers(experiment: specs.Experiment) -> list[str]:
 
 
 @lru_cache(maxsize=2)
-def _features(run_id: str, root: str, step: int) -> np.ndarray:
-    found = runs.find(run_id, root).readings(step)
-    if found is None:
+def _features(run_id: str, root: str, step: int, digest: str) -> np.ndarray:
+    """What the last layer took of each training digit of the data set in use, whose digest tells one answer from another."""
+    found, in_use = runs.find(run_id, root).readings(step), data.load()
+    if found is None or not is_of(found, in_use, in_use.y_train):
         raise RunDamaged(f"Run {run_id} has no readings after {step} batches: have it read all digits first.")
     return found.features
 
@@ -176,8 +181,8 @@ def _halves(run_id: str, root: str, step: int) -> tuple[Any, Any]:
 
 
 @lru_cache(maxsize=2)
-def _fitted(run_id: str, root: str, step: int) -> Components:
-    """The principal components of what the last layer takes."""
+def _fitted(run_id: str, root: str, step: int, digest: str) -> Components:
+    """The principal components of what the last layer takes of the data set in use, whose digest tells one answer from another."""
     return _components(runs.find(run_id, root), _halves(run_id, root, step)[0], data.load().x_train)
 
 

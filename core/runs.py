@@ -83,13 +83,14 @@ class Evaluation:
     """The answers of a network after `step` batches on the test set, or on the images held out of its training.
 
     `probabilities` (n, 10) float32, `y_true` (n,) uint8, `indices` (n,) int64 into the images of the test file or of the
-    training file: all in order, unless given.
+    training file: all in order, unless given. `dataset` the digest of the data set that they are of, empty in older runs.
     """
 
     step: int
     probabilities: np.ndarray
     y_true: np.ndarray
     indices: np.ndarray | None = None
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         if self.indices is None:
@@ -126,12 +127,14 @@ class Readings:
         probabilities: (n, 10) float32.
         features: (n, d) float32, what its last layer took, or the principal components of that; see `core.readings`.
         y_true: (n,) uint8.
+        dataset: the digest of the data set that these are of, empty in older runs.
     """
 
     step: int
     probabilities: np.ndarray
     features: np.ndarray
     y_true: np.ndarray
+    dataset: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -443,7 +446,8 @@ class Run:
 @dataclass(frozen=True)
 class Record:
     """What state.json holds. Dates are seconds since 1970, UTC; `shipped` is the version of a run that came with the lab; `owner` the
-    visitor who may drive it, in `core.visits`, "" where that isn't known."""
+    visitor who may drive it, in `core.visits`, "" where that isn't known; `dataset` the digest of the data set that it was
+    trained on, "" in older runs."""
 
     name: str
     state: State = State.QUEUED
@@ -453,6 +457,7 @@ class Record:
     steps_per_epoch: NonNegativeInt = 0
     shipped: str = ""
     owner: str = ""
+    dataset: str = ""
 
     @property
     def is_shipped(self) -> bool:
@@ -579,12 +584,17 @@ def _optimizer(raw: bytes) -> tuple[int, list[np.ndarray]]:
 def _evaluation(raw: bytes, step: int) -> Evaluation:
     arrays = _arrays(raw)
     evaluation = Evaluation(
-        int(arrays["step"]), arrays["probabilities"], arrays["y_true"], arrays.get("indices")
+        int(arrays["step"]), arrays["probabilities"], arrays["y_true"], arrays.get("indices"), _dataset(arrays)
     )  # older runs have no indices
     _require(evaluation.step == step, "answers of this network")
     _require_answers(evaluation.probabilities, evaluation.y_true)
     _require(_is_whole(evaluation.indices, evaluation.y_true.shape), "the indices of its images")
     return evaluation
+
+
+def _dataset(arrays: dict[str, np.ndarray]) -> str:
+    """The digest of the data set that answers are of; empty in older runs."""
+    return str(arrays.get("dataset", ""))
 
 
 def _robustness(raw: bytes, step: int) -> Robustness:
@@ -624,7 +634,9 @@ def _drawings(raw: bytes) -> Drawings:
 
 def _readings(raw: bytes, step: int) -> Readings:
     arrays = _arrays(raw)
-    readings = Readings(int(arrays["step"]), arrays["probabilities"], arrays["features"], arrays["y_true"])
+    readings = Readings(
+        int(arrays["step"]), arrays["probabilities"], arrays["features"], arrays["y_true"], _dataset(arrays)
+    )
     _require(readings.step == step, "answers of this network")
     _require_answers(readings.probabilities, readings.y_true)
     features = readings.features

@@ -54,14 +54,14 @@ class AnswerTest(Trial):
     """Let it answer for the whole test set."""
 
     def kept(self) -> runs.Evaluation | None:
-        found = runs.Run(self.run_id, self.root).evaluation(self.step)
-        return found if found is not None and np.array_equal(found.y_true, data.load().y_test) else None
+        found, dataset = runs.Run(self.run_id, self.root).evaluation(self.step), data.load()
+        return found if found is not None and is_of(found, dataset, dataset.y_test) else None
 
     def work(self, tell: Tell) -> int:
         """For how many images it answered."""
         dataset = data.load()
         probabilities = self._answers(dataset.x_test, tell)
-        self._run().write_evaluation(runs.Evaluation(self.step, probabilities, dataset.y_test))
+        self._run().write_evaluation(runs.Evaluation(self.step, probabilities, dataset.y_test, dataset=dataset.digest))
         return len(probabilities)
 
 
@@ -74,20 +74,20 @@ class AnswerHeldOut(Trial):
         found = run.validation(self.step)
         if found is None:
             return None
-        y_train = data.load().y_train
-        held_out = held_out_images(run, y_train)
-        is_same = np.array_equal(found.indices, held_out) and np.array_equal(found.y_true, y_train[held_out])
+        dataset = data.load()
+        held_out = held_out_images(run, dataset.y_train)
+        is_same = np.array_equal(found.indices, held_out) and is_of(found, dataset, dataset.y_train[held_out])
         return found if is_same else None
 
     def work(self, tell: Tell) -> int:
         """For how many images it answered."""
         dataset, read = data.load(), self._run().readings(self.step)
         held_out = held_out_images(self._run(), dataset.y_train)
-        if read is not None and np.array_equal(read.y_true, dataset.y_train):  # it has read all of them already
+        if read is not None and is_of(read, dataset, dataset.y_train):  # it has read all of them already
             probabilities = read.probabilities[held_out]
         else:
             probabilities = self._answers(dataset.x_train[held_out], tell)
-        answers = runs.Evaluation(self.step, probabilities, dataset.y_train[held_out], held_out)
+        answers = runs.Evaluation(self.step, probabilities, dataset.y_train[held_out], held_out, dataset.digest)
         self._run().write_validation(answers)
         return len(probabilities)
 
@@ -136,6 +136,12 @@ class BreakIt(Trial):
         )
         self._run().write_robustness(measured)
         return len(chosen)
+
+
+def is_of(found: runs.Evaluation | runs.Readings, dataset: data.Dataset, y_true: np.ndarray) -> bool:
+    """Whether answers are to those images of this data set whose labels are these, (n,), as far as is known: older ones don't say of
+    which data set they are."""
+    return found.dataset in ("", dataset.digest) and np.array_equal(found.y_true, y_true)
 
 
 def held_out_count(run: runs.Run, count: int) -> int:

@@ -9,7 +9,7 @@ from core.errors import RunDamaged
 from core.robustness import DAMAGES, SEVERITIES
 from core.runs import Robustness
 from core.trials import BreakIt
-from ui import messages, state, work
+from ui import digits, messages, state, work
 
 HERE = "this network"
 
@@ -137,13 +137,13 @@ def _digits(measured: Robustness, key: str) -> None:
 
 def _kept(trial: BreakIt) -> Robustness | None:
     try:
-        return _read(trial.run_id, trial.root, trial.step)
+        return _read(trial.run_id, trial.root, trial.step, digits.dataset().digest)
     except (LookupError, RunDamaged):
         return None
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _read(run_id: str, root: str, step: int) -> Robustness:
+def _read(run_id: str, root: str, step: int, dataset: str) -> Robustness:
     found = BreakIt(run_id, root, step).kept()
     if found is None:
         raise LookupError  # which, unlike None, is not kept

@@ -14,7 +14,7 @@ from core.data import Dataset
 from core.errors import DigitLabError, EngineNotReady, RunDamaged
 from core.readings import ReadAll
 from core.specs import CLASSES, Training
-from core.trials import ReadDrawings
+from core.trials import ReadDrawings, is_of
 from ui import digits, guards, late_requests, messages, navigation, report, state, work
 from ui.number_field import number_field
 
@@ -290,10 +290,9 @@ def drawings() -> dict[int, np.ndarray]:
 def readings(dataset: Dataset, network: Network) -> runs.Readings | None:
     """What the network reads in all digits of the training file, where that is kept and of these digits."""
     try:
-        found = _kept_readings(network.run.id, network.run.root, network.step)
+        return _kept_readings(network.run.id, network.run.root, network.step, dataset.digest, dataset)
     except (LookupError, RunDamaged):
         return None
-    return found if np.array_equal(found.y_true, dataset.y_train) else None
 
 
 def _is_offered(order: Order, split: str, network: Network | None) -> bool:
@@ -498,9 +497,9 @@ def _nearest(_images: np.ndarray, count: int, image: bytes, but: int | None) -> 
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _kept_readings(run_id: str, root: str, step: int) -> runs.Readings:
+def _kept_readings(run_id: str, root: str, step: int, digest: str, _dataset: Dataset) -> runs.Readings:
     found = runs.Run(run_id, root).readings(step)
-    if found is None:
+    if found is None or not is_of(found, _dataset, _dataset.y_train):
         raise LookupError  # which, unlike None, is not kept
     return found
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import atlas, data
+from core import atlas, data, runs
 from core.atlas import Survey, Traits
-from core.errors import DataError
+from core.errors import DataError, RunDamaged
 
 SURVEY_PATIENCE_SECONDS = 0.3
 PATIENCE_SECONDS = 2.0  # a file on this machine is there within it
 
 
 class _Loading:
-    def __init__(self) -> None:
+    def __init__(self, load: Callable[..., data.Dataset] = data.load) -> None:
         self.share, self.dataset, self.error = 0.0, None, None
         self._done = threading.Event()
-        threading.Thread(target=self._load, name="data-load", daemon=True).start()
+        threading.Thread(target=self._load, args=(load,), name="data-load", daemon=True).start()
 
-    def _load(self) -> None:
+    def _load(self, load: Callable[..., data.Dataset]) -> None:
         try:
-            self.dataset = data.load(on_progress=lambda share: setattr(self, "share", share))
+            self.dataset = load(on_progress=lambda share: setattr(self, "share", share))
         except DataError as error:
             self.error = error
         self._done.set()
@@ -35,6 +37,7 @@ class _Loading:
 
 
 _current: _Loading | None = None
+_again: _Loading | None = None  # another look for MNIST, while the stand-in is in use
 _current_lock = threading.Lock()
 
 
@@ -50,6 +53,25 @@ def prefetch() -> _Loading:
 def _forget() -> None:
     global _current
     _current = None
+
+
+def look_again() -> None:
+    """Begin to look for MNIST once more, whoever asks; what is in use stays so meanwhile."""
+    global _again
+    with _current_lock:
+        if _again is None or _again.is_done(0):
+            _again = _Loading(data.look_again)
+
+
+def _under_way() -> _Loading | None:
+    """The look for MNIST that `look_again` began; None where there is none. What it found is in use from then on."""
+    global _again, _current
+    with _current_lock:
+        if _again is not None and _again.is_done(0):
+            if _again.dataset is not None:
+                _current = _again
+            _again = None
+        return _again
 
 
 def dataset() -> data.Dataset:
@@ -69,16 +91,33 @@ def dataset() -> data.Dataset:
 
 
 def banner(place: DeltaGenerator) -> bool:
-    """Say on every page that the digits are the stand-in, where they are and as soon as that is known; whether it was said."""
-    loading = prefetch()
-    is_stand_in = loading.dataset is not None and loading.dataset.is_stand_in
-    if is_stand_in:
-        place.warning(
-            "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "
-            "but figures are not MNIST's. Go online and start again, or set DIGITLAB_MNIST to an mnist.npz.",
-            icon=":material/cloud_off:",
-        )
-    return is_stand_in
+    """Say on every page that the digits are the stand-in and why, as soon as that is known, or that MNIST could not be kept; whether
+    anything was said."""
+    again, dataset = _under_way(), prefetch().dataset
+    if dataset is None or not (dataset.is_stand_in or dataset.trouble):
+        return False
+    with place:
+        if dataset.is_stand_in:
+            st.warning(
+                "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "
+                f"but figures are not MNIST's. {dataset.trouble} Or save {data.URL} in ~/.keras/datasets.",
+                icon=":material/cloud_off:",
+            )
+        else:
+            st.info(dataset.trouble, icon=":material/save:")
+        if again is not None:
+            _wait_for(again)
+        elif dataset.is_stand_in:
+            st.button("Try again", icon=":material/refresh:", key="look-for-mnist", on_click=look_again)
+    return True
+
+
+def is_of_other(run: runs.Run) -> bool:
+    """Whether a run was trained on other digits than those in use, as far as it says and they are known."""
+    chosen = data.chosen()
+    with suppress(RunDamaged):
+        return chosen is not None and run.record().dataset not in ("", chosen.digest)
+    return False
 
 
 @st.fragment(run_every=0.5)
@@ -113,7 +152,7 @@ def survey(dataset: data.Dataset) -> tuple[Survey, Traits]:
     time the page stops here for some seconds, says so, and goes on when it is done."""
     global _surveying
     with _current_lock:
-        if _surveying is None or _surveying.dataset is not dataset:
+        if _surveying is None or _surveying.dataset.digest != dataset.digest:
             _surveying = _Surveying(dataset)
         under_way = _surveying
     if not under_way.is_done(SURVEY_PATIENCE_SECONDS):

@@ -9,7 +9,7 @@ import streamlit as st
 from core import engine, runs
 from core.errors import RunDamaged
 from core.progress import Progress
-from ui import navigation, state
+from ui import digits, navigation, state
 
 LOOK_SECONDS = 1.0
 
@@ -30,6 +30,11 @@ def trained_run(purpose: str) -> tuple[runs.Run, int]:
         _stop(
             f"The network in use hasn't finished its first epoch ({progress.state}). After it, it {purpose}.",
             "Watch it learn" if not progress.state.is_over else "Train another",
+        )
+    if digits.is_of_other(run):
+        st.info(
+            "This network was trained on other digits than those in use now. Figures and digits here are of those in use now.",
+            icon=":material/swap_horiz:",
         )
     return run, step_in_use(run, progress)
 

@@ -376,7 +376,7 @@ def _views(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
                 )
                 st.html(moving_lines.learning_rate(progress, rates))
             else:
-                _validation_view(view, progress)
+                _validation_view(view, run, progress)
 
 
 def _snapshot_view(view: str, snapshot: Snapshot | None, progress: Progress) -> None:
@@ -415,7 +415,7 @@ def _drawn(view: str, snapshot: Snapshot) -> str:
     return anatomy.dead_shares(snapshot.dead)
 
 
-def _validation_view(view: str, progress: Progress) -> None:
+def _validation_view(view: str, run: runs.Run, progress: Progress) -> None:
     last = progress.history[-1] if progress.history else None
     if last is None:
         st.caption("Comes with the first epoch's end.")
@@ -426,6 +426,8 @@ def _validation_view(view: str, progress: Progress) -> None:
         st.caption(f"Held-out digits after epoch {last.epoch}.")
     elif not last.wrongest:
         st.caption("It reads every held-out digit right.")
+    elif digits.is_of_other(run) or max(index for index, _, _ in last.wrongest) >= len(digits.dataset().y_train):
+        st.caption("These are digits of another data set than the one in use now, so they can't be shown.")
     else:
         images = digits.dataset().x_train[[index for index, _, _ in last.wrongest]]
         labels = digits.dataset().y_train[[index for index, _, _ in last.wrongest]]

@@ -13,7 +13,7 @@ from core.data import Dataset
 from core.errors import RunDamaged
 from core.runs import Evaluation
 from core.trials import AnswerHeldOut, AnswerTest, Trial, held_out_count
-from ui import late_requests, messages, navigation, state
+from ui import digits, late_requests, messages, navigation, state
 
 VALIDATION, TEST = "Validation", "Test"
 SURE, UNSURE, SUSPECTED = "Surest mistakes", "Least sure", "Suspected label errors"
@@ -74,7 +74,7 @@ def answers(run: runs.Run, step: int, source: str) -> Evaluation:
 def kept_answers(run: runs.Run, step: int, source: str) -> Evaluation | None:
     """The answers that are in the run's folder; None where they aren't, can't be read, or are of another data set."""
     try:
-        return _kept(run.id, run.root, step, source)
+        return _kept(run.id, run.root, step, source, digits.dataset().digest)
     except (LookupError, RunDamaged):
         return None
 
@@ -451,7 +451,7 @@ def _listed(chosen: str, y_true: np.ndarray, probabilities: np.ndarray) -> np.nd
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _kept(run_id: str, root: str, step: int, source: str) -> Evaluation:
+def _kept(run_id: str, root: str, step: int, source: str, dataset: str) -> Evaluation:
     found = _trial(run_id, root, step, source).kept()
     if found is None:
         raise LookupError  # which, unlike None, is not kept

@@ -9,7 +9,7 @@ import streamlit as st
 from core import engine, reference, runs
 from core.errors import RunDamaged
 from core.progress import State
-from ui import driving, messages, state
+from ui import digits, driving, messages, state
 
 MOST_RUNS_LISTED = 50
 BEST = "best"
@@ -142,6 +142,8 @@ def condition(run: runs.Run) -> str:
         parts.append(f"{len(progress.history)} epoch{'s' if len(progress.history) > 1 else ''}")
     if progress.best_val_accuracy is not None:
         parts.append(f"{progress.best_val_accuracy:.2%} on validation")
+    if digits.is_of_other(run):
+        parts.append("trained on other digits than those in use")
     if record.is_shipped and reference.figures():
         parts.append(f"{reference.figures()['test']:.2%} on the test set")
     return ", ".join(parts)

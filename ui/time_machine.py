@@ -41,7 +41,7 @@ def _panel(run: runs.Run) -> None:
         )
         image, said = _digit(run)
         with st.spinner("Going there …", show_time=False):
-            moment = _moment(run.id, run.root, step, image.tobytes())
+            moment = _moment(run.id, run.root, step, image.tobytes(), digits.dataset().digest)
         answer, inside = st.columns(2, gap="large")
         with answer:
             st.markdown(f"**What it reads {said}**", help=own_digit.NOT_CALIBRATED)
@@ -86,5 +86,5 @@ def _name(step: int, progress: Progress) -> str:
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
-def _moment(run_id: str, root: str, step: int, image: bytes) -> Moment:
+def _moment(run_id: str, root: str, step: int, image: bytes, dataset: str) -> Moment:
     return engine.shared().moment(runs.Run(run_id, root), step, np.frombuffer(image, np.uint8).reshape(28, 28))

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import data
-from core.data import Dataset, Source, load, read_npz, split
-from core.errors import DataError
+from core import data, download
+from core.data import Dataset, DatasetId, Source, load, read_npz, split
+from core.errors import DataError, EngineNotReady
 
 MNIST = os.environ.get("DIGITLAB_MNIST")  # before the fixture below hides it
 ROOT = Path(data.__file__).parents[1]
@@ -45,7 +46,7 @@ GENUINE = npz()
 class Server(http.server.ThreadingHTTPServer):
     """Serves one content to every request, and counts them. With a barrier, no request is answered before all came."""
 
-    daemon_threads = True
+    daemon_threads = False  # closing waits for every answer, so no socket is left to the garbage collector
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -79,6 +80,7 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing loaded, an empty cache, no network; and a small file taken for the genuine one."""
     monkeypatch.setattr(data, "_loaded", None)
     monkeypatch.setattr(data, "SHA256", hashlib.sha256(GENUINE).hexdigest())
+    monkeypatch.setattr(data, "SIZE", len(GENUINE))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("DIGITLAB_OFFLINE", "1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -157,13 +159,13 @@ class TestLoad:
         assert cache.read_bytes() == GENUINE
         assert os.listdir(cache.parent) == ["mnist.npz"]
 
-    def test_tells_the_progress_of_a_download(self, server, monkeypatch):
-        monkeypatch.setattr(data, "CHUNK", len(GENUINE) // 3 + 1)
+    def test_tells_the_progress_of_a_download(self, server):
         shares = []
 
         load(shares.append)
 
-        assert shares == pytest.approx([1 / 3, 2 / 3, 1], abs=0.01)
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
 
     def test_downloads_again_what_is_broken_in_the_cache(self, server, cache):
         cache.parent.mkdir(parents=True)
@@ -197,7 +199,7 @@ class TestLoad:
         assert load().source is Source.STAND_IN
 
     def test_falls_back_when_the_server_stalls(self, server, monkeypatch):
-        monkeypatch.setattr(data, "TIMEOUT", 0.05)
+        monkeypatch.setattr(download, "SILENCE_SECONDS", 0.05)
         server.barrier = threading.Barrier(2)
 
         dataset = load()
@@ -205,11 +207,14 @@ class TestLoad:
 
         assert dataset.is_stand_in
 
-    def test_survives_a_cache_that_cannot_be_made(self, server, monkeypatch, tmp_path):
+    def test_survives_a_cache_that_cannot_be_made_and_says_so(self, server, monkeypatch, tmp_path):
         (tmp_path / "file").write_text("a file where a folder should be")
         monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
 
-        assert load().source is Source.DOWNLOAD
+        dataset = load()
+
+        assert (dataset.source, dataset.path) == (Source.DOWNLOAD, "")
+        assert dataset.trouble.startswith("MNIST is here, but could not be kept for the next start (Not a directory).")
 
     def test_survives_a_full_disk_and_leaves_no_rubbish(self, server, monkeypatch, cache):
         def fail(*paths: object) -> None:
@@ -220,7 +225,23 @@ class TestLoad:
         dataset = load()
 
         assert dataset.source is Source.DOWNLOAD
+        assert "No space left on device" in dataset.trouble
+        assert "Free some space" in dataset.trouble
         assert os.listdir(cache.parent) == []
+
+    def test_removes_what_a_killed_process_left_of_the_file_but_not_what_another_writes(self, server, cache):
+        cache.parent.mkdir(parents=True)
+        left, written = (cache.with_name(f"mnist.npz.{name}.part") for name in ("left", "written"))
+        for part in (left, written):
+            part.write_bytes(GENUINE[:1000])
+        os.utime(left, (0, 0))
+
+        load()
+
+        assert sorted(os.listdir(cache.parent)) == ["mnist.npz", written.name]
+
+    def test_says_why_it_is_the_stand_in(self):
+        assert load().trouble == "DIGITLAB_OFFLINE=1 keeps this lab from fetching it: start the lab without that."
 
     def test_loads_once_for_all_threads(self, server):
         datasets = []
@@ -238,7 +259,7 @@ class TestLoad:
         server.barrier = threading.Barrier(3)
         script = (
             "from core import data; "
-            f"data.URL, data.SHA256 = {server.url!r}, {data.SHA256!r}; "
+            f"data.URL, data.SHA256, data.SIZE = {server.url!r}, {data.SHA256!r}, {data.SIZE}; "
             "dataset = data.load(); print(dataset.source, len(dataset.x_train), end='')"
         )
         command = [sys.executable, "-W", "error", "-c", script]
@@ -265,6 +286,130 @@ class TestLoad:
         said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 
         assert said.stdout == "set()"
+
+
+class TestWhichDataset:
+    """One process chooses; what it chose is what others load, or they say that they can't."""
+
+    @pytest.fixture
+    def own(self, tmp_path) -> Path:
+        """A file of other digits than `GENUINE`."""
+        (tmp_path / "own.npz").write_bytes(npz(x_test=np.zeros((10, 28, 28), np.uint8)))
+        return tmp_path / "own.npz"
+
+    @pytest.fixture
+    def elsewhere(self, monkeypatch) -> Callable[[], None]:
+        """A function after which this is another process."""
+        return lambda: monkeypatch.setattr(data, "_loaded", None)
+
+    def test_equal_images_are_the_same_data_set_in_whatever_file(self, tmp_path):
+        np.savez(tmp_path / "plain.npz", **dict(zip(data.ARRAYS, read_npz(GENUINE), strict=True)))
+
+        plain, packed = (Dataset(*read_npz(source), Source.FILE) for source in (tmp_path / "plain.npz", GENUINE))
+
+        assert plain.digest == packed.digest
+        assert replace(plain, y_test=plain.y_test[::-1]).digest != plain.digest
+
+    def test_none_is_chosen_before_anyone_asked(self, own, monkeypatch):
+        monkeypatch.setenv("DIGITLAB_MNIST", str(own))
+        assert data.chosen() is None
+
+        dataset = load()
+
+        assert data.chosen() == dataset.id == DatasetId(dataset.digest, Source.FILE, str(own))
+
+    def test_a_worker_takes_the_file_that_was_chosen_and_not_its_own(self, own, monkeypatch, elsewhere, tmp_path):
+        (tmp_path / "its.npz").write_bytes(GENUINE)
+        monkeypatch.setenv("DIGITLAB_MNIST", str(own))
+        chosen = load().id
+        elsewhere()
+        monkeypatch.setenv("DIGITLAB_MNIST", str(tmp_path / "its.npz"))
+
+        with data.using(chosen):
+            assert_same(load(), own.read_bytes())
+
+    def test_a_worker_takes_the_stand_in_where_that_was_chosen_and_mnist_is_at_hand(self, cache, elsewhere):
+        chosen = load().id
+        elsewhere()
+        cache.parent.mkdir(parents=True)
+        cache.write_bytes(GENUINE)
+
+        with data.using(chosen):
+            assert load().is_stand_in
+
+    def test_a_worker_fetches_mnist_where_the_server_had_no_room_to_keep_it(self, server, cache, elsewhere):
+        chosen = load().id
+        elsewhere()
+        cache.unlink()
+
+        with data.using(chosen):
+            assert_same(load(), GENUINE)
+
+    def test_a_worker_finds_the_same_digits_in_a_file_of_its_own(self, own, monkeypatch, elsewhere, tmp_path):
+        monkeypatch.setenv("DIGITLAB_MNIST", str(own))
+        chosen = load().id
+        elsewhere()
+        own.rename(tmp_path / "moved.npz")
+        monkeypatch.setenv("DIGITLAB_MNIST", str(tmp_path / "moved.npz"))
+
+        with data.using(chosen):
+            assert load().digest == chosen.digest
+
+    @pytest.mark.parametrize("is_there", [True, False], ids=["other digits", "no file"])
+    def test_a_worker_without_them_says_so_and_takes_no_others(self, own, monkeypatch, elsewhere, is_there):
+        monkeypatch.setenv("DIGITLAB_MNIST", str(own))
+        chosen = load().id
+        elsewhere()
+        if is_there:
+            own.write_bytes(GENUINE)
+        else:
+            own.unlink()
+
+        with data.using(chosen), pytest.raises(DataError, match=rf"does not have the digits .* {chosen.digest[:12]}"):
+            load()
+
+    def test_a_question_about_digits_that_are_not_chosen_yet_waits(self):
+        with data.using(None), pytest.raises(EngineNotReady, match="still being fetched"):
+            load()
+
+    def test_each_thread_has_the_one_that_it_was_asked_about(self, own, monkeypatch, elsewhere, tmp_path):
+        (tmp_path / "genuine.npz").write_bytes(GENUINE)
+        ids = []
+        for path in (own, tmp_path / "genuine.npz"):
+            monkeypatch.setenv("DIGITLAB_MNIST", str(path))
+            ids.append(load().id)
+            elsewhere()
+        found = []
+
+        def ask(chosen: DatasetId) -> None:
+            with data.using(chosen):
+                found.extend(load().digest == chosen.digest for _ in range(20))
+
+        threads = [threading.Thread(target=ask, args=(chosen,)) for chosen in ids * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert found == [True] * 80
+
+    def test_mnist_is_found_when_looked_for_again(self, server, cache):
+        server.status = 503
+        before = load()
+        server.status = 200
+
+        found = data.look_again(lambda share: None)
+
+        assert before.is_stand_in
+        assert found.source is Source.DOWNLOAD
+        assert load() is found
+        assert data.chosen() == found.id
+
+    def test_the_stand_in_stays_where_mnist_is_not_found_again(self, server):
+        server.status = 503
+        before = load()
+
+        assert data.look_again(lambda share: None).digest == before.digest
 
 
 class TestStandIn:

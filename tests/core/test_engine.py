@@ -25,10 +25,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fsspec.implementations.local import LocalFileSystem
 
+from core import data, fine_tuning, runs
 from core import engine as engine_module
-from core import fine_tuning, runs
 from core.engine import Engine, Phase
-from core.errors import EngineError, EngineNotReady, RunDamaged, RunNotFound, SpecError, StorageFull, WorkerLost
+from core.errors import (
+    DataError,
+    EngineError,
+    EngineNotReady,
+    RunDamaged,
+    RunNotFound,
+    SpecError,
+    StorageFull,
+    WorkerLost,
+)
 from core.handwriting import Handwriting
 from core.progress import (
     Advanced,
@@ -306,7 +315,7 @@ def test_a_damaged_evaluation_is_computed_again(engine, finished):
 
 
 def test_questions_are_answered_by_a_worker(engine):
-    from core import augment, data
+    from core import augment
 
     augmentation = Augmentation(rotation=20.0)
     found = _until(lambda: engine.range_test(SMALL))
@@ -320,6 +329,68 @@ def test_questions_are_answered_by_a_worker(engine):
     assert engine.range_test(SMALL) is found
     with pytest.raises(SpecError, match=r"^The output layer: "):
         _until(lambda: engine.range_test(Experiment(layers=())))
+
+
+class TestWhichDigits:
+    """A worker, here or on a cluster, works with the digits that the server chose, or says that it hasn't got them."""
+
+    @pytest.fixture
+    def own(self, monkeypatch, dataset, tmp_path):
+        """Digits that the server has in use, in a file that no worker would find by itself."""
+        path = tmp_path / "own.npz"
+        arrays = {name: getattr(dataset, name)[::-1][:300] for name in data.ARRAYS}
+        np.savez(path, **arrays)
+        own = data.Dataset(*arrays.values(), data.Source.FILE, str(path))
+        monkeypatch.setattr(data, "_loaded", own)
+        return own
+
+    def test_it_answers_for_those_and_for_others_once_others_are_in_use(self, engine, own, monkeypatch, dataset):
+        ask = lambda: engine.augmented(Augmentation(), (0, 1), 3)  # noqa: E731
+
+        np.testing.assert_array_equal(_until(ask), own.x_train[:2])
+
+        monkeypatch.undo()
+        monkeypatch.setattr(data, "_loaded", data.load())
+        np.testing.assert_array_equal(_until(ask), dataset.x_train[:2])
+
+    def test_it_trains_on_those_and_the_run_remembers_them(self, engine, own, root, monkeypatch):
+        once = replaced(SMALL.training, epochs=1, train_size=300)
+        run = runs.create(Experiment(layers=SMALL.layers, training=once), "own digits", root)
+        engine.train(run)
+        _until(lambda: engine.progress(run).state.is_over)
+
+        wrongest = engine.progress(run).history[-1].wrongest
+        assert all(index < 300 for index, _, _ in wrongest)
+        assert run.record().dataset == own.digest
+        _until(lambda: engine.evaluation(run, run.steps()[-1]))
+        assert run.evaluation(run.steps()[-1]).dataset == own.digest
+
+        monkeypatch.setattr(data, "_loaded", replace(own, x_test=own.x_test[::-1]))
+        with pytest.raises(DataError, match="trained on other digits than those in use now"):
+            engine.train(run)
+
+    def test_it_says_that_it_has_not_got_them(self, engine, own, root, monkeypatch):
+        monkeypatch.setattr(data, "_loaded", replace(own, x_test=own.x_test[::-1]))  # which are in no file
+        run = runs.create(SMALL, "gone", root)
+
+        with pytest.raises(DataError, match="does not have the digits that this lab uses"):
+            _until(lambda: engine.augmented(Augmentation(), (0, 1), 3))
+        engine.train(run)
+        _until(lambda: engine.progress(run).state.is_over)
+
+        assert engine.progress(run).state is State.FAILED
+        assert "does not have the digits" in engine.progress(run).message
+
+    def test_an_older_run_that_does_not_say_goes_on(self, offline, own, root):
+        run = runs.create(SMALL, "older", root)
+        with open(Path(root, run.id, "history.json"), "w") as file:
+            file.write(
+                '[{"epoch":1,"loss":1,"accuracy":1,"val_loss":1,"val_accuracy":1,"learning_rate":1,"seconds":1}]'
+            )
+
+        offline.train(run)
+
+        assert run.record().dataset == ""
 
 
 def test_a_stopped_run_keeps_its_last_epoch_and_can_go_on(engine, root):

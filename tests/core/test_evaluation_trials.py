@@ -124,7 +124,8 @@ def test_what_is_kept_counts_for_the_images_that_it_is_of(run, dataset, kind, mo
 
     turned = replace(dataset, **{name: getattr(dataset, name)[::-1] for name in data.ARRAYS})
     fewer = replace(dataset, **{name: getattr(dataset, name)[:50] for name in data.ARRAYS})
-    for other in (turned, fewer):
+    redrawn = replace(dataset, x_train=255 - dataset.x_train, x_test=255 - dataset.x_test)  # with the same labels
+    for other in (turned, fewer, redrawn):
         monkeypatch.setattr(data, "_loaded", other)
         assert trial.kept() is None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import data
 from core import draft as drafts
 from core.engine import Phase
 from core.presets import FIRST_CNN
@@ -299,6 +302,39 @@ class TestDataFile:
 
             assert not at.exception
             assert "MNIST could not be fetched" in at.warning[0].value, page
+            assert "DIGITLAB_OFFLINE=1 keeps this lab from fetching it" in at.warning[0].value, page
+
+    def test_trying_again_finds_mnist_without_a_restart(
+        self, visit, press, no_data_yet, digits_file, monkeypatch, tmp_path
+    ):
+        monkeypatch.delenv("DIGITLAB_MNIST", raising=False)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.setattr(data, "SHA256", hashlib.sha256(digits_file.read_bytes()).hexdigest())
+
+        def when_looked_for(at: AppTest) -> AppTest:
+            while at.get("progress"):
+                at.run()
+            return at
+
+        at = when_looked_for(visit("data"))
+        assert at.warning
+        assert when_looked_for(press(at, "Try again")).warning
+
+        (tmp_path / "datasets").mkdir()
+        shutil.copy(digits_file, tmp_path / "datasets" / "mnist.npz")
+        at = when_looked_for(press(at, "Try again"))
+
+        assert not at.warning
+        assert data.load().source is data.Source.CACHE
+
+    @pytest.mark.parametrize("page", sorted(needs_a_network))
+    def test_a_network_of_other_digits_is_said_to_be_one(self, visit, finished_run, page):
+        finished_run.write_state(State.FINISHED, dataset="f" * 64)
+
+        at = visit(page, finished_run)
+
+        assert "trained on other digits than those in use now" in at.info[0].value
+        assert "trained on other digits than those in use" in at.sidebar.caption[0].value
 
 
 def test_the_script_that_hosts_run_shows_the_first_page():

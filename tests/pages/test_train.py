@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
 
@@ -691,6 +693,24 @@ class TestInside:
 
     def all_of(self, at):
         return at.pills[0].set_value(list(self.VIEWS)).run()
+
+    @pytest.mark.parametrize("trained_on", ["", "f" * 64], ids=["an older run", "a run that says so"])
+    def test_the_wrongest_of_another_data_set_are_not_looked_up_in_this_one(self, visit, make_run, trained_on):
+        """As where MNIST's numbers are looked up among 1,497 digits that stand in for it."""
+        run = make_run(State.FINISHED)
+        row = replace(
+            run.progress().history[0], confusion=(1,) * 100, wrongest=((5 if trained_on else 59_999, 3, 0.75),)
+        )
+        Path(run.root, run.id, "history.json").write_text(json.dumps([asdict(row)]))
+        run.write_state(State.FINISHED, dataset=trained_on)
+
+        at = visit("train", run)
+        at = at.pills[0].set_value(["Ten wrongest"]).run()
+
+        assert not at.exception
+        assert "These are digits of another data set than the one in use now, so they can't be shown." in texts(
+            at.caption
+        )
 
     def test_every_view_shows_what_was_seen(self, visit, make_run, still_engine, digits, snapshot):
         run = make_run(State.RUNNING)
