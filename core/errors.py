@@ -30,7 +30,9 @@ class SpecError(DigitLabError):
 
 
 class DataError(DigitLabError):
-    """The data set is missing, broken or foreign."""
+    """The data set is missing, broken or foreign. `line` is a line of NumPy that mends the file; "" where there is none."""
+
+    line = ""
 
 
 class DownloadFailed(DataError):

@@ -202,14 +202,14 @@ def _pixels(x: np.ndarray) -> np.ndarray:
             (*x.shape[:1], *_SIDE, 4): "x = x[..., :3].mean(axis=3)",
         }
         raise _wrong(
-            "x of shape (n, 28, 28), n > 0, and type uint8", f"{x.shape} of {x.dtype.name}", lines.get(x.shape)
+            "x of shape (n, 28, 28), n > 0, and type uint8", f"{x.shape} of {x.dtype.name}", lines.get(x.shape, "")
         )
     if len(x) > MOST_DRAWINGS:
         raise _wrong(
             f"at most {MOST_DRAWINGS:,} drawings", f"{len(x):,}", f"x, y = x[:{MOST_DRAWINGS}], y[:{MOST_DRAWINGS}]"
         )
     if x.dtype.kind not in "biuf":
-        line = "x = x.astype(float)" if x.dtype.kind in "SU" else None
+        line = "x = x.astype(float)" if x.dtype.kind in "SU" else ""
         raise _wrong("x of numbers from 0 to 255", f"{x.shape} of {x.dtype.name}", line)
     x = x.reshape(-1, *_SIDE)
     if x.dtype == np.uint8 and x.max() > 1:
@@ -237,15 +237,14 @@ def _digits(y: np.ndarray, count: int) -> np.ndarray:
         raise _wrong(
             f"y of shape ({count},) and an integer type",
             f"{y.shape} of {y.dtype.name}",
-            "y = y.astype(int)" if is_text else None,
+            "y = y.astype(int)" if is_text else "",
         )
     y = y.reshape(count)
     if (y != np.floor(y)).any():  # NaN is no number's equal
         raise _wrong(f"labels y from 0 to {CLASSES - 1}", "some that are no whole numbers", "y = np.rint(y)")
     if y.min() < 0 or y.max() >= CLASSES:
-        line = (
-            "y = y % 10" if y.min() == 1 and y.max() == CLASSES else None
-        )  # as in MATLAB's files, where 10 stands for 0
+        # MATLAB's files have 10 stand for 0.
+        line = "y = y % 10" if y.min() == 1 and y.max() == CLASSES else ""
         raise _wrong(f"labels y from 0 to {CLASSES - 1}", f"{y.min():g} to {y.max():g}", line)
     return y.astype(np.uint8)
 
@@ -264,6 +263,8 @@ def _unlike(images: np.ndarray, labels: np.ndarray) -> Handwriting:
     return Handwriting(images[kept], labels[kept])
 
 
-def _wrong(expected: str, received: object, line: str | None = None) -> DataError:
-    mend = f" This line of NumPy mends it: `{line}`." if line else ""
-    return DataError(f"These drawings can't be used: expected {expected}, received {received}.{mend}")
+def _wrong(expected: str, received: object, line: str = "") -> DataError:
+    mend = " A line of NumPy mends the file." if line else ""
+    error = DataError(f"These drawings can't be used: expected {expected}, received {received}.{mend}")
+    error.line = line
+    return error

@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core import atlas, data, runs
 from core.atlas import Survey, Traits
 from core.errors import DataError, RunDamaged
+from ui import messages
 
 SURVEY_PATIENCE_SECONDS = 0.3
 PATIENCE_SECONDS = 2.0  # a file on this machine is there within it
@@ -100,11 +101,11 @@ def banner(place: DeltaGenerator) -> bool:
         if dataset.is_stand_in:
             st.warning(
                 "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "
-                f"but figures are not MNIST's. {dataset.trouble} Or save {data.URL} in ~/.keras/datasets.",
+                f"but figures are not MNIST's. {messages.plain(dataset.trouble)} Or save {data.URL} in ~/.keras/datasets.",
                 icon=":material/cloud_off:",
             )
         else:
-            st.info(dataset.trouble, icon=":material/save:")
+            st.info(messages.plain(dataset.trouble), icon=":material/save:")
         if again is not None:
             _wait_for(again)
         elif dataset.is_stand_in:

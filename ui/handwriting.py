@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import charts, engine, evaluation, fine_tuning, pictures, runs
 from core import handwriting as own_hand
-from core.errors import RunDamaged, RunNotFound
+from core.errors import DataError, RunDamaged, RunNotFound
 from core.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
 from core.runs import Drawings, Evaluation
 from core.specs import CLASSES, Augmentation, replaced
@@ -394,7 +394,16 @@ def files(handwriting: Handwriting) -> None:
         )
         if given is not None:
             with messages.shown():
-                _add(own_hand.from_npz(given.getvalue()), handwriting)
+                _read_file(given.getvalue(), handwriting)
+
+
+def _read_file(content: bytes, handwriting: Handwriting) -> None:
+    try:
+        _add(own_hand.from_npz(content), handwriting)
+    except DataError as error:
+        if error.line:  # to be copied as it is, which a message is not
+            st.code(error.line, language="python")
+        raise
 
 
 def _add(new: Handwriting, handwriting: Handwriting) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -343,3 +345,24 @@ class TestWatching:
             "before that it read a 0."
         ) in said
         assert "not calibrated" in next(one.proto.help for one in at.caption if "At last it read" in one.value)
+
+
+class TestAFile:
+    def give(self, at: AppTest, **arrays: np.ndarray) -> AppTest:
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return at.file_uploader[0].set_value(("drawings.npz", buffer.getvalue(), "application/zip")).run()
+
+    def test_drawings_in_another_usual_form_are_added_and_inverted(self, section, hand):
+        at = self.give(section(kept=Handwriting()), x=1 - hand.images.reshape(-1, 784) / 255, y=np.eye(10)[hand.labels])
+
+        assert not at.exception
+        kept = at.session_state["digitlab"].handwriting
+        assert np.array_equal(kept.images, hand.images)
+        assert at.session_state["digitlab"].messages == ["5 drawings added. 5 came dark on light and were inverted."]
+
+    def test_a_file_that_a_line_mends_is_answered_with_that_line_to_copy(self, section, hand):
+        at = self.give(section(kept=Handwriting()), x=hand.images / 127.5 - 1, y=hand.labels)
+
+        assert [code.value for code in at.code] == ["x = (x + 1) * 127.5"]
+        assert "received -1 to 1. A line of NumPy mends the file." in at.error[0].value
