@@ -247,7 +247,7 @@ class Engine:
             if self._is_known_to_scheduler(run.id) or run.id in self._waiting():
                 raise EngineError("This run is under way. Stop it first; then it can be deleted.")
             run.delete()
-            for known in (self._progress, self._commands, self._roots, self._seen_at):
+            for known in (self._progress, self._commands, self._roots, self._datasets, self._seen_at):
                 known.pop(run.id, None)
         self._checked_room_at = -math.inf
 

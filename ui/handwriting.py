@@ -400,9 +400,9 @@ def files(handwriting: Handwriting) -> None:
 def _read_file(content: bytes, handwriting: Handwriting) -> None:
     try:
         _add(own_hand.from_npz(content), handwriting)
-    except DataError as error:
-        if error.line:  # to be copied as it is, which a message is not
-            st.code(error.line, language="python")
+    except DataError as refused:
+        if refused.line:  # to be copied as it is, which a message is not
+            st.code(refused.line, language="python")
         raise
 
 
