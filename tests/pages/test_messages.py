@@ -30,6 +30,8 @@ def words(at) -> list[str]:
     """Every text of a page that is read as Markdown: bodies, labels and help."""
     found = []
     for element in at:
+        if element.type == "text":  # `st.text`, which shows all as it is
+            continue
         proto = getattr(element, "proto", None)
         found += [getattr(proto, name) for name in ("body", "label", "help", "text") if hasattr(proto, name)]
     return [text for text in found if isinstance(text, str)]
