@@ -7,13 +7,14 @@ undo, and a draft knows which layer of its preset became which of its own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import cached_property
 
 from core.presets import PRESETS
-from core.specs import Experiment, LayerSpec, Training
+from core.specs import MAX_LAYERS, Experiment, Layer, LayerSpec, Training
 
 _names = itertools.count()
 
@@ -51,7 +52,7 @@ class Draft:
     `preset_ids` names the layers of the preset it began as, in the preset's order; those still here kept their names.
     """
 
-    layers: tuple[LayerSpec, ...]
+    layers: tuple[Layer, ...]
     layer_ids: tuple[int, ...]
     training: Training
     preset: str
@@ -177,6 +178,33 @@ def of_experiment(experiment: Experiment) -> Draft:
         return of_preset(name).with_network(experiment.layers).with_training(experiment.training)
 
     return min(map(from_preset, PRESETS), key=lambda draft: draft.differences.count)
+
+
+def renamed(drafts: Sequence[Draft]) -> list[Draft]:
+    """Return drafts that another process kept, with names of this one: what was one layer in several of them is still one.
+
+    Raises:
+        ValueError: if one of them is no draft that can be edited here.
+    """
+    names: defaultdict[int, int] = defaultdict(lambda: next(_names))
+    return [_renamed(draft, names) for draft in drafts]
+
+
+def _renamed(draft: Draft, names: Mapping[int, int]) -> Draft:
+    known = PRESETS.get(draft.preset)
+    if known is None or len(draft.preset_ids) != len(known.experiment.layers):
+        raise ValueError(f"{draft.preset!r} with {len(draft.preset_ids)} layers is no preset here")
+    if len(draft.layers) != len(draft.layer_ids) or len(set(draft.layer_ids)) != len(draft.layer_ids):
+        raise ValueError(f"{len(draft.layers)} layers have the names {draft.layer_ids}")
+    new = replace(
+        draft,
+        layer_ids=tuple(names[name] for name in draft.layer_ids),
+        preset_ids=tuple(names[name] for name in draft.preset_ids),
+        off=frozenset(names[name] for name in draft.off & set(draft.layer_ids)),
+    )
+    if len(new.on) > MAX_LAYERS:
+        raise ValueError(f"{len(new.on)} layers are on, of at most {MAX_LAYERS}")
+    return new
 
 
 def differing_fields(one, other) -> tuple[str, ...]:

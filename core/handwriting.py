@@ -12,6 +12,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -129,11 +130,17 @@ def at(root: str) -> Handwriting:
         DataError: if its file can't be used; it is left as it is.
     """
     try:
-        content = Storage(root).read(FILE)
+        return _read(root, Storage(root).modified(FILE))
     except FileNotFoundError:
         return Handwriting()
     except OSError as error:
         raise DataError(f"Your handwriting in {root}/{FILE} can't be read: {reason(error)}.") from None
+
+
+@lru_cache(maxsize=30)
+def _read(root: str, modified: float) -> Handwriting:
+    """Return what the file held when it was last written, since pages ask for it each time they are drawn."""
+    content = Storage(root).read(FILE)
     try:
         return from_npz(content) if content else Handwriting()
     except DataError as error:
@@ -148,9 +155,11 @@ def change(root: str, changed: Callable[[Handwriting], Handwriting]) -> None:
         StorageFull: if it can't be written.
     """
     with _changing:
+        _read.cache_clear()  # a disk's clock may not tell two writes apart
         handwriting = changed(at(root))
         content = to_npz(handwriting) if len(handwriting) else b""
         Storage(root).write(FILE, content, "Your handwriting")
+        _read.cache_clear()
 
 
 def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:

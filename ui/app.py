@@ -23,6 +23,7 @@ def main() -> None:
     page = navigation.navigation()
     state.follow_url()
     state.enter_page(page.url_path)
+    state.keep_visit()
     with st.sidebar:
         runs_menu.choose_run()
         status.strip()

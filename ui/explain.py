@@ -16,7 +16,7 @@ from core.errors import DigitLabError, EngineNotReady, NotExplainable
 from core.explainer import Tour
 from core.persuasion import Norm
 from core.specs import CLASSES, Training
-from ui import browser, messages, navigation, state
+from ui import browser, messages, navigation, state, uploads
 from ui.feature_map import Span, feature_map
 from ui.number_field import number_field
 
@@ -194,6 +194,7 @@ def _upload() -> np.ndarray:
         max_upload_size=10,
         key="explain-upload",
     )
+    uploads.failures()
     if given is not None:
         with messages.shown():
             state.keep_upload(drawing.to_mnist(drawing.ink_from_picture(given.getvalue())))

@@ -12,7 +12,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core import pictures, scan
 from core.errors import DrawingError
-from ui import messages, state
+from ui import messages, state, uploads
 from ui.components import component
 
 MOST_FILES = 12
@@ -35,6 +35,7 @@ def files() -> np.ndarray | None:
         max_upload_size=MOST_MEGABYTES,
         key="picture-files",
     )
+    uploads.failures()
     pasted = component("paste", _HTML, _CSS)(
         key="paste", data={"most": MOST_MEGABYTES}, on_pasted_change=lambda: None, height="content"
     ).pasted
@@ -48,6 +49,7 @@ def files() -> np.ndarray | None:
 def camera() -> np.ndarray | None:
     """The camera, which is asked for only here; the ink of the picture it took last."""
     taken = st.camera_input("One digit, written large on plain paper", key="camera")
+    uploads.failures()
     _take([] if taken is None else [taken], "The photo")
     return _found()
 

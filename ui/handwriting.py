@@ -14,7 +14,21 @@ from core.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
 from core.runs import Drawings, Evaluation
 from core.specs import CLASSES, Augmentation, replaced
 from core.trials import AnswerHeldOut, ReadDrawings, held_out_count
-from ui import comparison, digits, driving, guards, late_requests, messages, navigation, report, runs_menu, state, work
+from core.visits import FORGOTTEN_DAYS
+from ui import (
+    comparison,
+    digits,
+    driving,
+    guards,
+    late_requests,
+    messages,
+    navigation,
+    report,
+    runs_menu,
+    state,
+    uploads,
+    work,
+)
 from ui.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
@@ -392,6 +406,7 @@ def files(handwriting: Handwriting) -> None:
             max_upload_size=MOST_BYTES // 1_000_000,
             key=f"hand-upload-{len(handwriting)}",
         )
+        uploads.failures()
         if given is not None:
             with messages.shown():
                 _read_file(given.getvalue(), handwriting)
@@ -423,6 +438,8 @@ def lasting() -> str:
     """How long the drawings are kept."""
     if state.is_local():
         return "They are kept on this machine, beside the runs."
+    if state.is_lasting():
+        return f"They are kept for this browser until it was away for {FORGOTTEN_DAYS} days: download them to have them elsewhere."
     return "They are kept while this tab is open: download them to have them again."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 
@@ -12,19 +13,17 @@ from starlette.responses import Response
 VISIT_COOKIE = "digitlab_visit"
 VISIT_DAYS = 30  # from the last page that was loaded
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits
+_SITE = re.compile(r"[A-Za-z0-9.*:/-]+")  # so that a setting can't end the policy
 _POLICY = (
     "default-src 'self'; script-src 'self' blob: 'sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA='; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' ws: wss:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'"
 )
-_HEADERS = [(b"content-security-policy", _POLICY.encode()), (b"x-content-type-options", b"nosniff")]
 
 
 class Headers:
     """ASGI middleware that adds a content security policy to every HTTP response, and to a page the visit's cookie. Leaves
     WebSockets alone.
-
-    `frame-ancestors` is not set: Streamlit Cloud shows apps in a frame.
     """
 
     def __init__(self, app):
@@ -34,7 +33,7 @@ class Headers:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         request = Request(scope)
-        added = [*_HEADERS, *([_visit_header(request)] if _is_for_a_page(request) else [])]
+        added = [*_headers(), *([_visit_header(request)] if _is_for_a_page(request) else [])]
 
         async def send_with_headers(message):
             if message["type"] == "http.response.start":
@@ -42,6 +41,14 @@ class Headers:
             await send(message)
 
         return await self._app(scope, receive, send_with_headers)
+
+
+def _headers() -> list[tuple[bytes, bytes]]:
+    """Return those of every response. Any site may show the lab in a frame, as Streamlit Cloud does, unless DIGITLAB_FRAMED_BY names
+    those that may: there its visitors are strangers to it, and can drive no run that was begun elsewhere."""
+    sites = " ".join(site for site in os.environ.get("DIGITLAB_FRAMED_BY", "").split() if _SITE.fullmatch(site))
+    policy = f"{_POLICY}; frame-ancestors 'self' {sites}" if "DIGITLAB_FRAMED_BY" in os.environ else _POLICY
+    return [(b"content-security-policy", policy.encode()), (b"x-content-type-options", b"nosniff")]
 
 
 def visit_token(cookies) -> str | None:

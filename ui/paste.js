@@ -6,6 +6,8 @@ export default function (component) {
 
   const give = (file) => {
     if (!file) return say("There is no picture in the clipboard.");
+    const connection = document.querySelector("[data-testid=stApp]")?.getAttribute("data-test-connection-state");
+    if (connection !== "CONNECTED") return say("The connection is away just now. Paste it again once the page is connected.");
     if (file.size > data.most * 1e6) return say(`The picture is larger than ${data.most} MB. Save it smaller.`);
     const reader = new FileReader();
     reader.onload = () => {

@@ -21,7 +21,7 @@ from core import draft as drafts
 from core import handwriting as own_hand
 from core.draft import Draft
 from core.drawing import Ink, Preparation
-from core.errors import DrawingError, RunNotFound, SpecError
+from core.errors import DataError, DrawingError, RunNotFound, SpecError, StorageFull
 from core.handwriting import Handwriting
 from core.specs import MAX_LAYERS, Experiment, LayerSpec, Training
 from core.strokes import Sheet
@@ -30,6 +30,7 @@ from ui.headers import visit_token
 _KEY = "digitlab"
 _RUN_PARAMETER, _NETWORK_PARAMETER = "run", "net"
 MAX_UNDO = 100
+MOST_UNDO_KEPT = 20  # drafts of either way, beyond the session
 EXPLAINED_FROM = ("train", "validation", "test", "drawing", "upload")
 DRAW_PARTS = ("One digit", "A whole number", "My handwriting")
 DRAW_SOURCES = ("Canvas", "Live pad", "Picture", "Camera")
@@ -141,23 +142,15 @@ class _Session:
     places: dict[str, int] = field(default_factory=dict)
     clicked_places: dict[str, int] = field(default_factory=dict)
     wanted: dict[object, bool] = field(default_factory=dict)
-    visitor: str = field(default_factory=lambda: _visitor())
+    visitor: str = ""
+    is_lasting: bool = False  # whether what is made here is kept beyond the session
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 def _session() -> _Session:
     if _KEY not in st.session_state:
-        st.session_state[_KEY] = _Session(drafts.of_preset(presets.FIRST_CNN.name))
+        st.session_state[_KEY] = _begun()
     return st.session_state[_KEY]
-
-
-def _visitor() -> str:
-    """Return who visits: by their browser's cookie, for this session alone where it has none."""
-    return visits.visitor(visit_token(st.context.cookies) or secrets.token_urlsafe())
-
-
-def visitor() -> str:
-    """Return who visits, in `core.visits`: the owner of the runs that they begin."""
-    return _session().visitor
 
 
 def widget_value(key: str) -> Any:
@@ -173,6 +166,91 @@ def show_in_widget(key: str, value: Any) -> None:
     """
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
+
+
+# --- the visit ----------------------------------------------------------------------------------------------------------
+
+
+def visitor() -> str:
+    """Return who visits, in `core.visits`: the owner of the runs that they begin."""
+    return _session().visitor
+
+
+def is_lasting() -> bool:
+    """Return whether what is made here is kept beyond the session."""
+    return _session().is_lasting
+
+
+def keep_visit() -> None:
+    """Have what was changed since the last call kept beyond the session, where it can be."""
+    session = _session()
+    if session.is_lasting and visits.fault(runs.root(), session.visitor):
+        _stop_lasting()
+    if not session.is_lasting:
+        return
+    now, before = _lasting(session), session.kept
+    changes = {name: value for name, value in now.items() if value != before[name]}
+    if changes:
+        session.kept = now
+        surfaces = {name: value for name, value in now["surfaces"].items() if value != before["surfaces"][name]}
+        visits.keep(runs.root(), session.visitor, **{**changes, "surfaces": surfaces})
+
+
+def _visitor() -> tuple[str, bool]:
+    """Return who visits, and whether they are known again: by their browser's cookie, else for this session alone."""
+    token = visit_token(st.context.cookies)
+    return visits.visitor(token or secrets.token_urlsafe()), token is not None
+
+
+def _begun() -> _Session:
+    """Return a session that begins with what its visitor left behind."""
+    session = _Session(drafts.of_preset(presets.FIRST_CNN.name))
+    session.visitor, session.is_lasting = _visitor()
+    if session.is_lasting:
+        session.kept = _lasting(session)
+        try:
+            _take_up(session, visits.recall(runs.root(), session.visitor))
+        except DataError as error:
+            session.messages.append(str(error))
+    return session
+
+
+def _take_up(session: _Session, visit: visits.Visit) -> None:
+    """Put what a visitor left behind into their new session. A picture they gave is not kept, which is said."""
+    if visit.edits is not None:
+        session.draft, session.undo, session.redo = visit.edits.draft, [*visit.edits.undo], [*visit.edits.redo]
+    if visit.runs:
+        here = {run.id for run in runs.all_runs()}
+        session.own_runs = [run_id for run_id in visit.runs if run_id in here]
+        session.run_id = visit.run if visit.run in here else None
+    _put_on_surfaces(session, visit)
+    session.kept = {**_lasting(session), "day": visit.day or visits.today()}
+
+
+def _lasting(session: _Session) -> dict[str, Any]:
+    """Return what is kept of a session beyond it, as the fields of `visits.Visit`."""
+    undo, redo = tuple(session.undo[-MOST_UNDO_KEPT:]), tuple(session.redo[-MOST_UNDO_KEPT:])
+    return {
+        "edits": visits.Edits(session.draft, undo, redo),
+        "runs": tuple(session.own_runs),
+        "run": session.run_id,
+        "surfaces": _on_surfaces(session),
+        "drawn_on": (session.draw_part, session.draw_source),
+        "has_picture": session.picture_ink is not None,
+        "day": visits.today(),
+    }
+
+
+def _stop_lasting() -> None:
+    """Have what is made from now on last as long as the session, and say so."""
+    session = _session()
+    with suppress(DataError):
+        session.handwriting = own_hand.at(visits.folder(runs.root(), session.visitor))
+    session.is_lasting = False
+    say(
+        "What you draw, keep and build from now on lasts only as long as this tab is open, since the server can't keep it. Download "
+        "your handwriting and copy Build's link to have them again."
+    )
 
 
 # --- the experiment being edited ----------------------------------------------------------------------------------------
@@ -470,6 +548,8 @@ def _follow_network() -> None:
     if asked is None or asked == session.url_network:
         return
     session.url_network = asked
+    if session.is_lasting:  # a page that is loaded again shows what became of the network since
+        del st.query_params[_NETWORK_PARAMETER]
     try:
         edit(drafts.of_experiment(share.experiment_of(asked)))
     except SpecError as error:
@@ -586,26 +666,47 @@ def click_place(order: str, place: int | None) -> None:
 
 
 def handwriting() -> Handwriting:
-    """The drawings that were kept with their labels: beside the runs in local mode, else for as long as the tab is open.
+    """The drawings that were kept with their labels: one's own on one's own machine, else the visitor's, or the session's where that
+    is all that is known of them.
 
     Raises:
-        DataError: if the file beside the runs can't be used.
+        DataError: if the file of one's own machine can't be used.
     """
-    return own_hand.at(runs.root()) if is_local() else _session().handwriting
+    if is_local():
+        return own_hand.at(runs.root())
+    if is_lasting():
+        try:
+            return own_hand.at(visits.folder(runs.root(), visitor()))
+        except DataError:
+            _stop_lasting()
+    return _session().handwriting
 
 
 def change_handwriting(changed: Callable[[Handwriting], Handwriting]) -> None:
     """Put what a function makes of the handwriting in its place.
 
     Raises:
-        DataError: if there is no room for more, or the file beside the runs can't be used.
-        StorageFull: if it can't be written.
+        DataError: if there is no room for more, or the file of one's own machine can't be used.
+        StorageFull: if that can't be written.
     """
     if is_local():
         own_hand.change(runs.root(), changed)
-    else:
+    elif not _change_for_good(changed):
         _session().handwriting = changed(_session().handwriting)
     _session().last_kept = None
+
+
+def _change_for_good(changed: Callable[[Handwriting], Handwriting]) -> bool:
+    """Change the visitor's handwriting beyond the session; return whether that can be."""
+    if not is_lasting():
+        return False
+    try:
+        own_hand.change(visits.folder(runs.root(), visitor()), changed)
+    except StorageFull:
+        _stop_lasting()
+        return False
+    visits.keep(runs.root(), visitor())  # that they were here
+    return True
 
 
 def keep_in_handwriting(image: np.ndarray, label: int) -> None:
@@ -1003,7 +1104,10 @@ def bring_back(number: int) -> None:
 
 def _begin_drawing() -> int:
     """The number of a drawing that begins."""
-    session = _session()
+    return _next_drawing(_session())
+
+
+def _next_drawing(session: _Session) -> int:
     session.drawings_begun += 1
     return session.drawings_begun
 
@@ -1029,3 +1133,25 @@ def _renew_surfaces() -> None:
     for held in session.sheets.values():
         held.told, held.orders = held.sheet, held.orders + 1
     session.pad.orders, session.pad.told = session.pad.orders + 1, session.pad.sheet
+
+
+def _on_surfaces(session: _Session) -> dict[str, visits.Surface]:
+    """Return what is drawn on each surface."""
+    canvases = {name: visits.Surface(held.sheet, held.heard) for name, held in session.sheets.items()}
+    return {**canvases, "pad": visits.Surface(session.pad.sheet)}
+
+
+def _put_on_surfaces(session: _Session, visit: visits.Visit) -> None:
+    """Have what was drawn in an earlier session be the drawing, on what it was drawn on."""
+    for name, kept in visit.surfaces.items():
+        if name not in BARE or (kept.sheet.width, kept.sheet.height) != (BARE[name].width, BARE[name].height):
+            continue  # of another version
+        held = session.pad if name == "pad" else session.sheets[name]
+        held.sheet, held.number = kept.sheet, _next_drawing(session)
+        if name != "pad":
+            held.heard = kept.heard
+    part, source = visit.drawn_on
+    if part in DRAW_PARTS and source in DRAW_SOURCES:
+        session.draw_part, session.draw_source = part, source
+    if visit.has_picture and session.draw_source in ("Picture", "Camera"):
+        session.messages.append("The picture you gave was let go while this page was away. Choose it again.")

@@ -11,6 +11,9 @@ from ui import messages, runs_menu, state
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
 
+ONLY_THIS_TAB = "What you make here lasts as long as this tab is open."
+WHY_ONLY = "The browser sends no cookie, as in another site's frame, or the server can't write what it is to keep."
+
 _SAYINGS = {
     Phase.OFF: ":gray[:material/circle:] Engine asleep",
     Phase.STARTING: ":orange[:material/circle:] Engine starting",
@@ -25,6 +28,8 @@ def strip() -> None:
     status, run = engine.shared().status(), state.run_in_use()
     is_busy = status.phase is not Phase.READY or status.training or status.queued
     st.fragment(_strip, run_every=BUSY_SECONDS if is_busy else IDLE_SECONDS)(status.phase, run)
+    if not state.is_lasting():
+        st.caption(ONLY_THIS_TAB, help=WHY_ONLY)
 
 
 def _strip(phase_at_run: Phase, run: runs.Run | None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocketRoute, expect, sync_playwright
 
 from core import data
 from core.runs import Run
@@ -156,6 +156,31 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
 def page(new_context: Callable[..., BrowserContext]) -> Page:
     """A tab of a visitor who was never here."""
     return new_context().new_page()
+
+
+class Line:
+    """A page's connection to its server, which can be cut; to be made before the page is opened.
+
+    A browser's own offline mode leaves an open WebSocket open.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._is_up, self._ends = True, []
+        page.route_web_socket(re.compile("/_stcore/stream"), self._opened)
+
+    def cut(self) -> None:
+        self._is_up = False
+        while self._ends:
+            self._ends.pop().close()
+
+    def mend(self) -> None:
+        self._is_up = True
+
+    def _opened(self, socket: WebSocketRoute) -> None:
+        if self._is_up:
+            self._ends += [socket, socket.connect_to_server()]
+        else:
+            socket.close()
 
 
 @pytest.hookimpl(wrapper=True)
