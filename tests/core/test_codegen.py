@@ -311,19 +311,21 @@ UNUSED = (
 )
 
 
+@pytest.fixture(scope="module")
+def file(tiny, dataset, tmp_path_factory):
+    """A network's file, with a name that a visitor chose."""
+    from core import training
+
+    network, _ = training.train(smaller(tiny, epochs=4), dataset, lambda event: None)
+    saved = tmp_path_factory.mktemp("networks") / "my.keras"
+    network.save(saved)
+    return saved.rename(saved.with_name('Ann\'s "first" \\ net 3f2a1b.keras'))
+
+
 class TestUsage:
-    @pytest.fixture
-    def file(self, tiny, dataset, tmp_path, monkeypatch):
-        """A network's file, with a name that a visitor chose, where one stands."""
-        from core import training
-
-        monkeypatch.chdir(tmp_path)
-        network, _ = training.train(smaller(tiny, epochs=4), dataset, lambda event: None)
-        network.save("my.keras")
-        return Path("my.keras").rename('Ann\'s "first" \\ net 3f2a1b.keras').name
-
-    def test_it_reads_digits_and_refuses_those_that_were_divided_by_255_before(self, file, dataset):
-        code = codegen.usage(file)
+    def test_it_reads_digits_and_refuses_those_that_were_divided_by_255_before(self, file, dataset, monkeypatch):
+        monkeypatch.chdir(file.parent)
+        code = codegen.usage(file.name)
         namespace = {"images": dataset.x_test}
 
         exec(code, namespace)  # noqa: S102

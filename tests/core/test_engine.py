@@ -439,6 +439,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_so(engine, root):
 
 def test_a_seed_gives_the_same_numbers_whatever_else_draws_in_the_worker(engine, root):
     """As Dask's event loop does, from the same `random` that Keras takes a layer's seed from."""
+    if engine._cluster is None:
+        pytest.skip("one worker draws as another does")
     layers = (*SMALL.layers, Dropout(rate=0.3))
     experiment = Experiment(layers=layers, training=Training(epochs=1, batch_size=32, train_size=320))
 
