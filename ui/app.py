@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import digits, messages, navigation, runs_menu, state, status
+from ui import digits, keys, messages, navigation, runs_menu, state, status
 
 # While it runs, Streamlit has this script be Python's `__main__`, which a worker process that starts meanwhile would run again
 # from its file: without one it does not.
@@ -27,6 +27,7 @@ def main() -> None:
     with st.sidebar:
         runs_menu.choose_run()
         status.strip()
+        keys.keep_for_fields()
     notice = st.container()
     with messages.shown():
         is_told = digits.banner(notice)

@@ -108,8 +108,8 @@ def _tools(name: str, pen_key: str) -> None:
             icon=":material/delete:",
             on_click=act,
             args=(state.clear_canvas,),
-            shortcut="Escape",
-            help="Escape",
+            shortcut="Ctrl+Backspace",
+            help="Ctrl + Backspace. Undo brings the drawing back.",
             key=f"clear-{name}",
         )
         state.show_in_widget("pen", state.pen())

@@ -97,20 +97,22 @@ def _drive(run: runs.Run, progress: Progress) -> None:
     is_moving, is_paused = progress.state in (State.RUNNING, State.PAUSED), progress.state is State.PAUSED
     with st.container(horizontal=True, gap="small"):
         if is_paused:
-            order_button("Resume", "play_arrow", "resume", "P", is_paused=False, until_step=0)
+            order_button("Resume", "play_arrow", "resume", "Alt+P", is_paused=False, until_step=0)
         else:
-            order_button("Pause", "pause", "pause", "P", progress.state is State.RUNNING, is_paused=True, until_step=0)
+            order_button(
+                "Pause", "pause", "pause", "Alt+P", progress.state is State.RUNNING, is_paused=True, until_step=0
+            )
         asked = max(progress.step, engine.shared().commanded(run.id).until_step)
         batch = {"until_step": asked + 1}
-        order_button("One batch", "skip_next", "step-batch", "B", is_paused, _ONLY_PAUSED, **batch)
+        order_button("One batch", "skip_next", "step-batch", "Alt+B", is_paused, _ONLY_PAUSED, **batch)
         epoch = {"until_step": progress.step_of(asked // max(progress.steps_per_epoch, 1) + 1)}
-        order_button("One epoch", "fast_forward", "step-epoch", "E", is_paused, _ONLY_PAUSED, **epoch)
+        order_button("One epoch", "fast_forward", "step-epoch", "Alt+E", is_paused, _ONLY_PAUSED, **epoch)
         is_slow = engine.shared().commanded(run.id).batches_per_second is not None
         order_button(
             "Full speed" if is_slow else "Slow motion",
             "speed" if is_slow else "slow_motion_video",
             "slow",
-            "S",
+            "Alt+S",
             not progress.state.is_over,
             f"Slow motion takes {SLOW_BATCHES_PER_SECOND:g} batches a second.",
             batches_per_second=None if is_slow else SLOW_BATCHES_PER_SECOND,
@@ -119,7 +121,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
             "Take out of the queue" if progress.state is State.QUEUED else "Stop and keep",
             "stop",
             "stop",
-            "X",
+            "Alt+X",
             is_moving or progress.state is State.QUEUED,
             "Ends its wait; nothing is trained." if progress.state is State.QUEUED else _KEEPS,
             is_stopping=True,
@@ -132,7 +134,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
                 args=(run,),
                 type="primary",
                 disabled=not is_allowed,
-                shortcut="G",
+                shortcut="Alt+G",
                 key="go-on",
             )
         if progress.state.is_over:
@@ -141,7 +143,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
                 icon=":material/replay:",
                 on_click=_again,
                 args=(run,),
-                shortcut="A",
+                shortcut="Alt+A",
                 key="again",
                 help=_AGAIN_SHIPPED
                 if run.record().is_shipped
@@ -192,7 +194,7 @@ def _order_button(
         args=(run,),
         kwargs=changes,
         disabled=not (is_possible and is_allowed),
-        help=said if is_allowed else driving.NOT_YOURS,
+        help=f"{said or ''} {shortcut.replace('+', ' + ')}".strip() if is_allowed else driving.NOT_YOURS,
         shortcut=shortcut,
         key=key,
     )
@@ -253,6 +255,7 @@ def _resume(run: runs.Run) -> None:
 def _again(run: runs.Run) -> None:
     with messages.kept():
         journey.start_again(run)
+        st.rerun()  # the whole page is about another run, not only the fragment with the button
 
 
 # --- what it says -------------------------------------------------------------------------------------------------------

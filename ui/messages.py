@@ -52,11 +52,13 @@ def waiting() -> None:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """For callbacks, which run before the page: keep what went wrong for its top."""
+    """For callbacks, which run before the page: keep what went wrong for its top, and draw the whole page, of which a button in a
+    fragment would have drawn that alone."""
     try:
         yield
     except DigitLabError as error:
         state.say(str(error))
+        st.rerun()
 
 
 def plain(text: str, most: int = MOST_CHARACTERS) -> str:

@@ -103,6 +103,7 @@ def test_lenet_5_is_built_by_hand_undone_redone_and_shared(server, new_context, 
     expect(parameters(page)).to_have_text(whole)
     headings = layers(page).all_inner_texts()
 
+    page.get_by_role("heading", name="Layers").click()  # a field that has the focus keeps the keys to itself
     page.keyboard.press("Control+z")
     expect(row(page, "Makes 84. ")).to_have_count(1)
     expect(parameters(page)).to_have_text(whole)
@@ -144,6 +145,29 @@ def test_ctrl_z_undoes_and_ctrl_shift_z_redoes(server, page, lab, parameters):
     page.keyboard.press("Control+Shift+Z")
 
     expect(problem).to_be_visible()
+
+
+def test_ctrl_z_in_a_field_is_the_fields_own(server, page, lab):
+    lab.open(page, server, "build")
+    page.locator(".st-key-add-Flatten").get_by_role("button").click()
+    problem = page.get_by_text("This stack can't be built yet")
+    expect(problem).to_be_visible()
+    page.get_by_role("button", name="1 Conv2D").click()
+    filters = page.get_by_role("textbox", name="Filters").first
+    expect(filters).to_be_visible()
+    lab.settle(page)
+
+    filters.press_sequentially("1")
+    filters.press("Control+z")
+    filters.press("Control+z")
+    lab.settle(page)
+
+    expect(page.get_by_role("button", name="Redo")).to_be_disabled()
+    expect(problem).to_be_visible()
+    page.get_by_role("heading", name="Layers").click()
+    lab.settle(page)
+    page.keyboard.press("Control+z")
+    expect(problem).to_have_count(0)
 
 
 def test_what_is_typed_in_a_hurry_is_kept(server, page, lab):

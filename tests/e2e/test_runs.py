@@ -53,13 +53,15 @@ def test_it_pauses_goes_on_and_stops(server, page, lab, long_run):
     expect(page.get_by_role("heading", name="This is a")).to_be_visible()
 
 
-def test_p_pauses_and_resumes(page, lab, long_run):
-    page.keyboard.press("p")
+def test_alt_p_pauses_and_resumes_and_p_alone_does_nothing(page, lab, long_run):
+    page.keyboard.press("x")  # once stopped a run
+    page.keyboard.press("Alt+p")
     expect(lab.badge(page)).to_contain_text("paused", timeout=SOON)
     expect(button(page, "Resume")).to_be_enabled()
     lab.settle(page)
 
     page.keyboard.press("p")
+    page.keyboard.press("Alt+p")
 
     expect(lab.badge(page)).to_contain_text("training", timeout=SOON)
 

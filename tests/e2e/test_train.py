@@ -19,7 +19,7 @@ def test_a_training_is_driven_by_hand(page, server, lab):
     lab.badge(page).click()  # a switch that has the focus keeps the keys to itself
     lab.settle(page)
 
-    page.keyboard.press("b")  # one batch
+    page.keyboard.press("Alt+b")  # one batch
     expect(page.get_by_text("1 batches taken")).to_be_visible(timeout=SOON)
     expect(page.get_by_role("slider", name="After")).to_be_visible()  # by itself
     page.get_by_text("Time machine", exact=True).click()
@@ -44,6 +44,19 @@ def test_a_training_is_driven_by_hand(page, server, lab):
     run = server.run(page.url.partition("run=")[2])
     assert [(turn.step, turn.name, turn.value) for turn in run.progress().turns] == [(169, "learning_rate", 0.0005)]
     assert run.steps()[:9] == [0, 1, 2, 4, 8, 16, 32, 64, 128]
+
+
+def test_again_leads_to_the_new_run(page, server, lab, finished_run):
+    lab.open(page, server, "train", run=finished_run)
+    expect(lab.badge(page)).to_contain_text("finished")
+
+    page.get_by_test_id("stMain").get_by_role("button", name="Again").click()
+
+    page.wait_for_url(lambda url: "run=" in url and finished_run not in url)
+    again = page.url.partition("run=")[2]
+    expect(lab.badge(page)).to_contain_text(re.compile("waiting|training"))
+    expect(lab.badge(page)).to_contain_text("finished", timeout=SOON)
+    assert server.run(again).experiment() == server.run(finished_run).experiment()
 
 
 def test_the_time_machine_goes_back_to_the_first_batches(page, server, lab, finished_run):

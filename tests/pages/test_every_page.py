@@ -376,3 +376,14 @@ sys.stdout.write(" ".join({{"tensorflow", "keras", "sklearn", "matplotlib"}} & s
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "none of them"
+
+
+@every_page
+@pytest.mark.parametrize("state", [State.PAUSED, State.STOPPED])
+def test_no_key_alone_does_more_than_to_leaf(visit, make_run, page, state):
+    """Keys are heard wherever the focus is: a stranger's slip must not wipe, stop or begin anything."""
+    at = visit(page, make_run(state, epochs=2))
+
+    keys = {button.proto.shortcut for button in at.button if button.proto.shortcut}
+    assert {key for key in keys if "+" not in key} <= {"left", "right"}
+    assert keys or page in ("start", "explain", "evaluate")

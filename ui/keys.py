@@ -1,0 +1,14 @@
+"""The keyboard's shortcuts: what is typed into a field is never taken for one."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.components import component
+
+
+def keep_for_fields() -> None:
+    """Have fields, sliders and menus keep the keys that mean something there. Takes no room on the page."""
+    st.html("<style>.st-key-keys { position: absolute; width: 1px !important; overflow: hidden; }</style>")
+    with st.container(key="keys"):
+        component("keys", "<span></span>", "")(key="keys-kept", height="content")
