@@ -23,9 +23,10 @@ help: ## list these commands
 # Pages are opened under these names alone: a name of another site that leads to this computer (DNS rebinding) is refused.
 NAMES := localhost 127.0.0.1 ::1
 
+# exec: whoever ends make ends the server, not a shell that has it as a child.
 run: $(APP) ## install what is missing and open the app (PORT=8502 for another port)
 	@echo "Starting Digit Lab, for this computer only. Ctrl+C ends it."
-	@DIGITLAB_LOCAL=1 $(PYTHON) -m streamlit run streamlit_app.py --server.address localhost $(NAMES:%=--server.allowedHosts %) $(if $(PORT),--server.port $(PORT))
+	@DIGITLAB_LOCAL=1 exec $(PYTHON) -m streamlit run streamlit_app.py --server.address localhost $(NAMES:%=--server.allowedHosts %) $(if $(PORT),--server.port $(PORT))
 
 test: $(DEV) browser ## install what is missing and run all tests
 	@status=0; \

@@ -6,6 +6,7 @@ frame. Beside `ui/app.py` there is no such folder.
 """
 
 import importlib
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,8 +28,13 @@ async def lifespan(app):
     engine.close_shared()
 
 
+SCRIPT = Path(__file__).absolute().parent / "ui" / "app.py"
+# Streamlit puts the script's folder on the path for each run and takes it off again, unless it is there. Another thread that looks for
+# a module just then passes over a folder of the path, the installed packages' say, and finds "No module named 'yaml'".
+sys.path.append(str(SCRIPT.parent))
+
 app = st.App(
-    Path(__file__).parent / "ui" / "app.py",
+    SCRIPT,
     lifespan=lifespan,
     middleware=[Middleware(Headers), Middleware(LateRequests)],
 )

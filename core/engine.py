@@ -15,8 +15,7 @@ import atexit
 import logging
 import math
 import os
-import shutil
-import sys
+import signal
 import tempfile
 import threading
 import time
@@ -26,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,8 +44,10 @@ from core.errors import (
     StorageFull,
     WorkerLost,
 )
+from core.hidden_modules import hidden
 from core.progress import Command, EpochEnded, Event, Progress, Snapshot, State, StateChanged, Turned
 from core.range_test import RangeTest
+from core.scratch import Scratch
 from core.trials import AnswerHeldOut, AnswerTest, BreakIt, Trial
 
 if TYPE_CHECKING:
@@ -143,7 +145,7 @@ class Engine:
         self._phase, self._message = Phase.OFF, ""
         self._client: Client | None = None
         self._cluster = None
-        self._folder: str | None = None  # the embedded worker's
+        self._scratch: Scratch | None = None  # the embedded worker's
         self._actor = None
         self._futures: dict[str, Any] = {}  # run id -> its training's Dask future
         self._progress: dict[str, Progress] = {}  # run id -> what its events said
@@ -192,8 +194,8 @@ class Engine:
         if cluster is not None:
             cluster.close(timeout=10)
         self._watchers.shutdown(wait=False, cancel_futures=True)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.close()
 
     def status(self) -> Status:
         """How it is, without asking anyone: from what the scheduler last heard."""
@@ -670,7 +672,8 @@ class Engine:
         dask.config.set(_DASK_CONFIG)
         if self._scheduler:
             return Client(self._scheduler, timeout=CONNECT_SECONDS, name="digitlab"), None
-        self._folder = tempfile.mkdtemp(prefix="digitlab-")
+        self._scratch = self._scratch or Scratch()
+        _keep_interrupts_here()
         cluster = LocalCluster(
             n_workers=1,
             threads_per_worker=THREADS_PER_WORKER,
@@ -683,7 +686,8 @@ class Engine:
             worker_dashboard_address=None,
             memory_limit=_memory_limit(),
             resources={"train": 1},
-            local_directory=self._folder,
+            local_directory=str(self._scratch.path),
+            env={"TMPDIR": str(self._scratch.path)},
             silence_logs=logging.ERROR,
         )
         return Client(cluster), cluster
@@ -1102,17 +1106,20 @@ def _read_command(run_id: str) -> Command:
 
 
 @cache
+def _keep_interrupts_here() -> None:
+    """Have processes that this thread starts from now on, and threads that it starts, not hear of Ctrl+C, which a terminal sends to all
+    of a family: a worker would answer with a traceback, though it is about to be ended."""
+    if hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()  # else it is started with the first worker, and its start unblocks the signal again
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 def _warm_up() -> None:
     # Keras tries to import these where they are installed, for adapters that nothing here uses: hidden while it loads,
-    # they don't cost a third of its start and 130 MB. They import as usual afterwards.
+    # they don't cost a third of its start and 130 MB. They import as usual afterwards, and in the worker's other threads.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    hidden = [name for name in ("sklearn", "pandas", "matplotlib") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))
-    try:
+    with hidden("sklearn", "pandas", "matplotlib"):
         import keras  # noqa: F401  (loaded for what follows)
-    finally:
-        for name in hidden:
-            sys.modules.pop(name, None)
     # Each run compiles functions of its own, which TensorFlow takes for one function compiled too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from core import explain, model

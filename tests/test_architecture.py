@@ -217,3 +217,20 @@ def test_no_number_is_typed_where_a_browser_drops_its_comma(path):
     assert not [
         node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "number_input"
     ]
+
+
+def test_a_run_of_the_script_leaves_the_path_as_it_is():
+    """A folder that came and went at its front would hide modules from other threads that look for one just then."""
+    lines = [
+        "import sys, streamlit_app",
+        "from streamlit.runtime.scriptrunner.exec_code import modified_sys_path",
+        "before = list(sys.path)",
+        "with modified_sys_path(str(streamlit_app.app.script_path)):",
+        "    print(sys.path == before)",
+    ]
+
+    told = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert (told.stdout, told.returncode) == ("True\n", 0), told.stderr

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import Future
@@ -95,6 +96,17 @@ def offline(monkeypatch):
 @pytest.fixture
 def root(tmp_path):
     return str(tmp_path / "runs")
+
+
+def test_a_worker_of_its_own_puts_what_it_generates_into_the_engines_folder_and_hears_no_ctrl_c(engine):
+    if engine._cluster is None:
+        pytest.skip("a cluster's workers are not the engine's")
+
+    folders = set(engine._client.run(tempfile.gettempdir).values())
+    blocked = set.intersection(*engine._client.run(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [])).values())
+
+    assert folders == {str(engine._scratch.path)}
+    assert signal.SIGINT in blocked
 
 
 def test_a_fine_tuning_is_a_run_that_goes_on_where_another_was(engine, finished, dataset):
