@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import report
+from benchmarks import limit, report
 from core import drawing, evaluation, judgement, reference, runs
 from core.drawing import Ink
 from core.errors import DrawingError
@@ -241,4 +241,4 @@ def _table_of_recall(answers: Answers) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    limit.run(main, minutes=90)

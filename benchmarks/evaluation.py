@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import report
+from benchmarks import limit, report
 from core import data, evaluation, ledger, predictor, presets, runs
 from core.runs import Checkpoint
 from core.trials import AnswerTest
@@ -69,4 +69,4 @@ def _seconds(way: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    limit.run(main, minutes=30)

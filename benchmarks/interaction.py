@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from benchmarks import report, server
+from benchmarks import limit, report, server
 from core.presets import FAST_99, FIRST_CNN
 from core.specs import MAX_EPOCHS, Constant
 
@@ -417,4 +417,4 @@ def _stop_training(page: Page) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    limit.run(main, minutes=60)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks import limit
 from core import drawing, evaluation, judgement, reference, runs
 from core.drawing import Ink
 from core.fakes import LETTERS, Strokes, smooth, strokes_of, unsteady
@@ -174,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    limit.run(main, minutes=60)

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from benchmarks import report
+from benchmarks import limit, report
 from core import data, presets
 from core.specs import replaced
 
@@ -109,4 +109,4 @@ def _test_accuracy(network, x_test: np.ndarray, y_test: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    limit.run(main, minutes=120)

@@ -35,7 +35,7 @@ import distributed  # noqa: F401  (declares the environment of its workers in da
 import numpy as np
 from playwright.sync_api import Page, TimeoutError, expect
 
-from benchmarks import report, server
+from benchmarks import limit, report, server
 from core import data, presets, runs
 from core.engine import WATCH_SECONDS, Engine, Phase
 from core.progress import State
@@ -322,4 +322,4 @@ def _wait_until_finished(page: Page) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    limit.run(main, minutes=120)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import codecs
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks import drawing
 from core.pictures import png
 
+ROOT = Path(__file__).parents[1]
 DIGIT = {"label": 3, "box": [10, 10], "strokes": [[[1, 1], [5, 5]], [[2, 8]]]}
 
 
@@ -87,3 +91,29 @@ def test_strokes_are_lists_of_points_a_mark_or_not(tmp_path):
 def test_a_wrong_file_of_strokes_is_told_in_a_sentence(tmp_path, content, told):
     with pytest.raises(SystemExit, match=told):
         drawing.strokes_from(named(tmp_path, content))
+
+
+def test_one_that_waits_for_ever_is_ended_with_all_that_it_started():
+    waiting = (
+        "import subprocess, sys, threading; from benchmarks import limit\n"
+        "def main():\n"
+        "    print(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE).pid, flush=True)\n"
+        "    threading.Event().wait()\n"
+        "limit.run(main, minutes=1 / 60)"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", waiting], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert ended.returncode == 1
+    assert "Not done within 0.0166667 minutes" in ended.stderr
+    assert "in main" in ended.stderr
+    assert not psutil.pid_exists(int(ended.stdout))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("benchmarks/*.py")), ids=lambda path: path.stem)
+def test_each_has_a_limit(path):
+    source = path.read_text(encoding="utf-8")
+
+    assert "__main__" not in source or "    limit.run(main, minutes=" in source
