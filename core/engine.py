@@ -188,14 +188,14 @@ class Engine:
         self._wake.set()
         with self._lock:
             client, cluster, self._client, self._cluster = self._client, self._cluster, None, None
-            self._phase = Phase.OFF
+            scratch, self._scratch, self._phase = self._scratch, None, Phase.OFF
         if client is not None:
             client.close(timeout=5)
         if cluster is not None:
             cluster.close(timeout=10)
         self._watchers.shutdown(wait=False, cancel_futures=True)
-        if self._scratch is not None:
-            self._scratch.close()
+        if scratch is not None:
+            scratch.close()
 
     def status(self) -> Status:
         """How it is, without asking anyone: from what the scheduler last heard."""
@@ -673,6 +673,7 @@ class Engine:
         if self._scheduler:
             return Client(self._scheduler, timeout=CONNECT_SECONDS, name="digitlab"), None
         self._scratch = self._scratch or Scratch()
+        dask.config.set({"temporary-directory": str(self._scratch.path)})  # the scheduler's, and the worker's
         _keep_interrupts_here()
         cluster = LocalCluster(
             n_workers=1,
@@ -686,7 +687,6 @@ class Engine:
             worker_dashboard_address=None,
             memory_limit=_memory_limit(),
             resources={"train": 1},
-            local_directory=str(self._scratch.path),
             env={"TMPDIR": str(self._scratch.path)},
             silence_logs=logging.ERROR,
         )
