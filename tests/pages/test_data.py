@@ -474,7 +474,7 @@ class TestTheNetworkInUse:
         at = visit("data", read_run)
 
         assert not at.exception
-        shown = at.get("html")[-1].proto.body, at.get("html")[-2].proto.body
+        shown = at.main.get("html")[-1].proto.body, at.main.get("html")[-2].proto.body
         assert any(f"{digits.y_train[42]} · 42" in body for body in shown)
 
     def test_readings_of_another_data_set_do_not_count(self, visit, finished_run, digits):
@@ -523,7 +523,7 @@ class TestTheWholeSet:
 
         assert not at.exception
         assert "**1** pairs (1 of 1), 0 of them" in " ".join(texts(at.markdown))
-        assert "3.5 apart" in at.get("html")[-1].proto.body
+        assert "3.5 apart" in at.main.get("html")[-1].proto.body
 
 
 class TestTheMap:

@@ -109,7 +109,7 @@ class TestFigures:
 
         assert not at.exception
         assert not at.metric
-        assert "NaN or infinite" in at.markdown[-1].value
+        assert "NaN or infinite" in at.main.markdown[-1].value
 
     def test_a_run_that_held_nothing_out_is_told_so(self, visit, make_run, tiny, monkeypatch):
         run = make_run(State.FINISHED, epochs=2)
@@ -120,7 +120,7 @@ class TestFigures:
 
         assert not at.exception
         assert not at.metric
-        assert at.markdown[-1].value.startswith("This run held no images out")
+        assert at.main.markdown[-1].value.startswith("This run held no images out")
 
 
 class TestMatrix:
@@ -478,7 +478,7 @@ class TestBreakIt:
 
         at.pills(key=f"damage-{finished_run.id}-8").set_value("Blur").run()
 
-        shown = at.get("html")[-1].proto.body
+        shown = at.main.get("html")[-1].proto.body
         assert [f"{pixels} px · " in shown for pixels in ("0.5", "1", "1.5", "2", "2.5")] == [True] * 5
         assert "a 0 as 1" in shown
 
