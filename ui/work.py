@@ -17,13 +17,18 @@ READY_SECONDS = 1.0
 
 
 def once_ready(part: Callable[..., None], *arguments: Any) -> None:
-    """Draw a part of a page as a fragment, again every second while the engine starts.
+    """Draw a part of a page as a fragment, again every second while the engine starts. What is changed in it is kept.
 
     Args:
         part: takes the arguments, and whether it was drawn before the engine was ready: then it reruns the page once that is.
     """
     was_waiting = engine.shared().status().phase is not engine.Phase.READY
-    st.fragment(part, run_every=READY_SECONDS if was_waiting else None)(*arguments, was_waiting)
+
+    def kept_and_drawn() -> None:
+        state.keep_visit()
+        part(*arguments, was_waiting)
+
+    st.fragment(kept_and_drawn, run_every=READY_SECONDS if was_waiting else None)()
 
 
 def come_back() -> None:

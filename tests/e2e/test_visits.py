@@ -32,6 +32,8 @@ def test_drawing_and_draft_outlast_a_break(forgetful, page, lab):
     expect(page.get_by_text("Engine ready")).to_be_visible(timeout=120 * SECONDS)
     lab.draw_seven(page)
     expect(page.get_by_role("heading", name="This is a 7")).to_be_visible()
+    page.get_by_role("button", name="Keep it as a 7").click()
+    expect(page.get_by_text("1 kept, this as a 7")).to_be_visible()
 
     line.cut()
     connection(page, is_up=False)
@@ -40,7 +42,9 @@ def test_drawing_and_draft_outlast_a_break(forgetful, page, lab):
     lab.settle(page)
 
     expect(page.get_by_role("heading", name="This is a 7")).to_be_visible()
+    expect(page.get_by_text("1 kept, this as a 7")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="This is a 7")).to_be_visible()
+    expect(page.get_by_text("1 kept, this as a 7")).to_be_visible()
     lab.go(page, "Train")
     expect(page.get_by_role("textbox", name="Epochs", exact=True)).to_have_value("3")
