@@ -6,15 +6,13 @@ from ui import drawn_answer, guards, handwriting, messages, state, whole_number
 
 st.title("Draw")
 run, step = guards.trained_run("reads what you draw")
-state.show_in_widget("draw-part", state.draw_part())
 st.segmented_control(
     "What to draw",
     state.DRAW_PARTS,
     default=state.draw_part(),
     required=True,
-    key="draw-part",
     label_visibility="collapsed",
-    on_change=lambda: state.choose_draw_part(state.widget_value("draw-part")),
+    **state.showing("draw-part", state.draw_part(), state.choose_draw_part),
 )
 name = messages.name(run.record().name)
 if state.draw_part() == "One digit":

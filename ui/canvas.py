@@ -127,5 +127,5 @@ def _tools(name: str, pen_key: str) -> None:
 def _hear(name: str, pen_key: str) -> None:
     """Callback: take what was drawn, if there is more of it."""
     with messages.kept():
-        drawn = canvas_record.drawn(state.widget_value(pen_key).get("drawn") or [], max(SIZES[name]))
+        drawn = canvas_record.drawn(state.component_value(pen_key).get("drawn") or [], max(SIZES[name]))
         state.hear_canvas(name, drawn)

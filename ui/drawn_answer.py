@@ -52,15 +52,13 @@ SURFACES = {
 
 def choose_source() -> None:
     """What one draws on."""
-    state.show_in_widget("draw-source", state.draw_source())
     st.pills(
         "Draw on",
         state.DRAW_SOURCES,
         default=state.draw_source(),
         required=True,
-        key="draw-source",
         label_visibility="collapsed",
-        on_change=lambda: state.choose_draw_source(state.widget_value("draw-source")),
+        **state.showing("draw-source", state.draw_source(), state.choose_draw_source),
     )
 
 

@@ -72,7 +72,7 @@ def feature_map(
     """
 
     def heard(event: str, tell: Callable[[int, int], None]) -> None:
-        unit = place(state.widget_value(_KEY).get(event), (len(rows), len(columns)))
+        unit = place(state.component_value(_KEY).get(event), (len(rows), len(columns)))
         if unit is not None:
             tell(*unit)
 

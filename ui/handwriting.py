@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -49,15 +50,11 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
         handwriting = state.handwriting()
         place = handwriting.index(image)
         label = None if place is None else int(handwriting.labels[place])
-        key = f"keep-{zlib.crc32(image.tobytes())}"
-        state.show_in_widget(key, label)
         st.pills(
             "Into my handwriting, as a",
             range(CLASSES),
             default=label,
-            key=key,
-            on_change=_keep_chosen,
-            args=(image, key),
+            **state.showing(f"keep-{zlib.crc32(image.tobytes())}", label, partial(_keep_chosen, image)),
             help="Click what it was meant to be; another click corrects it, a second one on the same takes it out again.",
         )
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -73,8 +70,7 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
             )
 
 
-def _keep_chosen(image: np.ndarray, key: str) -> None:
-    label = state.widget_value(key)
+def _keep_chosen(image: np.ndarray, label: int | None) -> None:
     with messages.kept():
         if label is None:
             state.change_handwriting(lambda now: _removed(now, image))
@@ -371,14 +367,12 @@ def summary(handwriting: Handwriting) -> None:
 def correct(handwriting: Handwriting, place: int) -> None:
     """Give a drawing another label, or remove it."""
     image, label = handwriting.images[place], int(handwriting.labels[place])
-    key = f"label-{zlib.crc32(image.tobytes())}"
-    state.show_in_widget(key, label)
-    st.pills("It is a", range(CLASSES), default=label, key=key, required=True, on_change=_relabel, args=(image, key))
+    shown = state.showing(f"label-{zlib.crc32(image.tobytes())}", label, partial(_relabel, image))
+    st.pills("It is a", range(CLASSES), default=label, required=True, **shown)
     st.button("Remove it", icon=":material/delete:", on_click=_remove, args=(image,), key="remove-drawing")
 
 
-def _relabel(image: np.ndarray, key: str) -> None:
-    label = state.widget_value(key)
+def _relabel(image: np.ndarray, label: int) -> None:
     with messages.kept():
         state.change_handwriting(lambda now: now.kept(image, label))
 

@@ -58,5 +58,7 @@ def pad(said: str) -> None:
 def _heard(key: str) -> None:
     """Callback: there is more on the pad, or less."""
     with messages.kept():
-        strokes = canvas_record.strokes(state.widget_value(key).get("drawing"), SIDE, PEN * SIDE)
-        state.hear_pad(replace(state.BARE["pad"], strokes=strokes))
+        said = state.component_value(key)
+        if "drawing" in said:
+            strokes = canvas_record.strokes(said["drawing"], SIDE, PEN * SIDE)
+            state.hear_pad(replace(state.BARE["pad"], strokes=strokes))

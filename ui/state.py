@@ -142,6 +142,9 @@ class _Session:
     places: dict[str, int] = field(default_factory=dict)
     clicked_places: dict[str, int] = field(default_factory=dict)
     wanted: dict[object, bool] = field(default_factory=dict)
+    shown: dict[str, tuple[str, Any]] = field(
+        default_factory=dict
+    )  # keys of widgets by their names, and what they were drawn with
     visitor: str = ""
     is_lasting: bool = False  # whether what is made here is kept beyond the session
     kept: dict[str, Any] = field(default_factory=dict)
@@ -168,6 +171,36 @@ def show_in_widget(key: str, value: Any) -> None:
         st.session_state[key] = value
 
 
+def showing(name: str, value: Any, act: Callable[[Any], None]) -> dict[str, Any]:
+    """Return `key` and `on_change` for a widget that is about to be drawn and is to hold `value`, as `show_in_widget` has it. A click
+    on it gives `act` what it holds then.
+
+    Whatever a page asks for, a fragment's clock too, brings what its widgets held when it was sent. Where the lab has changed or
+    removed one meanwhile, Streamlit takes that for a click. So a widget that the lab changes gets another key, and one that is gone, or
+    holds what it was drawn with, is not heard.
+    """
+    shown = _session().shown
+    key, _ = shown.get(name, (name, value))
+    if st.session_state.get(key, value) != value:
+        key = f"{name}-{secrets.token_hex(4)}"
+    show_in_widget(key, value)
+    shown[name] = key, value
+
+    def clicked() -> None:
+        shown_key, before = shown[name]
+        chosen = st.session_state.get(key, before)
+        if key == shown_key and chosen != before:
+            shown[name] = key, chosen
+            act(chosen)
+
+    return {"key": key, "on_change": clicked}
+
+
+def component_value(key: str) -> dict[str, Any]:
+    """Return what a component of ours says; nothing for one that is gone, of which a late request still speaks."""
+    return st.session_state.get(key) or {}
+
+
 # --- the visit ----------------------------------------------------------------------------------------------------------
 
 
@@ -182,7 +215,9 @@ def is_lasting() -> bool:
 
 
 def keep_visit() -> None:
-    """Have what was changed since the last call kept beyond the session, where it can be."""
+    """Have what was changed since the last call kept beyond the session, where it can be. To be called after callbacks: by the frame,
+    and by fragments in which something that lasts is changed, since the frame is not drawn for those.
+    """
     session = _session()
     if session.is_lasting and visits.fault(runs.root(), session.visitor):
         _stop_lasting()

@@ -15,6 +15,7 @@ from core.judgement import Reading
 from core.pictures import png
 from core.progress import State
 from core.strokes import Sheet, Stroke
+from tests.page_fields import held_by_widgets
 from ui import state
 from ui.state import DRAW_SOURCES
 
@@ -226,6 +227,25 @@ def test_drawings_of_the_session_are_kept_and_come_back(visit, finished_run, pre
     np.testing.assert_array_equal(held.last_read[0], to_mnist(sheet(stroke)))
     assert held.drawn[-1].number == first.number
     assert len(held.drawn) == 2
+
+
+def test_a_clock_that_has_not_heard_of_it_yet_takes_no_drawing_off_the_page_again(visit, finished_run, stroke):
+    at = visit("draw", finished_run)
+    at.button_group(key="draw-source").set_value("Live pad").run()
+    draw_on_pad(at, [[0.5, 0.1], [0.5, 0.9]])
+    at.button_group(key="draw-source").set_value("Canvas").run()
+    draw(at, stroke)
+    session, before = at.session_state["digitlab"], held_by_widgets(at)
+
+    bring_back(at, session.drawn[0].number)
+    at._run(before)
+    assert session.draw_source == "Live pad"
+    assert not at.exception
+
+    before = held_by_widgets(at)
+    do(at, lambda: state.read_as_number(sheet(stroke)))
+    at._run(before)
+    assert session.draw_part == "A whole number"
 
 
 def test_a_drawing_is_kept_once_whatever_was_drawn_on_between(visit, finished_run, stroke):
@@ -465,7 +485,7 @@ def test_two_digits_on_a_sheet_are_read_as_a_number_at_a_click(visit, finished_r
 
     press(at, "Read it as a whole number")
 
-    assert at.button_group(key="draw-part").value == "A whole number"
+    assert next(one for one in at.segmented_control if one.label == "What to draw").value == "A whole number"
     assert headings(at) == ["#### This is 77"]
     press(at, "Write another")
     assert headings(at) == ["#### Write a number"]

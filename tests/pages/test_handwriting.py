@@ -13,6 +13,7 @@ from core.handwriting import Handwriting
 from core.progress import EpochEnded, Progress, State
 from core.runs import Checkpoint, Evaluation
 from core.trials import held_out_images
+from tests.page_fields import held_by_widgets
 
 SEVEN = np.float32([0.01] * 7 + [0.91] + [0.01] * 2)
 KEEP = """
@@ -102,6 +103,21 @@ class TestKeeping:
         button(at, "Undo keeping").click().run()
         assert len(kept(at)) == 0
         assert at.pills[0].value is None
+
+    @pytest.mark.parametrize("order", ["Keep it as a 1", "Undo keeping"])
+    def test_a_clock_that_has_not_heard_of_it_yet_changes_nothing(self, script, order):
+        at = script(KEEP.format(guess=1))
+        if order == "Undo keeping":
+            button(at, "Keep it as a 1").click().run()
+        before = held_by_widgets(at)
+
+        button(at, order).click().run()
+        ordered = kept(at).labels.tolist()
+        at._run(before)
+        assert not at.exception
+
+        assert kept(at).labels.tolist() == ordered == ([1] if order == "Keep it as a 1" else [])
+        assert at.pills[0].value == (1 if ordered else None)
 
     def test_another_label_is_one_click_too_and_can_be_corrected(self, script):
         at = script(KEEP.format(guess=1))
@@ -271,7 +287,13 @@ class TestData:
         next(one for one in at.pills if one.label == "It is a").set_value(1).run()
         assert kept(at).labels.tolist() == [1, 7, 7, 7, 3]
 
+        before = held_by_widgets(at)
         button(at, "Remove it").click().run()
+
+        assert kept(at).labels.tolist() == [7, 7, 7, 3]
+        assert not at.exception
+
+        at._run(before)  # a clock that has not heard of it yet brings no drawing back
 
         assert kept(at).labels.tolist() == [7, 7, 7, 3]
         assert not at.exception
