@@ -124,7 +124,7 @@ def test_runs_are_driven_in_one_place(path):
     calls = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
     orders = {call.attr for call in calls if isinstance(call, ast.Attribute) and "shared()" in ast.unparse(call.value)}
 
-    assert not orders & {"train", "command"} or name(path) == "ui/driving.py"
+    assert not orders & {"train", "command", "delete"} or name(path) == "ui/driving.py"
 
 
 @pytest.mark.parametrize("path", APP, ids=name)
