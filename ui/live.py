@@ -325,10 +325,12 @@ def _where(run: runs.Run, progress: Progress) -> str:
         if any(map(engine.shared().is_held, ahead)):
             when = f": one ahead is paused or slowed; left alone, it goes on after {_duration(ABANDONED_SECONDS)}"
         return f"Place {place} in the queue{when} …"
+    epoch = f"Epoch {progress.epoch} of {progress.epochs}"
+    if progress.state.is_over:
+        return epoch if progress.step else "It ended before its first batch."
     if not progress.steps_per_epoch or (progress.state is State.RUNNING and not progress.images_per_second):
         return "Loading TensorFlow and compiling the network …"
-    epoch = f"Epoch {progress.epoch} of {progress.epochs}"
-    if progress.state.is_over or progress.seconds_left is None:
+    if progress.seconds_left is None:
         return epoch
     if progress.state is State.PAUSED:
         return f"{epoch} · {progress.step:,} batches taken"

@@ -374,6 +374,11 @@ class TestPanel:
         }
         assert curves(at) == ["Loss after 1 of 3 epochs", "Accuracy after 1 of 3 epochs"]
 
+    def test_one_that_ended_before_its_first_batch_is_loading_nothing(self, visit, make_run):
+        at = visit("train", make_run(State.STOPPED, epochs=0))
+
+        assert at.progress[0].proto.text == "It ended before its first batch."
+
     def test_it_grows_with_what_the_worker_says(self, visit, make_run, still_engine):
         run = make_run(State.RUNNING)
         at = visit("train", run)
