@@ -116,7 +116,7 @@ def _answer(run: runs.Run, step: int, ink: Ink | None, was_waiting: bool, below:
     reading = judgement.of_drawing(drawing.seen(ink), first)
     said = _reading(reading)
     if reading.count > 1:
-        st.button("Read it as a whole number", icon=":material/pin:", on_click=state.read_as_number, args=(ink,))
+        st.button("Read it as a whole number", icon=":material/pin:", on_click=_read_as_number, args=(ink,))
     state.keep_reading(image, _digit(reading))
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(image, 112, "The drawing as 28 by 28 pixels."), width=112)
@@ -129,6 +129,11 @@ def _answer(run: runs.Run, step: int, ink: Ink | None, was_waiting: bool, below:
     with below:
         _preparation(prepared, others[: len(images)])
     return said
+
+
+def _read_as_number(ink: Ink) -> None:
+    state.read_as_number(ink)
+    st.rerun()  # the whole page is another part of Draw, not only the fragment with the button
 
 
 def _invitation() -> str:

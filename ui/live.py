@@ -49,7 +49,7 @@ def _look_seconds(run: runs.Run, progress: Progress) -> float | None:
 def invitation(draft: state.Draft) -> None:
     """What stands where the curves will be, before the first run."""
     empty = Progress(epochs=draft.experiment.training.epochs)
-    st.markdown("Nothing has been trained yet. **Start training**, and two curves begin to grow here.")
+    st.markdown("No run is open. **Start training**, and two curves begin to grow here.")
     _curves(empty, "empty", is_log=False)
 
 
@@ -165,7 +165,7 @@ def _keras_file(run: runs.Run) -> None:
         help="The network of the best epoch. It takes pixels from 0 to 255, and divides by 255 itself.",
     )
     with st.popover("How to use it", icon=":material/code:", key="keras-usage"):
-        st.code(codegen.usage(file_name), language="python")
+        st.code(codegen.usage(file_name), language="python", wrap_lines=True)
 
 
 _AGAIN_SHIPPED = (

@@ -134,7 +134,7 @@ function begin(parent, canvas) {
 
   canvas.onkeydown = (event) => {
     const key = event.key, isCommand = event.ctrlKey || event.metaKey;
-    const act = key === "Escape" || key === "Delete" ? "clear"
+    const act = key === "Delete" ? "clear"
       : (isCommand && key.toLowerCase() === "z" && event.shiftKey) || (isCommand && key === "y") ? "redo"
       : (isCommand && key === "z") || key === "Backspace" ? "undo" : null;
     if (act) acts[act]();

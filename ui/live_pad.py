@@ -19,7 +19,7 @@ _HTML = """
     <button type="button" data-act="clear">Clear</button>
   </div>
   <p id="how">By keyboard: arrows move the pen (with Shift in small steps), Space lowers and lifts it, Backspace undoes,
-  Escape clears.</p>
+  Delete clears.</p>
   <p class="said" aria-live="polite"></p>
 </div>
 """

@@ -81,7 +81,7 @@ def _offer_to_delete(run: runs.Run, label: str) -> None:
             return
     except RunDamaged:
         return
-    with st.popover("Delete this run", icon=":material/delete:", type="tertiary"):
+    with st.popover("Delete this run", icon=":material/delete:"):
         st.markdown("Its network, its curves and everything that was found out about it will be gone for good:")
         st.text(label)
         st.button("Delete for good", icon=":material/delete_forever:", on_click=_delete, args=(run,), type="primary")

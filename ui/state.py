@@ -505,10 +505,10 @@ def use_run(run_id: str) -> None:
 
 
 def forget_run(run_id: str) -> None:
-    """Take a run out of use and out of this session's list."""
+    """Take a run out of this session's list; where it was in use, the newest that is left takes its place."""
     session = _session()
     session.own_runs = [own for own in session.own_runs if own != run_id]
-    session.run_id = None if session.run_id == run_id else session.run_id
+    session.run_id = next(iter(session.own_runs), None) if session.run_id == run_id else session.run_id
 
 
 def chosen_step(run_id: str) -> int | None:

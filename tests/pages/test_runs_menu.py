@@ -138,6 +138,19 @@ class TestDeletion:
         assert in_use(at) is None
         assert not at.warning
 
+    def test_the_newest_that_is_left_takes_its_place(self, visit, press, still_engine):
+        at = press(visit("train"), "Start training")
+        press(press(at.main, "Take out of the queue").main, "Start training")
+        press(at.main, "Take out of the queue")
+        older, newer = still_engine.trained
+
+        assert in_use(at) == newer
+
+        press(at.sidebar, "Delete for good")
+
+        assert not at.exception
+        assert in_use(at) == older
+
     def test_nobody_deletes_another_visitors_run_or_the_shipped_one(self, visit, two_runs, shipped):
         two_runs[0].write_record(replace(two_runs[0].record(), owner="another visitor"))
 

@@ -38,7 +38,7 @@ def test_the_first_page_draws_with_it_and_offers_to_train_one_s_own(visit, press
 def test_train_is_about_what_one_trains_oneself(visit, shipped):
     at = visit("train")
 
-    assert any("Nothing has been trained yet" in text.value for text in at.main.markdown)
+    assert any("No run is open" in text.value for text in at.main.markdown)
 
 
 def test_its_figures_stand_below_the_menu(visit, shipped):
