@@ -266,8 +266,8 @@ class Engine:
         return command or Command()
 
     def is_unanswered(self, run_id: str) -> bool:
-        """Whether some worker hasn't taken yet what a run was last asked to do: it will once it answers."""
-        return run_id in self._untold
+        """Whether some worker hasn't taken yet what a run was last asked to do after it had begun: it will once it answers."""
+        return bool(self._untold.get(run_id, (FULL_SPEED, ()))[1])  # what it begins with goes with the run itself, too
 
     def command(self, run_id: str, **changes: Any) -> None:
         """Pause, step, go on, turn a knob or stop: change these fields of what a run is asked to do. The rest stays as it was,

@@ -584,6 +584,14 @@ class TestOrdersToWorkersThatDoNotAnswer:
         assert told == [(True, ["is_paused"]), (True, ["is_paused", "is_stopping", "learning_rate"])]
         assert workers.took[-1][1] == Command(is_paused=True, learning_rate=0.5, is_stopping=True)
 
+    def test_are_not_what_a_run_begins_with(self, offline, run):
+        workers = offline._client = HungWorkers()
+
+        offline._tell_workers(run.id, Command())
+
+        assert not offline.is_unanswered(run.id)
+        workers.answer.set()
+
     def test_are_told_again_where_they_could_not_be_told(self, offline, run, monkeypatch):
         monkeypatch.setattr(engine_module, "RETRY_SECONDS", 0.01)
         workers = offline._client = HungWorkers(failures=3)
