@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
@@ -239,7 +240,7 @@ def test_a_reading_is_the_network_s_answer_and_soon_a_judged_one(engine, finishe
         (reading,) = engine.read(finished, 36, image)
         return reading if np.isfinite(reading.strangeness) else None
 
-    reading = _until(judged)
+    reading = _until(judged, 2 * PATIENCE)  # it is half a minute's work for one core
 
     assert first.is_digit
     np.testing.assert_allclose(first.probabilities, probabilities[0], atol=1e-5)
@@ -357,7 +358,8 @@ class TestWhichDigits:
         return own
 
     def test_it_answers_for_those_and_for_others_once_others_are_in_use(self, engine, own, monkeypatch, dataset):
-        ask = lambda: engine.augmented(Augmentation(), (0, 1), 3)  # noqa: E731
+        def ask():
+            return _unless_not_ready(lambda: engine.augmented(Augmentation(), (0, 1), 3))
 
         np.testing.assert_array_equal(_until(ask), own.x_train[:2])
 
@@ -395,10 +397,11 @@ class TestWhichDigits:
 
     def test_an_older_run_that_does_not_say_goes_on(self, offline, own, root):
         run = runs.create(SMALL, "older", root)
-        with open(Path(root, run.id, "history.json"), "w") as file:
-            file.write(
-                '[{"epoch":1,"loss":1,"accuracy":1,"val_loss":1,"val_accuracy":1,"learning_rate":1,"seconds":1}]'
-            )
+        Path(root, run.id, "history.json").write_text(
+            '[{"epoch":1,"loss":1,"accuracy":1,"val_loss":1,"val_accuracy":1,"learning_rate":1,"seconds":1}]'
+        )
+        run.write_curve(Progress(loss=array("f", [1]), accuracy=array("f", [1])))
+        run.write_state(State.STOPPED, steps_per_epoch=1)
 
         offline.train(run)
 
@@ -1218,7 +1221,7 @@ def test_an_engines_folder_is_gone_after_it_is_closed():
     made = Engine()
     made.start()
     _until(lambda: made._client is not None)
-    folder = Path(made._folder)
+    folder = made._scratch.path
 
     assert folder.is_dir()
 
@@ -1227,24 +1230,23 @@ def test_an_engines_folder_is_gone_after_it_is_closed():
     assert not folder.exists()
 
 
-def test_an_engine_closed_while_it_starts_leaves_nothing(monkeypatch, tmp_path):
+def test_an_engine_closed_while_it_starts_leaves_nothing(monkeypatch):
     made, gate, closed = Engine(), threading.Event(), []
     client = SimpleNamespace(close=lambda timeout: closed.append("client"))
     cluster = SimpleNamespace(close=lambda timeout: closed.append("cluster"))
 
     def connect():
         gate.wait(PATIENCE)
-        made._folder = str(tmp_path / "worker")
-        Path(made._folder).mkdir()
+        made._scratch = SimpleNamespace(close=lambda: closed.append("folder"))
         return client, cluster
 
     monkeypatch.setattr(made, "_connect", connect)
     made.start()
     made.close()
     gate.set()
-    _until(lambda: len(closed) == 2 and not Path(made._folder).exists())
+    _until(lambda: len(closed) == 3)
 
-    assert closed == ["client", "cluster"]
+    assert closed == ["client", "cluster", "folder"]
     assert made.status().phase is Phase.OFF
 
 
