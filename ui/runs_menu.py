@@ -29,7 +29,8 @@ def choose_run() -> None:
     key = f"run-menu-{in_use.id if in_use else ''}"
 
     def chosen() -> None:
-        state.use_run(state.widget_value(key))
+        if state.run_in_use() == in_use:  # a late request may still speak of the menu that stood here for another run
+            state.use_run(state.widget_value(key))
 
     st.selectbox(
         "Network in use",

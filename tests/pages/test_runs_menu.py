@@ -11,6 +11,7 @@ from core import runs
 from core.allowance import Allowance
 from core.engine import Phase
 from core.progress import State
+from tests.page_fields import held_by_widgets
 
 
 def menu(at) -> list[str]:
@@ -53,6 +54,16 @@ def test_a_second_link_adds_to_the_list_and_is_in_use(visit, two_runs):
     assert len(menu(at)) == 2
     assert in_use(at) == two_runs[1].id
     assert at.sidebar.caption[0].value == "interrupted, 1 epoch, 62.50% on validation"
+
+
+def test_a_clock_that_has_not_heard_of_the_next_run_yet_does_not_bring_the_last_one_back(visit, press, still_engine):
+    at = press(visit("train"), "Start training")
+    before = held_by_widgets(at)
+    press(press(at.main, "Take out of the queue").main, "Start training")
+
+    at._run(before)
+
+    assert in_use(at) == still_engine.trained[1]
 
 
 def test_in_local_mode_all_runs_are_there(visit, two_runs, monkeypatch):
