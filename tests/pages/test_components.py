@@ -74,7 +74,7 @@ def test_a_map_of_digits_picks_some_of_them_or_none(sent, dataset, monkeypatch):
 def test_a_feature_map_tells_of_its_own_units_alone(sent, keys, monkeypatch):
     browser, told = Browser(sent), []
     monkeypatch.setattr(feature_map, "component", browser)
-    monkeypatch.setattr(state, "widget_value", lambda key: dict.fromkeys(keys, sent))
+    monkeypatch.setattr(state, "component_value", lambda key: dict.fromkeys(keys, sent))
     spans = [(0, 3), (1, 4)]
     image, values = np.zeros((28, 28), np.uint8), np.zeros((2, 2))
     feature_map.feature_map(
@@ -99,7 +99,7 @@ def test_a_feature_map_tells_of_its_own_units_alone(sent, keys, monkeypatch):
 def test_a_unit_that_is_there_is_told(monkeypatch):
     browser, told = Browser(None), []
     monkeypatch.setattr(feature_map, "component", browser)
-    monkeypatch.setattr(state, "widget_value", lambda key: {"chosen": [1, 0], "pointed": [0, 1]})
+    monkeypatch.setattr(state, "component_value", lambda key: {"chosen": [1, 0], "pointed": [0, 1]})
     spans = [(0, 3), (1, 4)]
     image, values = np.zeros((28, 28), np.uint8), np.zeros((2, 2))
     feature_map.feature_map(
