@@ -31,8 +31,8 @@ if progress is not None and progress.history:
 else:
     dataset = digits.dataset()
     chosen = np.random.default_rng(7).choice(len(dataset.x_train), 4 * 24, replace=False)
-    st.image(
-        pictures.png(pictures.sheet(dataset.x_train[chosen], columns=24), scale=2),
+    st.image(  # as a URL that holds it: a file of its own may be gone before a browser that goes on at once has fetched it
+        pictures.data_url(pictures.png(pictures.sheet(dataset.x_train[chosen], columns=24), scale=2)),
         width="stretch",
         alt="Ninety-six handwritten digits from the data set.",
     )
