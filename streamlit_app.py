@@ -13,7 +13,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from core import engine
+from core.engine import engine
 from ui import digits
 from ui.headers import Headers
 from ui.late_requests import LateRequests

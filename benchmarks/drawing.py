@@ -23,11 +23,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import limit, report
-from core import drawing, evaluation, judgement, reference, runs
-from core.drawing import Ink
+from core import shipped as reference
 from core.errors import DrawingError
-from core.specs import CLASSES
-from core.strokes import Sheet
+from core.evaluation import judgement
+from core.evaluation import metrics as evaluation
+from core.ink import drawing
+from core.ink.drawing import Ink
+from core.ink.strokes import Sheet
+from core.model.specs import CLASSES
+from core.runs import run as runs
 
 CANVAS = 320  # pixels
 CONFIDENT = 0.9

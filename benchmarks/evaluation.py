@@ -16,9 +16,13 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import limit, report
-from core import data, evaluation, ledger, predictor, presets, runs
-from core.runs import Checkpoint
-from core.trials import AnswerTest
+from core.data import dataset as data
+from core.engine import predictor
+from core.evaluation import metrics as evaluation
+from core.evaluation.trials import AnswerTest
+from core.model import ledger, presets
+from core.runs import run as runs
+from core.runs.run import Checkpoint
 
 
 def main() -> None:
@@ -28,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     report.demand_mnist()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from core import model
+    from core.model import keras_model as model
 
     experiment, images = presets.FIRST_CNN.experiment, data.load().x_test[..., None]
     batch = ledger.read(experiment.layers).evaluation_batch

@@ -19,8 +19,8 @@ import numpy as np
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from benchmarks import limit, report, server
-from core.presets import FAST_99, FIRST_CNN
-from core.specs import MAX_EPOCHS, Constant
+from core.model.presets import FAST_99, FIRST_CNN
+from core.model.specs import MAX_EPOCHS, Constant
 
 # Looks at every change of the document until `read` returns something else than before, and not null, and until the
 # script is at rest if the answer is to be whole.

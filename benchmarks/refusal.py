@@ -2,7 +2,7 @@
 
 The things that are no digits are drawn here: letters and signs as strokes of an unsteady hand, with pens of many widths, and
 scribbles, textures and two digits at once. They go the way of every drawing. Of the families in `KIN` the score was fitted with
-relatives, drawn by `core.fakes`; of the others it has seen none.
+relatives, drawn by `core.data.fakes`; of the others it has seen none.
 
 The last line is JSON: `accepted` by the pen's width, `ece` of the digits, `refused` by family, `refused_unseen` their mean over
 the families that the score has not seen.
@@ -19,10 +19,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks import limit
-from core import drawing, evaluation, judgement, reference, runs
-from core.drawing import Ink
-from core.fakes import LETTERS, Strokes, smooth, strokes_of, unsteady
-from core.strokes import Sheet
+from core import shipped as reference
+from core.data.fakes import LETTERS, Strokes, smooth, strokes_of, unsteady
+from core.evaluation import judgement
+from core.evaluation import metrics as evaluation
+from core.ink import drawing
+from core.ink.drawing import Ink
+from core.ink.strokes import Sheet
+from core.runs import run as runs
 
 CANVAS = 280
 SIGNS = {

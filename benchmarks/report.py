@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core import data
+from core.data import dataset as data
 
 
 def demand_mnist() -> None:

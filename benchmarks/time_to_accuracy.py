@@ -16,8 +16,9 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks import limit, report
-from core import data, presets
-from core.specs import replaced
+from core.data import dataset as data
+from core.model import presets
+from core.model.specs import replaced
 
 SEEDS = (0, 1, 2)
 Result = tuple[float, float]  # seconds, share of the test images read right
@@ -63,14 +64,14 @@ def _in_fresh_process(name: str, function: Callable[[int], Result], argument: in
 
 
 def _load() -> None:
-    from core import model
+    from core.model import keras_model as model
 
     model.warm_up()
     data.load()
 
 
 def _fast_99(seed: int) -> Result:
-    from core import training
+    from core.training import loop as training
 
     recipe = presets.FAST_99.experiment
     experiment = replaced(recipe, training=replaced(recipe.training, seed=seed))

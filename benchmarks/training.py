@@ -36,10 +36,12 @@ import numpy as np
 from playwright.sync_api import Page, TimeoutError, expect
 
 from benchmarks import limit, report, server
-from core import data, presets, runs
-from core.engine import WATCH_SECONDS, Engine, Phase
-from core.progress import State
-from core.specs import Experiment, replaced
+from core.data import dataset as data
+from core.engine.engine import WATCH_SECONDS, Engine, Phase
+from core.model import presets
+from core.model.specs import Experiment, replaced
+from core.runs import run as runs
+from core.runs.progress import State
 
 POLL_SECONDS = 0.01
 SAMPLE_SECONDS = 0.1
@@ -173,7 +175,7 @@ def _fit(experiment: Experiment) -> Timing:
     """The same in plain Keras. Runs in the other process."""
     import keras
 
-    from core import model
+    from core.model import keras_model as model
 
     training, dataset = experiment.training, data.load()
     trained_on, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)

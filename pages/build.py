@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core import ledger, pictures, presets
+from core.model import ledger, presets
+from core.views import pictures
 from ui import digits, stack, state
 
 st.title("Build")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core import evaluation
+from core.evaluation import metrics as evaluation
 from ui import break_it, comparison, digits, guards, report
 
 st.title("Evaluate")

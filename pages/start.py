@@ -3,7 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from core import engine, pictures, presets
+from core.engine import engine
+from core.model import presets
+from core.views import pictures
 from ui import digits, drawn_answer, guards, journey, late_requests, messages, navigation, state
 
 st.title("Build a network. Watch it learn. Draw for it.")

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core import ledger
-from core.progress import Command
+from core.model import ledger
+from core.runs.progress import Command
 from ui import journey, live, messages, navigation, recipe, stack, state, time_machine
 
 st.title("Train")

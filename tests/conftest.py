@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from core import data, reference
-from core.runs import Run
-from core.specs import Conv2D, Experiment, Flatten, MaxPooling2D, Training
+from core import shipped as reference
+from core.data import dataset as data
+from core.model.specs import Conv2D, Experiment, Flatten, MaxPooling2D, Training
+from core.runs.run import Run
 
 
 @pytest.fixture(autouse=True)

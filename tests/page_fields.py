@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.typed_numbers import decimal
+from core.model.typed_numbers import decimal
 
 
 def held(field) -> object:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from core.specs import IMAGE_SHAPE, LAYER_KINDS, Experiment, LayerSpec, Spec, Training, replaced
+from core.model.specs import IMAGE_SHAPE, LAYER_KINDS, Experiment, LayerSpec, Spec, Training, replaced
 
 SMALL = {"filters": 6, "units": 16, "kernel_size": 7, "pool_size": 5, "strides": 5}
 """Upper bounds that keep a drawn network quick to build."""

@@ -13,14 +13,14 @@ ROOT = Path(__file__).parents[1]
 
 PLACES = ["core", "ui", "pages", "streamlit_app"]  # each may import those before it and its own
 WITH_TENSORFLOW = {
-    "core/augment.py",
-    "core/explain.py",
-    "core/model.py",
-    "core/training.py",
+    "core/training/augment.py",
+    "core/explain/inspection.py",
+    "core/model/keras_model.py",
+    "core/training/loop.py",
 }  # for worker processes only
 HEAVY = {"tensorflow", "keras"}
 LATEST_KINDS = {"SeparableConv2D", "SpatialDropout2D", "Residual"}
-WHERE_KINDS_ARE_MADE = {"core/specs.py", "core/model.py"}
+WHERE_KINDS_ARE_MADE = {"core/model/specs.py", "core/model/keras_model.py"}
 
 CORE = sorted(ROOT.glob("core/**/*.py"))
 APP = [*CORE, *sorted(ROOT.glob("ui/**/*.py")), *sorted(ROOT.glob("pages/**/*.py")), *ROOT.glob("streamlit_app.py")]
@@ -28,7 +28,7 @@ ALL = [*APP, *sorted(ROOT.glob("tests/**/*.py")), *sorted(ROOT.glob("benchmarks/
 
 
 def name(path: Path) -> str:
-    """`core/specs.py`, on every system."""
+    """`core/model/specs.py`, on every system."""
     return path.relative_to(ROOT).as_posix()
 
 
@@ -147,7 +147,7 @@ def test_layers_are_made_in_one_place(path):
     uses = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "layers"]
     of_keras = [node for node in uses if ast.unparse(node) in ("keras.layers", "tf.keras.layers")]
 
-    assert not of_keras or name(path) == "core/model.py"
+    assert not of_keras or name(path) == "core/model/keras_model.py"
     assert not {module for module in imported(tree(path)) if "keras.layers" in module}
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from benchmarks import drawing
-from core.pictures import png
+from core.views.pictures import png
 
 ROOT = Path(__file__).parents[1]
 DIGIT = {"label": 3, "box": [10, 10], "strokes": [[[1, 1], [5, 5]], [[2, 8]]]}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core import charts, engine, pictures, robustness, runs
+from core.engine import engine
 from core.errors import RunDamaged
-from core.robustness import DAMAGES, SEVERITIES
-from core.runs import Robustness
-from core.trials import BreakIt
+from core.evaluation import robustness
+from core.evaluation.robustness import DAMAGES, SEVERITIES
+from core.evaluation.trials import BreakIt
+from core.runs import run as runs
+from core.runs.run import Robustness
+from core.views import charts, pictures
 from ui import digits, messages, state, work
 
 HERE = "this network"

@@ -8,13 +8,19 @@ from enum import StrEnum
 import numpy as np
 import streamlit as st
 
-from core import atlas, charts, data, drawing, engine, evaluation, pictures, runs
-from core.atlas import Neighbours, Traits
-from core.data import Dataset
+from core.data import atlas
+from core.data import dataset as data
+from core.data.atlas import Neighbours, Traits
+from core.data.dataset import Dataset
+from core.data.readings import ReadAll
+from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady, RunDamaged
-from core.readings import ReadAll
-from core.specs import CLASSES, Training
-from core.trials import ReadDrawings, is_of
+from core.evaluation import metrics as evaluation
+from core.evaluation.trials import ReadDrawings, is_of
+from core.ink import drawing
+from core.model.specs import CLASSES, Training
+from core.runs import run as runs
+from core.views import charts, pictures
 from ui import digits, guards, late_requests, messages, navigation, report, state, work
 from ui.number_field import number_field
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit_drawable_canvas import st_canvas
 
-from core import canvas_record
 from core.errors import DrawingError
-from core.strokes import Sheet
+from core.ink import canvas_record
+from core.ink.strokes import Sheet
 from ui import messages, state
 from ui.components import component
 

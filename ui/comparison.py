@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core import engine, evaluation, pictures, runs
+from core.engine import engine
 from core.errors import RunDamaged, RunNotFound
-from core.evaluation import McNemar
-from core.runs import Evaluation
+from core.evaluation import metrics as evaluation
+from core.evaluation.metrics import McNemar
+from core.runs import run as runs
+from core.runs.run import Evaluation
+from core.views import pictures
 from ui import guards, messages, report, runs_menu, state
 
 NONE = "none"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core import anatomy, atlas, pictures
-from core import readings as reading
-from core.atlas import Layout
-from core.data import Dataset
+from core.data import atlas
+from core.data import readings as reading
+from core.data.atlas import Layout
+from core.data.dataset import Dataset
+from core.data.readings import PIXELS, DrawMap, ReadAll
 from core.errors import RunDamaged
-from core.readings import PIXELS, DrawMap, ReadAll
-from core.specs import CLASSES
+from core.model.specs import CLASSES
+from core.views import anatomy, pictures
 from ui import browser, work
 from ui.browser import Network
 from ui.components import component, place

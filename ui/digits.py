@@ -10,9 +10,11 @@ from importlib import import_module
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import atlas, data, runs
-from core.atlas import Survey, Traits
+from core.data import atlas
+from core.data import dataset as data
+from core.data.atlas import Survey, Traits
 from core.errors import DataError, RunDamaged
+from core.runs import run as runs
 from ui import messages
 
 SURVEY_PATIENCE_SECONDS = 0.3

@@ -6,12 +6,16 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import drawing, engine, exhibits, judgement, pictures, runs, scan
-from core.attribution import Method
-from core.drawing import Ink, Prepared
+from core.data.readings import ReadAll
+from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady
-from core.judgement import Reading
-from core.readings import ReadAll
+from core.evaluation import judgement
+from core.evaluation.judgement import Reading
+from core.explain.attribution import Method
+from core.ink import drawing, scan
+from core.ink.drawing import Ink, Prepared
+from core.runs import run as runs
+from core.views import exhibits, pictures
 from ui import (
     browser,
     canvas,

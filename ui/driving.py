@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from core import engine, runs
+from core.engine import engine
 from core.errors import NotYours
-from core.progress import Command
+from core.runs import run as runs
+from core.runs.progress import Command
 from ui import state
 
 NOT_YOURS = (

@@ -9,13 +9,17 @@ import numpy as np
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from core import anatomy, arithmetic, charts, drawing, engine, exhibits, pictures, runs, sheets
-from core.arithmetic import Form, Layer
-from core.data import Dataset
+from core.data.dataset import Dataset
+from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady, NotExplainable
-from core.explainer import Tour
-from core.persuasion import Norm
-from core.specs import CLASSES, Training
+from core.explain import arithmetic
+from core.explain.arithmetic import Form, Layer
+from core.explain.explainer import Tour
+from core.explain.persuasion import Norm
+from core.ink import drawing
+from core.model.specs import CLASSES, Training
+from core.runs import run as runs
+from core.views import anatomy, charts, exhibits, pictures, sheets
 from ui import browser, messages, navigation, state, uploads
 from ui.feature_map import Span, feature_map
 from ui.number_field import number_field

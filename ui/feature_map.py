@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from core import anatomy, pictures
+from core.views import anatomy, pictures
 from ui import state
 from ui.components import component, place
 

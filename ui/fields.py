@@ -12,7 +12,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from core.errors import SpecError
-from core.specs import Spec, replaced
+from core.model.specs import Spec, replaced
 from ui import state
 from ui.number_field import number_field
 

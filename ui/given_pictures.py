@@ -10,8 +10,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from core import pictures, scan
 from core.errors import DrawingError
+from core.ink import scan
+from core.views import pictures
 from ui import messages, state, uploads
 from ui.components import component
 

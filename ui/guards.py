@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import streamlit as st
 
-from core import engine, runs
+from core.engine import engine
 from core.errors import RunDamaged
-from core.progress import Progress
+from core.runs import run as runs
+from core.runs.progress import Progress
 from ui import digits, navigation, state
 
 LOOK_SECONDS = 1.0

@@ -8,14 +8,18 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core import charts, engine, evaluation, fine_tuning, pictures, runs
-from core import handwriting as own_hand
+from core.data import handwriting as own_hand
+from core.data.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
+from core.engine import engine
 from core.errors import DataError, RunDamaged, RunNotFound
-from core.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
-from core.runs import Drawings, Evaluation
-from core.specs import CLASSES, Augmentation, replaced
-from core.trials import AnswerHeldOut, ReadDrawings, held_out_count
-from core.visits import FORGOTTEN_DAYS
+from core.evaluation import metrics as evaluation
+from core.evaluation.trials import AnswerHeldOut, ReadDrawings, held_out_count
+from core.model.specs import CLASSES, Augmentation, replaced
+from core.runs import run as runs
+from core.runs.run import Drawings, Evaluation
+from core.runs.visits import FORGOTTEN_DAYS
+from core.training import fine_tuning
+from core.views import charts, pictures
 from ui import (
     comparison,
     digits,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core import engine, fine_tuning, ledger, runs
-from core.progress import Command, Progress
+from core.engine import engine
+from core.model import ledger
+from core.runs import run as runs
+from core.runs.progress import Command, Progress
+from core.training import fine_tuning
 from ui import driving, navigation, state
 
 

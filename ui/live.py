@@ -8,9 +8,13 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core import anatomy, charts, codegen, doctor, engine, moving_lines, pictures, runs, specs
-from core.engine import ABANDONED_SECONDS, Phase
-from core.progress import Progress, Snapshot, State
+from core.engine import engine
+from core.engine.engine import ABANDONED_SECONDS, Phase
+from core.model import codegen, specs
+from core.runs import run as runs
+from core.runs.progress import Progress, Snapshot, State
+from core.training import doctor
+from core.views import anatomy, charts, moving_lines, pictures
 from ui import digits, driving, fields, journey, late_requests, messages, navigation, own_digit, state
 from ui.number_field import number_field
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core import canvas_record
+from core.ink import canvas_record
 from ui import messages, state
 from ui.components import component
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
-from core import typed_numbers
 from core.errors import SpecError
+from core.model import typed_numbers
 from ui import messages, state
 
 _HOW = {

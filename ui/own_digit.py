@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core import engine, moving_lines, pictures, runs
+from core.engine import engine
+from core.runs import run as runs
+from core.views import moving_lines, pictures
 from ui import messages, navigation
 
 POLL_SECONDS = 0.5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core import pictures
+from core.views import pictures
 from ui.components import component
 
 _HTML = '<div class="strip" role="group"></div>'

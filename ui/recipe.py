@@ -8,12 +8,14 @@ from typing import TypeVar
 import numpy as np
 import streamlit as st
 
-from core import charts, engine, ledger, pictures
-from core.draft import Draft
+from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady
-from core.presets import PRESETS
-from core.range_test import RangeTest, suggestion
-from core.specs import IMAGE_SHAPE, Augmentation, Experiment, Training, replaced
+from core.model import ledger
+from core.model.draft import Draft
+from core.model.presets import PRESETS
+from core.model.specs import IMAGE_SHAPE, Augmentation, Experiment, Training, replaced
+from core.training.range_test import RangeTest, suggestion
+from core.views import charts, pictures
 from ui import digits, fields, messages, stack, state
 
 T = TypeVar("T")

@@ -8,11 +8,14 @@ import time
 import numpy as np
 import streamlit as st
 
-from core import charts, engine, evaluation, pictures, runs
-from core.data import Dataset
+from core.data.dataset import Dataset
+from core.engine import engine
 from core.errors import RunDamaged
-from core.runs import Evaluation
-from core.trials import AnswerHeldOut, AnswerTest, Trial, held_out_count
+from core.evaluation import metrics as evaluation
+from core.evaluation.trials import AnswerHeldOut, AnswerTest, Trial, held_out_count
+from core.runs import run as runs
+from core.runs.run import Evaluation
+from core.views import charts, pictures
 from ui import digits, late_requests, messages, navigation, state
 
 VALIDATION, TEST = "Validation", "Test"

@@ -6,9 +6,11 @@ import time
 
 import streamlit as st
 
-from core import engine, reference, runs
+from core import shipped as reference
+from core.engine import engine
 from core.errors import RunDamaged
-from core.progress import State
+from core.runs import run as runs
+from core.runs.progress import State
 from ui import digits, driving, messages, state
 
 MOST_RUNS_LISTED = 50

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core import atlas, charts, pictures
-from core.data import Dataset
-from core.readings import NearDuplicates
-from core.specs import CLASSES, Training
+from core.data import atlas
+from core.data.dataset import Dataset
+from core.data.readings import NearDuplicates
+from core.model.specs import CLASSES, Training
+from core.views import charts, pictures
 from ui import browser, digits, work
 
 MOST_PAIRS = 12

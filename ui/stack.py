@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from core import codegen, engine, pictures, specs
-from core.draft import Difference, Draft
+from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady
-from core.ledger import Hint, Ledger, Row, refusal
-from core.presets import Preset
+from core.model import codegen, specs
+from core.model.draft import Difference, Draft
+from core.model.ledger import Hint, Ledger, Row, refusal
+from core.model.presets import Preset
+from core.views import pictures
 from ui import fields, messages, state
 
 HEADING_WIDTH = 260  # CSS pixels, of a layer's name beside its figures

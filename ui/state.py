@@ -16,15 +16,19 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core import canvas_record, presets, reference, runs, share, visits
-from core import draft as drafts
-from core import handwriting as own_hand
-from core.draft import Draft
-from core.drawing import Ink, Preparation
+from core import shipped as reference
+from core.data import handwriting as own_hand
+from core.data.handwriting import Handwriting
 from core.errors import DataError, DrawingError, RunNotFound, SpecError, StorageFull
-from core.handwriting import Handwriting
-from core.specs import MAX_LAYERS, Experiment, LayerSpec, Training
-from core.strokes import Sheet
+from core.ink import canvas_record
+from core.ink.drawing import Ink, Preparation
+from core.ink.strokes import Sheet
+from core.model import draft as drafts
+from core.model import presets, share
+from core.model.draft import Draft
+from core.model.specs import MAX_LAYERS, Experiment, LayerSpec, Training
+from core.runs import run as runs
+from core.runs import visits
 from ui.headers import visit_token
 
 _KEY = "digitlab"
@@ -205,7 +209,7 @@ def component_value(key: str) -> dict[str, Any]:
 
 
 def visitor() -> str:
-    """Return who visits, in `core.visits`: the owner of the runs that they begin."""
+    """Return who visits, in `core.runs.visits`: the owner of the runs that they begin."""
     return _session().visitor
 
 

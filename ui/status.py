@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core import engine, runs
-from core.engine import Phase, Status
+from core.engine import engine
+from core.engine.engine import Phase, Status
 from core.errors import RunDamaged
+from core.runs import run as runs
 from ui import messages, runs_menu, state
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core import anatomy, engine, pictures, runs
-from core.predictor import Moment
-from core.progress import Progress
+from core.engine import engine
+from core.engine.predictor import Moment
+from core.runs import run as runs
+from core.runs.progress import Progress
+from core.views import anatomy, pictures
 from ui import browser, digits, messages, own_digit, state
 
 OWN = "My drawing"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core import drawing, engine, pictures, runs, segments
-from core.drawing import Ink
+from core.engine import engine
 from core.errors import EngineNotReady
+from core.ink import drawing, segments
+from core.ink.drawing import Ink
+from core.runs import run as runs
+from core.views import pictures
 from ui import canvas, drawn_answer, messages, spoken, state, work
 
 MOST_DIGITS = 12

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from core import engine
-from core.engine import Job
+from core.engine import engine
+from core.engine.engine import Job
 from core.errors import DigitLabError, EngineNotReady
 from ui import messages, state
 

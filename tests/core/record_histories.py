@@ -14,9 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from core.presets import FIRST_CNN, MLP
-from core.progress import EpochEnded, Progress, Snapshot, State, StateChanged
-from core.specs import SGD, Conv2D, Dense, Experiment, Flatten, LayerSpec, MaxPooling2D, Training, parse_experiment
+from core.model.presets import FIRST_CNN, MLP
+from core.model.specs import (
+    SGD,
+    Conv2D,
+    Dense,
+    Experiment,
+    Flatten,
+    LayerSpec,
+    MaxPooling2D,
+    Training,
+    parse_experiment,
+)
+from core.runs.progress import EpochEnded, Progress, Snapshot, State, StateChanged
 
 FOLDER = Path(__file__).parent / "histories"
 
@@ -73,10 +83,10 @@ def read(name: str) -> tuple[Experiment, Progress]:
 
 def record(name: str, experiment: Experiment) -> None:
     """Train it and write its recording, numbers to four digits."""
-    from core import data
+    from core.data import dataset as data
     from core.errors import LossNotFinite
-    from core.explain import Inspector
-    from core.training import train
+    from core.explain.inspection import Inspector
+    from core.training.loop import train
 
     dataset, progress, dead = data.load(), Progress(), {}
     try:

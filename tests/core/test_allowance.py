@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core import allowance, runs
-from core.allowance import Allowance
-from core.progress import State
+from core.runs import allowance
+from core.runs import run as runs
+from core.runs.allowance import Allowance
+from core.runs.progress import State
 
 DAY = 86_400.0
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from core import attribution, explainer, runs
-from core.arrays import Array
-from core.attribution import Curves, Explanation
 from core.errors import StorageFull
-from core.explainer import Forgotten
-from core.persuasion import Change, Norm
+from core.explain import attribution, explainer
+from core.explain.attribution import Curves, Explanation
+from core.explain.explainer import Forgotten
+from core.explain.persuasion import Change, Norm
+from core.runs import run as runs
+from core.runs.arrays import Array
 
 NOISE = np.random.default_rng(1)
 CURVES = Curves(NOISE.random(29, np.float32), NOISE.random(29, np.float32))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from core import atlas, drawing
-from core.atlas import Layout
+from core.data import atlas
+from core.data.atlas import Layout
+from core.ink import drawing
 
 BOX = [0, 0, 280, 280]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core import canvas_record
-from core.canvas_record import MOST_LENGTH, MOST_POINTS, MOST_STROKES, Drawn
 from core.errors import DrawingError
-from core.strokes import Sheet, Stroke
+from core.ink import canvas_record
+from core.ink.canvas_record import MOST_LENGTH, MOST_POINTS, MOST_STROKES, Drawn
+from core.ink.strokes import Sheet, Stroke
 
 NAN, HUGE = float("nan"), 10**400
 

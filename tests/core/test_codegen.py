@@ -19,10 +19,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core import codegen, data, ledger, presets, specs
+from core.data import dataset as data
 from core.errors import SpecError
-from core.progress import EpochEnded
-from core.specs import (
+from core.model import codegen, ledger, presets, specs
+from core.model.specs import (
     SGD,
     Augmentation,
     Conv2D,
@@ -36,6 +36,7 @@ from core.specs import (
     SpatialDropout2D,
     Training,
 )
+from core.runs.progress import EpochEnded
 from tests import strategies
 from tests.randomness import drawing_random_numbers
 
@@ -120,7 +121,7 @@ def run(experiment: Experiment) -> Any:
 
 
 def train(experiment: Experiment, dataset: data.Dataset) -> tuple[list[np.ndarray], list[EpochEnded]]:
-    from core import training
+    from core.training import loop as training
 
     events: list[Any] = []
     network, _ = training.train(experiment, dataset, events.append)
@@ -242,7 +243,7 @@ class TestParts:
     def test_augmentation_changes_images_as_the_lab_does(self, names, dataset):
         import tensorflow as tf
 
-        from core import augment
+        from core.training import augment
 
         augmentation = Augmentation(**dict.fromkeys(names, 0.4))
         images, seed = tf.constant(dataset.x_train[:20, ..., None], tf.float32), tf.constant([7, 5])
@@ -257,7 +258,7 @@ class TestParts:
     @settings(max_examples=8, deadline=None)
     @given(st.lists(strategies.layers(strategies.SMALL), max_size=4), st.integers(0, 1000))
     def test_any_network_is_built_as_the_lab_builds_it(self, layers, seed):
-        from core import model
+        from core.model import keras_model as model
 
         experiment = Experiment(layers=(*layers, Flatten(), Dense(units=8)), training=Training(seed=seed))
         assume(ledger.read(experiment.layers).problem is None)
@@ -275,7 +276,7 @@ class TestParts:
     def test_any_optimizer_is_made_as_the_lab_makes_it(self, experiment):
         import keras
 
-        from core import model
+        from core.model import keras_model as model
 
         text = codegen.script(experiment)
         namespace = {"keras": keras, "layers": keras.layers, **part(text, "LEARNING_RATE")}
@@ -314,7 +315,7 @@ UNUSED = (
 @pytest.fixture(scope="module")
 def file(tiny, dataset, tmp_path_factory):
     """A network's file, with a name that a visitor chose."""
-    from core import training
+    from core.training import loop as training
 
     network, _ = training.train(smaller(tiny, epochs=4), dataset, lambda event: None)
     saved = tmp_path_factory.mktemp("networks") / "my.keras"

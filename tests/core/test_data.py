@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import data, download
-from core.data import Dataset, DatasetId, Source, load, read_npz, split
+from core.data import dataset as data
+from core.data import download
+from core.data.dataset import Dataset, DatasetId, Source, load, read_npz, split
 from core.errors import DataError, EngineNotReady
 
 MNIST = os.environ.get("DIGITLAB_MNIST")  # before the fixture below hides it
@@ -279,9 +280,7 @@ class TestLoad:
                 array[0] = 0
 
     def test_the_module_brings_no_heavy_library_along(self):
-        script = (
-            "import sys, core.data; print({'tensorflow', 'keras', 'streamlit', 'sklearn'} & sys.modules.keys(), end='')"
-        )
+        script = "import sys, core.data.dataset; print({'tensorflow', 'keras', 'streamlit', 'sklearn'} & sys.modules.keys(), end='')"
 
         said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import doctor, ledger
-from core.doctor import Finding, findings
-from core.progress import EpochEnded, Progress, Snapshot, State, Turned
-from core.specs import (
+from core.model import ledger
+from core.model.specs import (
     SGD,
     Adam,
     Augmentation,
@@ -26,6 +24,9 @@ from core.specs import (
     Training,
     replaced,
 )
+from core.runs.progress import EpochEnded, Progress, Snapshot, State, Turned
+from core.training import doctor
+from core.training.doctor import Finding, findings
 from tests.core.record_histories import RECORDED, read
 from tests.strategies import experiments, specs_of, stacks
 

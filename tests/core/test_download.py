@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from core import download
+from core.data import download
 from core.errors import DownloadFailed
 
 CONTENT = bytes(range(256)) * 400  # 0.1 MB

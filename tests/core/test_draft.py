@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import draft, presets
-from core.draft import Difference
-from core.presets import FIRST_CNN, LENET_5
-from core.specs import Activation, Dropout, Experiment, Flatten, MaxPooling2D, Training, replaced
+from core.model import draft, presets
+from core.model.draft import Difference
+from core.model.presets import FIRST_CNN, LENET_5
+from core.model.specs import Activation, Dropout, Experiment, Flatten, MaxPooling2D, Training, replaced
 from tests.strategies import SMALL, layers
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.atlas import traits
-from core.data import read_npz
-from core.drawing import Preparation, ink_from_strokes, prepare, to_mnist
+from core.data.atlas import traits
+from core.data.dataset import read_npz
 from core.errors import DrawingError
+from core.ink.drawing import Preparation, ink_from_strokes, prepare, to_mnist
 
 MNIST = os.environ.get("DIGITLAB_MNIST")
 STROKES = os.environ.get("DIGITLAB_STROKES")

@@ -27,9 +27,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fsspec.implementations.local import LocalFileSystem
 
-from core import data, fine_tuning, runs
-from core import engine as engine_module
-from core.engine import Engine, Phase
+from core.data import dataset as data
+from core.data.handwriting import Handwriting
+from core.engine import engine as engine_module
+from core.engine.engine import Engine, Phase
 from core.errors import (
     DataError,
     EngineError,
@@ -40,8 +41,21 @@ from core.errors import (
     StorageFull,
     WorkerLost,
 )
-from core.handwriting import Handwriting
-from core.progress import (
+from core.evaluation.trials import AnswerTest
+from core.model.specs import (
+    SGD,
+    Augmentation,
+    Conv2D,
+    Dense,
+    Dropout,
+    Experiment,
+    Flatten,
+    MaxPooling2D,
+    Training,
+    replaced,
+)
+from core.runs import run as runs
+from core.runs.progress import (
     Advanced,
     Command,
     EpochEnded,
@@ -53,9 +67,8 @@ from core.progress import (
     Turned,
     to_wire,
 )
-from core.range_test import RangeTest
-from core.specs import SGD, Augmentation, Conv2D, Dense, Dropout, Experiment, Flatten, MaxPooling2D, Training, replaced
-from core.trials import AnswerTest
+from core.training import fine_tuning
+from core.training.range_test import RangeTest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 90.0
@@ -220,7 +233,7 @@ def test_what_the_events_said_is_what_the_folder_says(engine, root):
 
 
 def test_probabilities_are_those_of_the_evaluation(engine, finished):
-    from core import data
+    from core.data import dataset as data
 
     evaluation = _until(lambda: engine.evaluation(finished, 36))
     images = data.load().x_test[:3]
@@ -298,7 +311,7 @@ def test_a_run_begun_paused_is_stepped_watched_and_turned(engine, root):
 
 
 def test_a_moment_is_what_predictions_and_checkpoints_say(engine, finished):
-    from core import data
+    from core.data import dataset as data
 
     image = data.load().x_test[0]
     for step in (1, 36):
@@ -328,7 +341,7 @@ def test_a_damaged_evaluation_is_computed_again(engine, finished):
 
 
 def test_questions_are_answered_by_a_worker(engine):
-    from core import augment
+    from core.training import augment
 
     augmentation = Augmentation(rotation=20.0)
     found = _until(lambda: engine.range_test(SMALL))
@@ -474,7 +487,7 @@ def test_a_seed_gives_the_same_numbers_whatever_else_draws_in_the_worker(engine,
     def build(times):
         import hashlib
 
-        from core import model
+        from core.model import keras_model as model
 
         networks = [model.variables(model.build(experiment))[0] for _ in range(times)]
         return [hashlib.sha256(b"".join(map(bytes, network.values()))).hexdigest() for network in networks]
@@ -994,7 +1007,8 @@ class TestTrainingInAWorker:
     @pytest.fixture
     def sent(self, monkeypatch, dataset):
         """The events sent, in order."""
-        from core import data, training
+        from core.data import dataset as data
+        from core.training import loop as training
 
         events = []
         worker = SimpleNamespace(
@@ -1023,7 +1037,7 @@ class TestTrainingInAWorker:
     def test_leaves_the_network_of_its_best_epoch_for_keras(self, monkeypatch, sent, tiny, root, tmp_path):
         import keras
 
-        from core import training
+        from core.training import loop as training
 
         val_accuracies, train = {1: 0.5, 2: 0.75, 3: 0.25}, training.train
 
@@ -1412,7 +1426,7 @@ def test_a_grown_worker_is_restarted_once_nobody_asks_or_before_it_is_killed(off
 
 def test_this_process_never_loads_tensorflow():
     code = (
-        "import sys; from core.engine import Engine, Phase\n"
+        "import sys; from core.engine.engine import Engine, Phase\n"
         "def main():\n"
         "    e = Engine(); e.start()\n"
         "    while e.status().phase is not Phase.READY: pass\n"

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn import calibration as sklearn_calibration
 from sklearn import metrics
 
-from core import evaluation
+from core.evaluation import metrics as evaluation
 
 DIGITS = np.arange(10)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import runs
 from core.errors import RunDamaged
-from core.runs import Evaluation
+from core.runs import run as runs
+from core.runs.run import Evaluation
 
 THIRDS = np.full((3, 10), 0.1, np.float32)
 

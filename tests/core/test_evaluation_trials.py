@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core import data, judgement, predictor, robustness, runs
+from core.data import dataset as data
+from core.engine import predictor
 from core.errors import RunNotFound
-from core.specs import Experiment, Flatten, Training, replaced
-from core.trials import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings, held_out_count, held_out_images
+from core.evaluation import judgement, robustness
+from core.evaluation.trials import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings, held_out_count, held_out_images
+from core.model.specs import Experiment, Flatten, Training, replaced
+from core.runs import run as runs
 
 
 class Still:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.specs import (
+from core.model.specs import (
     Activation,
     BatchNormalization,
     Conv2D,
@@ -57,13 +57,13 @@ MAPS = {
 
 
 def built(*layers: LayerSpec) -> Any:
-    from core import model
+    from core.model import keras_model as model
 
     return model.build(Experiment(layers=layers))
 
 
 def inspector(network: Any) -> Any:
-    from core.explain import Inspector
+    from core.explain.inspection import Inspector
 
     return Inspector(network)
 
@@ -134,7 +134,7 @@ class TestAnyNetwork:
         np.testing.assert_array_equal(snapshot.image, dataset.x_train[0])
 
     def test_looking_changes_nothing(self, network, dataset):
-        from core import model
+        from core.model import keras_model as model
 
         before, _ = model.variables(network)
         look(network, dataset)

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from core import arithmetic, attribution, explain, model, persuasion, presets, training
-from core.arithmetic import Form
-from core.attribution import Method
-from core.persuasion import Norm
-from core.specs import (
+from core.explain import arithmetic, attribution, persuasion
+from core.explain import inspection as explain
+from core.explain.arithmetic import Form
+from core.explain.attribution import Method
+from core.explain.persuasion import Norm
+from core.model import keras_model as model
+from core.model import presets
+from core.model.specs import (
     Activation,
     AveragePooling2D,
     BatchNormalization,
@@ -28,6 +31,7 @@ from core.specs import (
     Training,
     replaced,
 )
+from core.training import loop as training
 
 OF_EVERY_KIND = Experiment(
     layers=(

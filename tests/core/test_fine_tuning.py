@@ -5,13 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core import codegen, data, doctor, explainer, fine_tuning, runs, specs
+from core.data import dataset as data
+from core.data.handwriting import Handwriting
 from core.errors import DataError, RunDamaged, RunNotFound, SpecError, StorageFull
-from core.handwriting import Handwriting
-from core.progress import Command, Progress, State
-from core.runs import Checkpoint
-from core.specs import Augmentation, FineTuning, parse_experiment
-from core.trials import held_out_images
+from core.evaluation.trials import held_out_images
+from core.explain import explainer
+from core.model import codegen, specs
+from core.model.specs import Augmentation, FineTuning, parse_experiment
+from core.runs import run as runs
+from core.runs.progress import Command, Progress, State
+from core.runs.run import Checkpoint
+from core.training import doctor, fine_tuning
 
 STEP = 26  # of the source: two epochs of 13 batches
 
@@ -19,7 +23,8 @@ STEP = 26  # of the source: two epochs of 13 batches
 @pytest.fixture(scope="module")
 def weights(tiny, dataset) -> dict[str, np.ndarray]:
     """A trained network's."""
-    from core import model, training
+    from core.model import keras_model as model
+    from core.training import loop as training
 
     network, _ = training.train(tiny, dataset, lambda event: None)
     return model.variables(network)[0]
@@ -46,7 +51,7 @@ def created(source: runs.Run, hand: Handwriting, images: int = 100, share: float
 
 def trained(run: runs.Run, dataset, command=Command, resume=None, history=()):
     """Checkpoints by step, and how the run ended."""
-    from core import training
+    from core.training import loop as training
 
     kept: dict[int, Checkpoint] = {}
     rows: list = []
@@ -251,7 +256,7 @@ class TestWhatCannotBe:
 
 class TestLearning:
     def test_it_learns_the_hand_and_keeps_mnist(self, source, hand, dataset, weights):
-        from core import model
+        from core.model import keras_model as model
 
         run = created(source, hand, images=300, share=0.4, epochs=12, learning_rate=0.003, augmentation=Augmentation())
         kept, state = trained(run, dataset)
@@ -317,7 +322,7 @@ class TestForgetting:
         assert {name for name, values in forgotten.items() if np.array_equal(values, before[name])} == set()
 
     def test_of_a_first_training_goes_back_to_its_own_first_weights(self, source, hand, weights):
-        from core import model
+        from core.model import keras_model as model
 
         untrained = {name: np.zeros_like(values) for name, values in weights.items()}
         source.write_weights(Checkpoint(0, untrained, None))

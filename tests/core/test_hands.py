@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core import atlas, data, drawing, hands, thinning
+from core.data import atlas, hands
+from core.data import dataset as data
+from core.ink import drawing, thinning
 
 CENTRE = drawing.CENTRE - 0.5  # of the pixels' middles, where MNIST's centres of mass lie
 

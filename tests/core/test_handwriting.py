@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from core import handwriting
+from core.data import handwriting
+from core.data.handwriting import FILE, MOST_BYTES, MOST_DRAWINGS, Handwriting, from_npz, to_npz
 from core.errors import DataError, StorageFull
-from core.handwriting import FILE, MOST_BYTES, MOST_DRAWINGS, Handwriting, from_npz, to_npz
 
 
 def drawings(count: int, seed: int = 0) -> Handwriting:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.hidden_modules import hidden
+from core.engine.hidden_modules import hidden
 
 RARE = "mailbox"  # one of Python's own that nothing here imports
 

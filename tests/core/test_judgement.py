@@ -11,8 +11,10 @@ from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
-from core import data, fakes, judgement
-from core.judgement import Inside, Reading
+from core.data import dataset as data
+from core.data import fakes
+from core.evaluation import judgement
+from core.evaluation.judgement import Inside, Reading
 
 SEVEN = Reading(np.float32([0.01] * 7 + [0.91] + [0.01] * 2), -1.0, True, "")
 NOTHING = Reading(np.full(10, 0.1, np.float32), 2.0, False, "No digit comes near it: the nearest would be a 3.")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core import ledger, presets, specs
 from core.errors import SpecError
-from core.ledger import Row
-from core.specs import (
+from core.model import ledger, presets, specs
+from core.model.ledger import Row
+from core.model.specs import (
     SGD,
     Activation,
     AveragePooling2D,
@@ -100,7 +100,7 @@ class TestAgainstKeras:
     @settings(deadline=None, max_examples=200)
     def test_shapes_and_parameters_are_those_of_the_network_that_is_built(self, stack):
         """Plain steps, for which Keras makes the fewest variables."""
-        from core import model
+        from core.model import keras_model as model
 
         read = ledger.read(stack)
         network = model.build(Experiment(layers=stack, training=Training(batch_size=1, optimizer=SGD(momentum=0.0))))
@@ -147,7 +147,7 @@ class TestReceptiveField:
         """Every pixel is lit alone. With positive weights and no bias, an output answers to exactly those it sees."""
         import keras
 
-        from core import model
+        from core.model import keras_model as model
 
         whole = stack if ledger.read(stack).problem is None else (*stack, Flatten())
         network = model.build(Experiment(layers=whole, training=Training(batch_size=1)))

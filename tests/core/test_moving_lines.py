@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from core import moving_lines
-from core.progress import Progress, Turned
+from core.runs.progress import Progress, Turned
+from core.views import moving_lines
 
 STEPS_PER_EPOCH = 10
 

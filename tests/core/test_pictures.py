@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from core import ledger, pictures, presets
-from core.specs import Conv2D, Dense, Flatten, MaxPooling2D, Residual
+from core.model import ledger, presets
+from core.model.specs import Conv2D, Dense, Flatten, MaxPooling2D, Residual
+from core.views import pictures
 from tests.strategies import stacks
 
 SAMPLE = np.zeros((28, 28), np.uint8)

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from core import data, predictor, runs, specs, trials
+from core.data import dataset as data
+from core.engine import predictor
+from core.engine.predictor import Predictor
 from core.errors import RunDamaged
-from core.predictor import Predictor
-from core.runs import Checkpoint, Run
+from core.evaluation import trials
+from core.model import specs
+from core.runs import run as runs
+from core.runs.run import Checkpoint, Run
 
 
 @pytest.fixture(autouse=True)
@@ -16,14 +20,14 @@ def few_images(monkeypatch, dataset) -> None:
 
 def network(experiment: specs.Experiment, step: int):
     """Another network for every step, as if it had learned in between."""
-    from core import model
+    from core.model import keras_model as model
 
     return model.build(specs.replaced(experiment, training=specs.replaced(experiment.training, seed=step)))
 
 
 def made(experiment: specs.Experiment, *steps: int) -> Run:
     """A run with checkpoints at these steps."""
-    from core import model
+    from core.model import keras_model as model
 
     run = runs.create(experiment, "A run")
     for step in steps:
@@ -55,7 +59,7 @@ class TestMoment:
     def test_is_of_the_network_at_that_step(self, tiny, dataset):
         from sklearn.metrics import confusion_matrix
 
-        from core.explain import Inspector
+        from core.explain.inspection import Inspector
 
         run, image, asked = made(tiny, 1, 2), dataset.x_test[3], Predictor()
         _, held_out = data.split(dataset.y_train, 500, 0.2, seed=0)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from core import ledger, presets
-from core.specs import parse_experiment
+from core.model import ledger, presets
+from core.model.specs import parse_experiment
 
 ALL = pytest.mark.parametrize("preset", presets.PRESETS.values(), ids=lambda preset: preset.name)
 
@@ -41,7 +41,7 @@ def test_parameters_are_those_of_the_sources():
 
 @ALL
 def test_loss_at_initialisation_is_about_that_of_guessing(preset, dataset):
-    from core import model
+    from core.model import keras_model as model
 
     network = model.build(preset.experiment)
     probabilities = network.predict_on_batch(dataset.x_train[:500, ..., None])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.progress import Advanced, EpochEnded, Progress, Started, State, StateChanged, Turned, from_wire, to_wire
+from core.runs.progress import Advanced, EpochEnded, Progress, Started, State, StateChanged, Turned, from_wire, to_wire
 
 numbers = st.floats(allow_nan=False)
 batches = st.lists(numbers, max_size=5).map(tuple)

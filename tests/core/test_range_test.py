@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.range_test import STEPS, RangeTest, learning_rates, smoothed, suggestion
-from core.specs import Training, replaced
+from core.model.specs import Training, replaced
+from core.training.range_test import STEPS, RangeTest, learning_rates, smoothed, suggestion
 
 RECORDED = Path(__file__).parent / "histories" / "range_test_first_cnn.json"
 """Of First CNN on 54,000 images, with seed 0."""

@@ -8,12 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from core import atlas, data, model, readings, runs
-from core.atlas import Layout
+from core.data import atlas, readings
+from core.data import dataset as data
+from core.data.atlas import Layout
+from core.data.readings import PIXELS, DrawMap, NearDuplicates, ReadAll
 from core.errors import NotExplainable, RunDamaged
-from core.readings import PIXELS, DrawMap, NearDuplicates, ReadAll
-from core.runs import Checkpoint
-from core.specs import Conv2D, Dense, Experiment, Flatten
+from core.model import keras_model as model
+from core.model.specs import Conv2D, Dense, Experiment, Flatten
+from core.runs import run as runs
+from core.runs.run import Checkpoint
 
 NARROW = Experiment(layers=(Flatten(), Dense(units=12)))
 WIDE = Experiment(layers=(Conv2D(filters=2), Flatten()))

@@ -13,10 +13,13 @@ import pytest
 
 from benchmarks import drawing, refusal
 from benchmarks.drawing import Way
-from core import data, predictor, reference, runs
+from core import shipped as reference
+from core.data import dataset as data
+from core.engine import predictor
 from core.errors import StorageFull
-from core.progress import State
-from core.runs import Checkpoint, Evaluation, Record, Run
+from core.runs import run as runs
+from core.runs.progress import State
+from core.runs.run import Checkpoint, Evaluation, Record, Run
 
 ANSWERS = Evaluation(7, np.full((2, 10), 0.1, np.float32), np.zeros(2, np.uint8))
 
@@ -130,7 +133,7 @@ class TestWhatIsShipped:
         figures, progress = reference.figures(), shipped.progress()
 
         assert shipped.experiment() == reference.EXPERIMENT
-        assert figures["command"] == "python -m core.reference"
+        assert figures["command"] == "python -m core.shipped"
         assert figures["validation"] == progress.best.val_accuracy
         assert shipped.steps() == [progress.step_of(progress.best.epoch)]
 

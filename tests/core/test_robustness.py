@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core import robustness, runs
 from core.errors import NotExplainable, RunDamaged
-from core.robustness import DAMAGES
+from core.evaluation import robustness
+from core.evaluation.robustness import DAMAGES
+from core.runs import run as runs
 
 every_kind = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 KINDS = {damage.name: damage for damage in DAMAGES}

@@ -17,10 +17,10 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from core import runs
 from core.errors import RunDamaged, RunNotFound, StorageFull
-from core.progress import EpochEnded, Progress, State, Turned
-from core.runs import Checkpoint, Evaluation, Record, Run
+from core.runs import run as runs
+from core.runs.progress import EpochEnded, Progress, State, Turned
+from core.runs.run import Checkpoint, Evaluation, Record, Run
 
 ROWS = [
     EpochEnded(1, 1.5, 0.5, 1.25, 0.625, 0.01, 2.5),

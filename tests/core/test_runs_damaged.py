@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import charts, doctor, runs
 from core.errors import RunDamaged
-from core.progress import EpochEnded, Progress, State, Turned
-from core.runs import Checkpoint, Drawings, Evaluation, Readings, Robustness, Run
-from core.specs import Experiment
+from core.model.specs import Experiment
+from core.runs import run as runs
+from core.runs.progress import EpochEnded, Progress, State, Turned
+from core.runs.run import Checkpoint, Drawings, Evaluation, Readings, Robustness, Run
+from core.training import doctor
+from core.views import charts
 
 STEPS, EPOCHS = 13, 2
 LAST = STEPS * EPOCHS

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from core import scratch
-from core.scratch import Scratch
+from core.engine import scratch
+from core.engine.scratch import Scratch
 
 ROOT = Path(__file__).parents[2]
-HOLD = "from core.scratch import Scratch; print(Scratch().path, flush=True); input()"
+HOLD = "from core.engine.scratch import Scratch; print(Scratch().path, flush=True); input()"
 
 
 @pytest.fixture(autouse=True)

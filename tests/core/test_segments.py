@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from core.drawing import ink_from_strokes
 from core.errors import DrawingError
-from core.segments import MOST_PIECES, count_apart, segments
+from core.ink.drawing import ink_from_strokes
+from core.ink.segments import MOST_PIECES, count_apart, segments
 
 STROKES = os.environ.get("DIGITLAB_STROKES")
 needs_strokes = pytest.mark.skipif(not STROKES, reason="DIGITLAB_STROKES names no file")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import presets, share, specs
 from core.errors import SpecError
-from core.presets import LENET_5
-from core.share import experiment_of, link_text, run_id_of
-from core.specs import Experiment, replaced
+from core.model import presets, share, specs
+from core.model.presets import LENET_5
+from core.model.share import experiment_of, link_text, run_id_of
+from core.model.specs import Experiment, replaced
 from tests.strategies import experiments
 
 ADDRESS_CHARACTERS = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import anatomy, pictures, sheets
-from core.arithmetic import Form, Layer
-from core.explainer import Tour
-from core.sheets import CELL, CLEAR, KERNEL_SIDE, PALETTE, Cell
+from core.explain.arithmetic import Form, Layer
+from core.explain.explainer import Tour
+from core.views import anatomy, pictures, sheets
+from core.views.sheets import CELL, CLEAR, KERNEL_SIDE, PALETTE, Cell
 
 RANDOM = np.random.default_rng(0)
 LAYERS = [

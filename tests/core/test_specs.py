@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import specs
 from core.errors import SpecError
-from core.specs import (
+from core.model import specs
+from core.model.specs import (
     SGD,
     Activation,
     Adam,

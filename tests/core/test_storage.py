@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core import runs
 from core.errors import RunDamaged, RunNotFound, StorageFull
-from core.progress import State
-from core.storage import Storage
+from core.runs import run as runs
+from core.runs.progress import State
+from core.runs.storage import Storage
 
 FOREIGN = "root:x:0:0:a secret"
 
@@ -195,7 +195,7 @@ def test_a_file_larger_than_there_is_room_for_leaves_the_old_one():
     script = f"""
 import resource, signal, sys, tempfile
 from core.errors import StorageFull
-from core.storage import Storage
+from core.runs.storage import Storage
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = tempfile.mkdtemp()
 storage = Storage(folder)

@@ -8,11 +8,11 @@ import os
 import numpy as np
 import pytest
 
-from core import segments
-from core.atlas import traits
-from core.components import components
-from core.drawing import Preparation, prepare, sheet_of_strokes, to_mnist
-from core.strokes import RIM, Sheet, Stroke, fitted, length
+from core.data.atlas import traits
+from core.ink import segments
+from core.ink.components import components
+from core.ink.drawing import Preparation, prepare, sheet_of_strokes, to_mnist
+from core.ink.strokes import RIM, Sheet, Stroke, fitted, length
 
 STROKES = os.environ.get("DIGITLAB_STROKES")
 needs_strokes = pytest.mark.skipif(not STROKES, reason="DIGITLAB_STROKES names no file")

@@ -7,11 +7,10 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from core import data, range_test, runs, specs
+from core.data import dataset as data
 from core.errors import LossNotFinite, RunDamaged
-from core.progress import Advanced, Command, EpochEnded, Event, Progress, Started, State, StateChanged, Turned
-from core.runs import Checkpoint
-from core.specs import (
+from core.model import specs
+from core.model.specs import (
     SGD,
     Activation,
     Adam,
@@ -30,6 +29,10 @@ from core.specs import (
     Spec,
     Training,
 )
+from core.runs import run as runs
+from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Started, State, StateChanged, Turned
+from core.runs.run import Checkpoint
+from core.training import range_test
 from tests.randomness import drawing_random_numbers
 
 # All that carries state from batch to batch: moving statistics, random masks, momenta, a schedule, moved images.
@@ -121,7 +124,7 @@ class Outcome:
 
 
 def train(experiment: Experiment, dataset: data.Dataset, **options: Any) -> Outcome:
-    from core import training
+    from core.training import loop as training
 
     events, checkpoints = [], []
     usual = {"on_event": events.append, "on_checkpoint": checkpoints.append}
@@ -185,7 +188,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     """The training's time."""
-    from core import training
+    from core.training import loop as training
 
     clock, take_steps, measure = Clock(), training._Loop.take_steps, training._Loop.measure
 
@@ -206,7 +209,7 @@ def clock(monkeypatch) -> Clock:
 @pytest.fixture
 def looks(monkeypatch, clock) -> list[float]:
     """When the network was looked into, by the clock: the looks themselves see nothing, and take as long as it says."""
-    from core import training
+    from core.training import loop as training
 
     ends: list[float] = []
 
@@ -227,7 +230,7 @@ def looks(monkeypatch, clock) -> list[float]:
 @pytest.fixture
 def one_by_one(monkeypatch) -> None:
     """Commands are looked for after every batch."""
-    from core import training
+    from core.training import loop as training
 
     monkeypatch.setattr(training, "FIRST_CHUNK_STEPS", 1)
     monkeypatch.setattr(training, "MAX_CHUNK_STEPS", 1)
@@ -341,7 +344,7 @@ class TestAgainstKeras:
     def test_one_step_is_keras_own(self, dataset, optimizer, label_smoothing):
         import keras
 
-        from core import model
+        from core.model import keras_model as model
 
         layers = (Conv2D(filters=4), BatchNormalization(), MaxPooling2D(pool_size=4), Flatten(), Dense(units=16))
         experiment = Experiment(
@@ -375,7 +378,7 @@ class TestAgainstKeras:
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
     def test_an_epochs_validation_is_what_evaluate_says(self, dataset, everything):
-        from core import model
+        from core.model import keras_model as model
 
         unsmoothed = changed(EVERYTHING, label_smoothing=0.0)
         _, held_out = data.split(dataset.y_train, 250, 0.2, seed=3)
@@ -392,7 +395,7 @@ class TestAgainstKeras:
             assert row.val_accuracy == pytest.approx(accuracy)
 
     def test_a_penalty_is_part_of_what_is_minimised_and_of_no_validation_loss(self, tiny, dataset):
-        from core import model
+        from core.model import keras_model as model
 
         penalised = specs.replaced(
             tiny,
@@ -424,7 +427,7 @@ class TestAgainstKeras:
     def test_an_epochs_confusion_and_wrongest_are_those_of_its_own_predictions(self, dataset, everything):
         from sklearn.metrics import confusion_matrix
 
-        from core import model
+        from core.model import keras_model as model
 
         network = model.build(EVERYTHING)
         _, held_out = data.split(dataset.y_train, 250, 0.2, seed=3)
@@ -443,7 +446,7 @@ class TestAgainstKeras:
 
     def test_an_epochs_loss_counts_every_image_once_though_the_last_batch_is_smaller(self, tiny, dataset):
         """Where nothing is learned, an epoch's means are those of all images at the initial weights."""
-        from core import model
+        from core.model import keras_model as model
 
         still = standing_still(tiny)
         trained_on, _ = data.split(dataset.y_train, 500, 0.2, seed=0)
@@ -478,7 +481,7 @@ class TestReproducibility:
 
     @pytest.mark.parametrize("steps", [1, 3, 512])
     def test_the_size_of_chunks_changes_no_number(self, dataset, everything, monkeypatch, steps):
-        from core import training
+        from core.training import loop as training
 
         monkeypatch.setattr(training, "FIRST_CHUNK_STEPS", steps)
         monkeypatch.setattr(training, "MAX_CHUNK_STEPS", steps)
@@ -759,7 +762,7 @@ class TestEarlyCheckpoints:
         assert [checkpoint.step for checkpoint in of_16_batches.checkpoints] == [16, 32]
 
     def test_are_of_the_network_after_as_many_batches(self, dataset, everything):
-        from core import model
+        from core.model import keras_model as model
 
         initial, _ = model.variables(model.build(EVERYTHING))
         stopped = drive(EVERYTHING, dataset, {0: Command(), 4: Command(is_stopping=True)})
@@ -773,7 +776,7 @@ class TestEarlyCheckpoints:
     @pytest.mark.usefixtures("one_by_one")
     @pytest.mark.parametrize(("stop", "kept"), [(0, [0]), (4, [0, 1, 2, 4]), (5, [0, 1, 2, 4, 5]), (7, [0, 1, 2, 4])])
     def test_a_stop_within_an_epoch_hands_out_the_network_as_it_is(self, dataset, stop, kept):
-        from core import model
+        from core.model import keras_model as model
 
         stopped = drive(EVERYTHING, dataset, {0: Command(), stop: Command(is_stopping=True)})
 
@@ -857,7 +860,7 @@ class TestSnapshots:
             np.testing.assert_array_equal(snapshot.image, first[digit])
 
     def test_are_of_the_network_as_it_is_and_of_its_last_batch(self, tiny, dataset, clock):
-        from core.explain import Inspector
+        from core.explain.inspection import Inspector
 
         commands = [*[Command(is_paused=True, is_watched=True, until_step=2)] * 6, Command(is_stopping=True)]
         snapshots = []
@@ -888,7 +891,8 @@ class TestSnapshots:
 class TestSecondsPerEpoch:
     def test_are_its_batches_and_its_validation(self, tiny, dataset, clock, monkeypatch):
         """Though not all of either is tried."""
-        from core import ledger, training
+        from core.model import ledger
+        from core.training import loop as training
 
         monkeypatch.setattr(ledger, "EVALUATION_BATCH", 40)
         clock.seconds_per_batch, clock.seconds_per_measured_image = 0.25, 0.01
@@ -902,14 +906,14 @@ class TestSecondsPerEpoch:
         ids=["no validation", "one batch of 16 images"],
     )
     def test_are_some(self, tiny, dataset, changes):
-        from core import training
+        from core.training import loop as training
 
         assert 0 < training.seconds_per_epoch(changed(tiny, **changes), dataset) < 60
 
 
 class TestFindRange:
     def test_tries_a_hundred_rising_rates_where_nothing_explodes(self, tiny, dataset, monkeypatch):
-        from core import training
+        from core.training import loop as training
 
         monkeypatch.setattr(range_test, "EXPLODED", np.inf)
 
@@ -921,7 +925,7 @@ class TestFindRange:
         assert found.losses[:50].min() < found.losses[0]
 
     def test_ends_soon_after_the_loss_has_exploded(self, dataset):
-        from core import training
+        from core.training import loop as training
 
         found = training.find_range(BURSTING, dataset)
 
@@ -932,7 +936,8 @@ class TestFindRange:
     @pytest.mark.parametrize("batch_size", [8, 64])
     def test_goes_round_a_set_smaller_than_its_hundred_batches(self, tiny, dataset, batch_size):
         """Of 20 images, 16 are trained on; the first step is too small to be seen."""
-        from core import model, training
+        from core.model import keras_model as model
+        from core.training import loop as training
 
         experiment = changed(tiny, train_size=20, batch_size=batch_size)
         trained_on, _ = data.split(dataset.y_train, 20, 0.2, seed=0)
@@ -949,7 +954,7 @@ class TestFindRange:
 
 class TestEnds:
     def test_a_loss_that_is_not_finite_ends_it_and_earlier_epochs_are_kept(self, dataset):
-        from core import training
+        from core.training import loop as training
 
         events, checkpoints = [], []
 
@@ -962,7 +967,7 @@ class TestEnds:
         assert np.isfinite([row.loss for row in rows]).all()
 
     def test_no_epoch_is_kept_whose_network_has_burst(self, dataset):
-        from core import training
+        from core.training import loop as training
 
         events, checkpoints = [], []
 
@@ -1013,7 +1018,7 @@ class TestEnds:
 
 class TestModel:
     def test_takes_raw_pixels_of_any_type_and_gives_probabilities(self, tiny, dataset):
-        from core import model
+        from core.model import keras_model as model
 
         network = model.build(tiny)
         pixels = dataset.x_test[:20, ..., None]
@@ -1027,7 +1032,7 @@ class TestModel:
 
     def test_a_seed_gives_the_same_network_whatever_else_draws_random_numbers_meanwhile(self):
         """A network of every kind of layer, and one of every kind of initializer."""
-        from core import model
+        from core.model import keras_model as model
 
         with drawing_random_numbers():
             for experiment in EVERY_LAYER, EVERY_INITIALIZER:
@@ -1041,7 +1046,7 @@ class TestModel:
                 assert not any(np.array_equal(networks[0][name], other[name]) for name in kernels)
 
     def test_all_trainings_share_one_copy_of_the_images_and_none_is_compiled_in(self, tiny, dataset):
-        from core import training
+        from core.training import loop as training
 
         loops = [training._Loop(changed(tiny, seed=seed), dataset, *training._NOBODY) for seed in (1, 2)]
         for loop in loops:
@@ -1067,14 +1072,14 @@ class TestModel:
         assert max([*constants, *captured]) < dataset.x_train[0].size
 
     def test_an_impossible_stack_is_refused_before_anything_is_built(self):
-        from core import model
         from core.errors import SpecError
+        from core.model import keras_model as model
 
         with pytest.raises(SpecError, match=r"^The output layer: "):
             model.build(Experiment(layers=()))
 
     def test_state_that_was_taken_can_be_given_to_a_network_of_the_same_kind(self, dataset, everything):
-        from core import model
+        from core.model import keras_model as model
 
         network = model.build(EVERYTHING)
 
@@ -1085,7 +1090,7 @@ class TestModel:
         np.testing.assert_array_equal(network.predict_on_batch(pixels), everything.network.predict_on_batch(pixels))
 
     def test_state_that_was_taken_does_not_change_with_the_network(self, tiny, dataset):
-        from core import model
+        from core.model import keras_model as model
 
         network = model.build(tiny)
         weights, _ = model.variables(network)
@@ -1096,7 +1101,7 @@ class TestModel:
             np.testing.assert_array_equal(values, before[name])
 
     def test_names_of_variables_do_not_depend_on_what_was_built_before(self, everything):
-        from core import model
+        from core.model import keras_model as model
 
         first, second = (list(model.variables(model.build(EVERYTHING))[0]) for _ in range(2))
 
@@ -1104,7 +1109,7 @@ class TestModel:
 
     @pytest.mark.parametrize("optimizer", [Adam(), AdamW(), SGD(momentum=0.3, nesterov=True), RMSprop(rho=0.8)])
     def test_the_optimizer_gets_the_fields_of_its_spec(self, tiny, optimizer):
-        from core import model
+        from core.model import keras_model as model
 
         built = model.build(changed(tiny, optimizer=optimizer)).optimizer.get_config()
 

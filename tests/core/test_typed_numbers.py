@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.typed_numbers import decimal, whole, within, written
+from core.model.typed_numbers import decimal, whole, within, written
 
 
 class TestDecimal:

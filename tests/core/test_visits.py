@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from core import draft as drafts
-from core import visits
 from core.errors import DataError
-from core.presets import FIRST_CNN, PRESETS
-from core.specs import Dropout
-from core.strokes import Sheet, Stroke
-from core.visits import Edits, Surface, Visit
+from core.ink.strokes import Sheet, Stroke
+from core.model import draft as drafts
+from core.model.presets import FIRST_CNN, PRESETS
+from core.model.specs import Dropout
+from core.runs import visits
+from core.runs.visits import Edits, Surface, Visit
 
 ME, ANOTHER = visits.visitor("a token"), visits.visitor("another")
 DRAWN = Surface(Sheet((Stroke(((1.5, 2.0), (3.0, 4.0)), 30.0),), 400, 400), heard=7.0)

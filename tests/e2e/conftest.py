@@ -17,8 +17,8 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocketRoute, expect, sync_playwright
 
-from core import data
-from core.runs import Run
+from core.data import dataset as data
+from core.runs.run import Run
 from tests.e2e.places import box, click_values, wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from core import ledger
-from core.presets import FIRST_CNN, LENET_5
+from core.model import ledger
+from core.model.presets import FIRST_CNN, LENET_5
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from core import data
+from core.data import dataset as data
 from tests.e2e.places import box
 
 SOON = 90_000

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from core import data
-from core.runs import Run
+from core.data import dataset as data
+from core.runs.run import Run
 from tests.e2e.places import click_point
 
 SECONDS = 1000

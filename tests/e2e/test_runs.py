@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from core.progress import State
+from core.runs.progress import State
 from tests.e2e.places import wait_until
 
 SECONDS = 1000

@@ -7,7 +7,7 @@ import zlib
 import pytest
 from playwright.sync_api import expect
 
-from core.presets import LENET_5
+from core.model.presets import LENET_5
 
 STRANGE = (
     "[a](http://b.c) https://b.c www.b.c d@b.c **b** _i_ __u__ `c` ~~s~~ $x^2$ $$y$$ :red[r] :blue-badge[b] "

@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import arithmetic, data, engine, runs
-from core.arithmetic import Form, Layer, Unit
-from core.engine import FULL_SPEED, Engine, Phase
-from core.explainer import Tour
-from core.judgement import Reading
-from core.predictor import Moment
-from core.progress import Advanced, Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged
-from core.runs import Checkpoint, Evaluation, Run
-from core.specs import Experiment
-from core.trials import held_out_images
+from core.data import dataset as data
+from core.engine import engine
+from core.engine.engine import FULL_SPEED, Engine, Phase
+from core.engine.predictor import Moment
+from core.evaluation.judgement import Reading
+from core.evaluation.trials import held_out_images
+from core.explain import arithmetic
+from core.explain.arithmetic import Form, Layer, Unit
+from core.explain.explainer import Tour
+from core.model.specs import Experiment
+from core.runs import run as runs
+from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged
+from core.runs.run import Checkpoint, Evaluation, Run
 from tests.page_fields import fill
 
 ROOT = Path(__file__).parents[2]

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from core import ledger, presets, share, specs
-from core.engine import Phase
-from core.presets import FAST_99, FIRST_CNN, LENET_5
-from core.specs import Conv2D, Dropout, Experiment, Flatten, Training, replaced
+from core.engine.engine import Phase
+from core.model import ledger, presets, share, specs
+from core.model.presets import FAST_99, FIRST_CNN, LENET_5
+from core.model.specs import Conv2D, Dropout, Experiment, Flatten, Training, replaced
 from tests import strategies
 from tests.page_fields import fill, held
 from ui import stack as stack_

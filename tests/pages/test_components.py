@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from core import pictures
+from core.data.readings import DrawMap
 from core.errors import DrawingError
-from core.readings import DrawMap
+from core.views import pictures
 from ui import digit_map, feature_map, given_pictures, picture_strip, state
 
 HOSTILE = {

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import atlas, data
-from core.atlas import Neighbours, Pairs
-from core.drawing import Preparation, to_mnist
-from core.engine import Phase
+from core.data import atlas
+from core.data import dataset as data
+from core.data.atlas import Neighbours, Pairs
+from core.data.readings import DrawMap, NearDuplicates, ReadAll
+from core.engine.engine import Phase
 from core.errors import WorkerLost
-from core.progress import State
-from core.readings import DrawMap, NearDuplicates, ReadAll
-from core.runs import Evaluation, Readings
-from core.specs import Training
-from core.strokes import Sheet, Stroke
+from core.ink.drawing import Preparation, to_mnist
+from core.ink.strokes import Sheet, Stroke
+from core.model.specs import Training
+from core.runs.progress import State
+from core.runs.run import Evaluation, Readings
 from tests.page_fields import held
 from ui.state import Drawn
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from benchmarks import drawing
-from core import canvas_record
-from core.canvas_record import Drawn
-from core.drawing import Preparation, prepare, to_mnist
-from core.engine import Phase
+from core.engine.engine import Phase
 from core.errors import DrawingError, WorkerLost
-from core.judgement import Reading
-from core.pictures import png
-from core.progress import State
-from core.strokes import Sheet, Stroke
+from core.evaluation.judgement import Reading
+from core.ink import canvas_record
+from core.ink.canvas_record import Drawn
+from core.ink.drawing import Preparation, prepare, to_mnist
+from core.ink.strokes import Sheet, Stroke
+from core.runs.progress import State
+from core.views.pictures import png
 from tests.page_fields import held_by_widgets
 from ui import state
 from ui.state import DRAW_SOURCES

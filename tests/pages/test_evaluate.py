@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import robustness
-from core.engine import Phase
-from core.progress import State
-from core.robustness import DAMAGES
-from core.runs import Evaluation
-from core.specs import replaced
-from core.trials import held_out_images
+from core.engine.engine import Phase
+from core.evaluation import robustness
+from core.evaluation.robustness import DAMAGES
+from core.evaluation.trials import held_out_images
+from core.model.specs import replaced
+from core.runs.progress import State
+from core.runs.run import Evaluation
 
 CONSTANT = np.eye(10, dtype=np.float32)
 

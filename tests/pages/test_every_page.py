@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import data
-from core import draft as drafts
-from core.engine import Phase
-from core.presets import FIRST_CNN
-from core.progress import State
-from core.specs import Dropout, replaced
+from core.data import dataset as data
+from core.engine.engine import Phase
+from core.model import draft as drafts
+from core.model.presets import FIRST_CNN
+from core.model.specs import Dropout, replaced
+from core.runs.progress import State
 
 ROOT = Path(__file__).parents[2]
 TITLES = {

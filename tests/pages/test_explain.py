@@ -13,14 +13,16 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from core import anatomy, attribution, data, exhibits
-from core.attribution import Curves, Explanation, Method
-from core.engine import Phase
+from core.data import dataset as data
+from core.engine.engine import Phase
 from core.errors import NotExplainable
-from core.explainer import Forgotten
-from core.persuasion import Change, Norm
-from core.progress import State
-from core.specs import replaced
+from core.explain import attribution
+from core.explain.attribution import Curves, Explanation, Method
+from core.explain.explainer import Forgotten
+from core.explain.persuasion import Change, Norm
+from core.model.specs import replaced
+from core.runs.progress import State
+from core.views import anatomy, exhibits
 from tests.page_fields import fill, held
 from ui import explain
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import fine_tuning, runs
-from core.handwriting import Handwriting
-from core.progress import EpochEnded, Progress, State
-from core.runs import Checkpoint, Evaluation
-from core.trials import held_out_images
+from core.data.handwriting import Handwriting
+from core.evaluation.trials import held_out_images
+from core.runs import run as runs
+from core.runs.progress import EpochEnded, Progress, State
+from core.runs.run import Checkpoint, Evaluation
+from core.training import fine_tuning
 from tests.page_fields import held_by_widgets
 
 SEVEN = np.float32([0.01] * 7 + [0.91] + [0.01] * 2)

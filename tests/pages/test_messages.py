@@ -11,12 +11,12 @@ from html import escape
 import numpy as np
 import pytest
 
-from core import charts
 from core.errors import NotExplainable, WorkerLost
-from core.presets import LENET_5
-from core.progress import State
-from core.robustness import DAMAGES, SEVERITIES
-from core.runs import Robustness
+from core.evaluation.robustness import DAMAGES, SEVERITIES
+from core.model.presets import LENET_5
+from core.runs.progress import State
+from core.runs.run import Robustness
+from core.views import charts
 from ui import messages
 
 PAGES = ("start", "data", "build", "train", "evaluate", "explain", "draw")

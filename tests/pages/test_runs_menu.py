@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from core import runs
-from core.allowance import Allowance
-from core.engine import Phase
-from core.progress import State
+from core.engine.engine import Phase
+from core.runs import run as runs
+from core.runs.allowance import Allowance
+from core.runs.progress import State
 from tests.page_fields import held_by_widgets
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from core import reference, runs
-from core.progress import State
+from core import shipped as reference
+from core.runs import run as runs
+from core.runs.progress import State
 
 SHIPPED = "Reference (shipped)"
 

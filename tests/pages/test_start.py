@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from core import runs
-from core.presets import FAST_99
-from core.progress import State
+from core.model.presets import FAST_99
+from core.runs import run as runs
+from core.runs.progress import State
 
 
 def cards(at) -> list[tuple[str, str]]:

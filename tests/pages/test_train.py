@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import codegen, doctor, pictures, runs, share
-from core.doctor import Finding
-from core.engine import Phase
+from core.engine.engine import Phase
 from core.errors import DataError, WorkerLost
-from core.presets import FAST_99, FIRST_CNN, PRESETS
-from core.progress import Command, EpochEnded, State, StateChanged, Turned
-from core.range_test import RangeTest
-from core.runs import Checkpoint
-from core.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
-from core.trials import held_out_images
+from core.evaluation.trials import held_out_images
+from core.model import codegen, share
+from core.model.presets import FAST_99, FIRST_CNN, PRESETS
+from core.model.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
+from core.runs import run as runs
+from core.runs.progress import Command, EpochEnded, State, StateChanged, Turned
+from core.runs.run import Checkpoint
+from core.training import doctor
+from core.training.doctor import Finding
+from core.training.range_test import RangeTest
+from core.views import pictures
 from tests import strategies
 from tests.page_fields import fill, held
 from ui import driving

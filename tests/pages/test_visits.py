@@ -10,11 +10,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from streamlit.testing.v1 import AppTest
 
-from core import share, visits
-from core.presets import FIRST_CNN
-from core.progress import State
-from core.specs import replaced
-from core.strokes import Sheet, Stroke
+from core.ink.strokes import Sheet, Stroke
+from core.model import share
+from core.model.presets import FIRST_CNN
+from core.model.specs import replaced
+from core.runs import visits
+from core.runs.progress import State
 from tests.page_fields import held
 from tests.pages.test_handwriting import KEEP
 

@@ -1,0 +1,349 @@
+"""How far a network's answer can be believed: probabilities that mean what they say, and whether the picture is a digit at all.
+
+**Calibration.** The network's logits are divided by one number, the temperature, which makes held-out images likeliest; half of
+them are redrawn first, so that it fits drawings too. Source: Guo et al. 2017, On Calibration of Modern Neural Networks,
+arXiv:1706.04599.
+
+**Out of distribution.** Logistic regression tells digits from other things by what the network makes of them: the features that
+its last layer takes, its logits, how far these lie from the nearest class (Mahalanobis; after Lee et al. 2018, arXiv:1807.03888),
+and how much of the last feature maps lies outside the subspaces in which the maps of the nearest classes lie (the residual after
+principal components; after Wang et al. 2022, ViM, arXiv:2203.10807). It is fitted on digits and on `core.data.fakes` (outlier
+exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPTED` of the held-out digits stay below, a picture
+is called no digit.
+
+Everything is fitted once per network, by the job `Judge`, and kept in the run's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from core.data import dataset as data
+from core.data import fakes, hands
+from core.engine import predictor
+from core.errors import DrawingError, RunDamaged
+from core.evaluation import trials
+from core.ink import segments
+from core.model import ledger
+from core.model.specs import CLASSES
+from core.runs import run as runs
+
+ACCEPTED = 0.95  # of the held-out digits, half of them redrawn
+DIRECTIONS = 24  # of each class' maps that are usual
+MOST_VALUES = 1152  # of the maps: larger ones are averaged over squares of 2 × 2
+IMAGES = 2000  # of each kind that it is fitted on, at most: some fifteen seconds' work
+TEMPERATURES = np.geomspace(0.1, 10, 93)
+MOST_FEATURES = 512  # of the last layer's inputs: more are not weighed
+MOST_AT_ONCE = 500
+SURE, TILT = 0.9, 6.0  # below this probability of its answer, a picture is looked at turned by so many degrees, too
+NEAREST = 3  # classes whose residuals count
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a network reads in a picture, and how far that can be believed.
+
+    Attributes:
+        probabilities: (10,) float32, calibrated, where the network has been judged.
+        strangeness: how unlike a digit it is: above 0 it is taken for none. NaN where the network has not been judged.
+        is_digit: whether it is taken for one.
+        reason: why not, in plain words; "" for a digit.
+        count: how many digits there seem to be on its sheet.
+    """
+
+    probabilities: np.ndarray
+    strangeness: float
+    is_digit: bool
+    reason: str
+    count: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """What a network makes of n pictures, float32: its last feature `maps` (n, d), the `features` (n, k) that its last layer
+    takes, none of them where they are too many, and the `logits` (n, 10)."""
+
+    maps: np.ndarray
+    features: np.ndarray
+    logits: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What was fitted for one network.
+
+    Attributes:
+        temperature: that logits are divided by, more than 0.
+        centres: (10, d) float32, each class' mean maps.
+        directions: (10, DIRECTIONS, d) float16, orthonormal, in which a class' maps vary.
+        logits: (10, 10) float32, each class' mean logits.
+        whitening: (10, 10) float32; logits less their class' mean, times it, have unit covariance.
+        means, deviations: (m,) float64 of what is weighed.
+        weights: (m,) float64 of it, less the means and over the deviations.
+        threshold: of the weighted sum.
+    """
+
+    temperature: float
+    centres: np.ndarray
+    directions: np.ndarray
+    logits: np.ndarray
+    whitening: np.ndarray
+    means: np.ndarray | float = 0.0
+    deviations: np.ndarray | float = 1.0
+    weights: np.ndarray | float = 1.0
+    threshold: float = 0.0
+
+    def strangeness(self, inside: Inside) -> np.ndarray:
+        """How unlike digits pictures are, (n,) float64: above 0, unlike all."""
+        return (self.evidence(inside) - self.means) / self.deviations @ self.weights - self.threshold
+
+    def evidence(self, inside: Inside) -> np.ndarray:
+        """What is weighed, (n, m) float64."""
+        spaces = zip(self.centres, self.directions, strict=True)
+        residuals = np.sort(np.stack([_residuals(inside.maps, *space) for space in spaces], axis=1), axis=1)
+        away = np.stack([np.sum(((inside.logits - mean) @ self.whitening) ** 2, axis=1) for mean in self.logits])
+        return np.column_stack(
+            [
+                np.log(residuals[:, :NEAREST] + 1e-6),
+                np.log(away.min(axis=0) + 1e-6),
+                np.sort(inside.logits, axis=1),
+                inside.features,
+            ]
+        ).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Judge(trials.Trial):
+    """Fit the judgement of a run's network after so many batches, on images that its training held out.
+
+    Attributes:
+        images: of each kind that it is fitted on, at most.
+    """
+
+    images: int = IMAGES
+
+    def work(self, tell: Callable[[float], None]) -> bool:
+        """True, when it is kept."""
+        dataset, training, rng = data.load(), self._run().experiment().training, np.random.default_rng(0)
+        trained, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
+        known, unseen = (
+            rng.choice(some, min(self.images, len(some)), replace=False)
+            for some in (trained, held_out if len(held_out) else trained)
+        )
+
+        def inside(images: np.ndarray, share: float) -> Inside:
+            tell(share)
+            return _look(self.run_id, self.root, self.step, images)
+
+        strange = fakes.fakes(dataset.x_train[known], dataset.y_train[known], rng, self.images // 2)
+        fitted = fit(
+            inside(_half_redrawn(dataset.x_train[known], dataset.y_train[known], rng), 0.4),
+            dataset.y_train[known],
+            inside(_half_redrawn(dataset.x_train[unseen], dataset.y_train[unseen], rng), 0.6),
+            dataset.y_train[unseen],
+            inside(strange, 0.8),
+        )
+        self._run().write_judgement(self.step, {name: np.asarray(value) for name, value in asdict(fitted).items()})
+        return True
+
+
+def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray, strange: Inside) -> Judgement:
+    """A judgement from what a network makes of digits it was trained on, of others, and of things that are none.
+
+    Args:
+        y_known, y_unseen: (n,) integers, the right answers.
+    """
+    maps, logits = known.maps, known.logits
+    spaces = [_subspace(maps[y_known == digit]) for digit in range(CLASSES)]
+    means = np.stack([_mean(logits[y_known == digit]) for digit in range(CLASSES)])
+    rest = logits - means[y_known]
+    covariance = rest.T @ rest / len(rest)
+    covariance += 1e-3 * (np.trace(covariance) / CLASSES + 1e-6) * np.eye(CLASSES)
+    half = Judgement(
+        temperature=temperature(unseen.logits, y_unseen),
+        centres=np.stack([centre for centre, _ in spaces]),
+        directions=np.stack([directions for _, directions in spaces]).astype(np.float16),
+        logits=means,
+        whitening=np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32),
+    )
+    # Half of the unseen digits weigh, the other half set the threshold: every second, so that both are redrawn alike.
+    digits, others = half.evidence(unseen), half.evidence(strange)
+    both = np.concatenate([digits[::2], others])
+    middle, spread = both.mean(axis=0), both.std(axis=0) + 1e-6
+    weights = logistic_regression((digits[::2] - middle) / spread, (others - middle) / spread)
+    threshold = float(np.quantile((digits[1::2] - middle) / spread @ weights, ACCEPTED))
+    return replace(half, means=middle, deviations=spread, weights=weights, threshold=threshold)
+
+
+def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
+    """What to divide logits (n, 10) by, so that the right answers (n,) are likeliest."""
+    losses = []
+    for one in TEMPERATURES:
+        scaled = logits / one
+        scaled = scaled - scaled.max(axis=1, keepdims=True)
+        losses.append(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(y_true)), y_true]))
+    return float(TEMPERATURES[int(np.argmin(losses))])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits (n, 10)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def read(run_id: str, root: str, step: int, images: np.ndarray) -> list[Reading]:
+    """What a run's network after so many batches reads in images (n, 28, 28) uint8. Works in a worker.
+
+    Of a picture that it is not sure of, it takes a look turned a little to either side, too, and the surest look counts.
+    """
+    from scipy import ndimage  # a quarter of a second, for which the first page need not wait
+
+    judgement = _kept(run_id, root, step)
+    inside, scale = _look(run_id, root, step, images), judgement.temperature if judgement else 1.0
+    strangeness = np.full(len(images), np.nan)
+    if judgement is not None:
+        with suppress(ValueError):  # of another network's shapes
+            strangeness = judgement.strangeness(inside)
+    probabilities = softmax(inside.logits / scale).astype(np.float32)
+    unsure = np.flatnonzero(probabilities.max(axis=1) < SURE)
+    if len(unsure):
+        turned = [ndimage.rotate(images[unsure], angle, (2, 1), reshape=False, order=1) for angle in (-TILT, TILT)]
+        others = softmax(_look(run_id, root, step, np.concatenate(turned)).logits / scale).reshape(2, len(unsure), -1)
+        looks = np.concatenate([probabilities[None, unsure], others])
+        probabilities[unsure] = looks[looks.max(axis=2).argmax(axis=0), np.arange(len(unsure))]
+    return [_reading(p, float(s)) for p, s in zip(probabilities, strangeness, strict=True)]
+
+
+def _reading(probabilities: np.ndarray, strangeness: float) -> Reading:
+    if not np.isfinite(probabilities).all():
+        return Reading(probabilities, strangeness, False, "Its answers are not numbers any more (NaN).")
+    is_digit = not strangeness > 0  # NaN where nobody has judged yet
+    return Reading(probabilities, strangeness, is_digit, "" if is_digit else _reason(probabilities))
+
+
+def _reason(probabilities: np.ndarray) -> str:
+    second, first = np.argsort(probabilities)[-2:]
+    if probabilities[first] < 2 * probabilities[second]:
+        return f"It has something of a {first} and something of a {second}, and is like neither."
+    return f"No digit comes near it: the nearest would be a {first}."
+
+
+def of_drawing(ink: np.ndarray, reading: Reading) -> Reading:
+    """The reading of a drawing; taken for no digit where several stand apart on its sheet, whatever the network makes of them.
+
+    Args:
+        ink: (h, w) float32 0..1.
+        reading: of its picture as prepared.
+    """
+    if not ink.any():
+        return replace(reading, is_digit=False, reason="There is nothing drawn yet.")
+    try:
+        count = segments.count_apart(ink) if reading.is_digit else len(segments.segments(ink))
+    except DrawingError as error:
+        return replace(reading, is_digit=False, reason=str(error))
+    if count < 2:
+        return reading
+    said = f"There seem to be {count} digits: draw one alone, or let them be read as a whole number."
+    return replace(reading, is_digit=False, reason=said, count=count)
+
+
+# --- inside the network -------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=predictor.MAX_NETWORKS)
+def _insides(run_id: str, root: str, step: int) -> tuple[Any, list[np.ndarray]]:
+    """A run's network that gives out its last feature maps and what its last layer takes, and that layer's weights."""
+    import keras
+
+    network = predictor.network(run_id, root, step)
+    last = network.layers[-1]
+    maps = next(layer.output for layer in network.layers[::-1] if len(layer.output.shape) == 4)
+    return keras.Model(network.input, [maps, last.input]), last.get_weights()
+
+
+_judgements: dict[tuple[str, str, int], Judgement] = {}
+
+
+def _kept(run_id: str, root: str, step: int) -> Judgement | None:
+    """What `Judge` left in the run's folder; None as long as it hasn't, or what is there can't be used."""
+    key = run_id, root, step
+    if key not in _judgements:
+        with suppress(RunDamaged, KeyError, TypeError):
+            arrays = runs.find(run_id, root).judgement(step)
+            if arrays is not None and all(np.isfinite(values).all() for values in arrays.values()):
+                numbers = {name: float(arrays[name]) for name in ("temperature", "threshold")}
+                if numbers["temperature"] <= 0:
+                    return None
+                _judgements[key] = Judgement(**{**{one.name: arrays[one.name] for one in fields(Judgement)}, **numbers})
+                while len(_judgements) > predictor.MAX_NETWORKS:
+                    del _judgements[next(iter(_judgements))]
+    return _judgements.get(key)
+
+
+def _look(run_id: str, root: str, step: int, images: np.ndarray) -> Inside:
+    """What a run's network makes of images (n, 28, 28) uint8."""
+    network, (kernel, bias) = _insides(run_id, root, step)
+    batch = min(MOST_AT_ONCE, ledger.read(runs.find(run_id, root).experiment().layers).evaluation_batch)
+    parts = [network.predict_on_batch(images[i : i + batch, ..., None]) for i in range(0, len(images), batch)]
+    maps = np.concatenate([_small(part) for part, _ in parts])
+    features = np.concatenate([part.reshape(len(part), -1) for _, part in parts])
+    return Inside(maps, features if features.shape[1] <= MOST_FEATURES else features[:, :0], features @ kernel + bias)
+
+
+def _small(maps: np.ndarray) -> np.ndarray:
+    """Maps (n, height, width, channels), averaged over squares of 2 × 2 until they are few, flat."""
+    while np.prod(maps.shape[1:]) > MOST_VALUES and min(maps.shape[1:3]) > 1:
+        height, width = (side // 2 * 2 for side in maps.shape[1:3])
+        even = maps[:, :height, :width]
+        maps = (even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4
+    return maps.reshape(len(maps), -1)
+
+
+def _half_redrawn(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Digits (n, 28, 28), the second half of them by other hands and pens, as drawings differ from MNIST."""
+    half = len(images) // 2
+    drawn = [hands.redrawn(image, int(digit), rng) for image, digit in zip(images[half:], y_true[half:], strict=True)]
+    return np.stack([*images[:half], *drawn])
+
+
+# --- what is fitted -----------------------------------------------------------------------------------------------------
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=0) if len(values) else np.full(values.shape[1], 1e6, np.float32)
+
+
+def _subspace(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean (d,) of a class' maps and the directions (DIRECTIONS, d) in which they vary most; zeros where there are fewer."""
+    centre = _mean(maps)
+    directions = np.zeros((DIRECTIONS, maps.shape[1]), np.float32)
+    rest = maps - centre
+    variances, mixes = np.linalg.eigh(rest @ rest.T)  # of the images, which are fewer than the maps' values
+    usual = np.flatnonzero(variances > 1e-6 * variances.max(initial=0))[::-1][:DIRECTIONS]
+    directions[: len(usual)] = mixes[:, usual].T @ rest / np.sqrt(variances[usual])[:, None]
+    return centre, directions
+
+
+def _residuals(maps: np.ndarray, centre: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """The squared length (n,) of what of the maps lies outside a class' subspace."""
+    rest = maps - centre
+    return np.maximum(np.sum(rest**2, axis=1) - np.sum((rest @ directions.T.astype(np.float32)) ** 2, axis=1), 0)
+
+
+def logistic_regression(digits: np.ndarray, others: np.ndarray, rounds: int = 20) -> np.ndarray:
+    """Weights (k,) that tell scores (n, k) of digits from those of others, both kinds counting alike: Newton's method."""
+    x = np.column_stack([np.concatenate([digits, others]), np.ones(len(digits) + len(others))])
+    y = np.repeat([0.0, 1.0], [len(digits), len(others)])
+    each = np.repeat([0.5 / len(digits), 0.5 / len(others)], [len(digits), len(others)])
+    weights = np.zeros(x.shape[1])
+    for _ in range(rounds):
+        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
+        hessian = (x * (each * p * (1 - p))[:, None]).T @ x + 1e-4 * np.eye(len(weights))
+        weights -= np.linalg.solve(hessian, x.T @ (each * (p - y)) + 1e-4 * weights)
+    return weights[:-1]
