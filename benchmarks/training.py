@@ -242,7 +242,7 @@ def _peak_memory(epochs: int) -> tuple[int, int]:
 
 def _live(pairs: int) -> float:
     """The median of the pairs' ratios: images a second with every view on, over those with none."""
-    from ui.live import VIEWS  # loads Streamlit, which has no place in the process of `fit`
+    from ui.train.live import VIEWS  # loads Streamlit, which has no place in the process of `fit`
 
     seconds: dict[bool, list[float]] = {False: [], True: []}
     with server.chromium() as browser, server.visit(browser) as page, server.serving() as running:

@@ -4,7 +4,9 @@ import streamlit as st
 
 from core.model import ledger, presets
 from core.views import pictures
-from ui import digits, stack, state
+from ui import digits
+from ui.build import stack
+from ui.state import session as state
 
 st.title("Build")
 draft = state.draft()

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from ui import browser, digit_map, digits, handwriting, set_glance, state
+from ui import digits
+from ui.data import browser, digit_map, set_glance
+from ui.state import session as state
+from ui.widgets import handwriting
 
 st.title("Data")
 dataset = digits.dataset()

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from ui import drawn_answer, guards, handwriting, messages, state, whole_number
+from ui import guards, messages
+from ui.draw import whole_number
+from ui.state import session as state
+from ui.widgets import drawn_answer, handwriting
 
 st.title("Draw")
 run, step = guards.trained_run("reads what you draw")

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from core.evaluation import metrics as evaluation
-from ui import break_it, comparison, digits, guards, report
+from ui import digits, guards
+from ui.evaluate import break_it, comparison, report
 
 st.title("Evaluate")
 run, step = guards.trained_run("is tested here")

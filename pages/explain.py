@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import digits, explain, guards
+from ui import digits, guards
+from ui.explain import explain
 
 st.title("Explain")
 run, step = guards.trained_run("is explained here")

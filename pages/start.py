@@ -6,7 +6,9 @@ import streamlit as st
 from core.engine import engine
 from core.model import presets
 from core.views import pictures
-from ui import digits, drawn_answer, guards, journey, late_requests, messages, navigation, state
+from ui import digits, guards, late_requests, messages, navigation
+from ui.state import session as state
+from ui.widgets import drawn_answer, journey
 
 st.title("Build a network. Watch it learn. Draw for it.")
 st.markdown(

@@ -4,7 +4,11 @@ import streamlit as st
 
 from core.model import ledger
 from core.runs.progress import Command
-from ui import journey, live, messages, navigation, recipe, stack, state, time_machine
+from ui import messages, navigation
+from ui.build import stack
+from ui.state import session as state
+from ui.train import live, recipe, time_machine
+from ui.widgets import journey
 
 st.title("Train")
 draft, run = state.draft(), state.chosen_run()

@@ -114,7 +114,7 @@ def test_what_the_screen_imports_of_core_loads_no_tensorflow():
 def test_the_session_is_reached_through_one_door(path):
     uses = any(isinstance(node, ast.Attribute) and node.attr == "session_state" for node in ast.walk(tree(path)))
 
-    assert not uses or name(path) == "ui/state.py"
+    assert not uses or name(path) == "ui/state/session.py"
     assert "streamlit.session_state" not in imported(tree(path))
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import digits, keys, messages, navigation, runs_menu, state, status
+from ui import digits, messages, navigation, runs_menu, status
+from ui.state import session as state
+from ui.widgets import keys
 
 # While it runs, Streamlit has this script be Python's `__main__`, which a worker process that starts meanwhile would run again
 # from its file: without one it does not.

@@ -6,7 +6,7 @@ from core.engine import engine
 from core.errors import NotYours
 from core.runs import run as runs
 from core.runs.progress import Command
-from ui import state
+from ui.state import session as state
 
 NOT_YOURS = (
     "You can watch this run, but not drive it: it was begun in another browser, whose link lets others look. To have one of your "

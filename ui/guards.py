@@ -10,7 +10,8 @@ from core.engine import engine
 from core.errors import RunDamaged
 from core.runs import run as runs
 from core.runs.progress import Progress
-from ui import digits, navigation, state
+from ui import digits, navigation
+from ui.state import session as state
 
 LOOK_SECONDS = 1.0
 

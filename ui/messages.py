@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.errors import DigitLabError, EngineNotReady
-from ui import state
+from ui.state import session as state
 
 MOST_CHARACTERS, MOST_OF_A_NAME = 1000, 80
 _SEEN_NOT = "\N{WORD JOINER}"  # without width: it parts what would else be a directive, an icon, an emoji, an arrow or an address

@@ -11,7 +11,8 @@ from core.engine import engine
 from core.errors import RunDamaged
 from core.runs import run as runs
 from core.runs.progress import State
-from ui import digits, driving, messages, state
+from ui import digits, driving, messages
+from ui.state import session as state
 
 MOST_RUNS_LISTED = 50
 BEST = "best"

@@ -8,7 +8,8 @@ from core.engine import engine
 from core.engine.engine import Phase, Status
 from core.errors import RunDamaged
 from core.runs import run as runs
-from ui import messages, runs_menu, state
+from ui import messages, runs_menu
+from ui.state import session as state
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import fsspec
 
-from core.runs import run as runs
 from core.errors import RunDamaged, RunError
+from core.runs import run as runs
 from core.runs.run import Run
 
 SHARE = 0.5  # of the room that runs take and that is free beside them, where DIGITLAB_RUNS_GB says nothing

@@ -51,10 +51,10 @@ from annotated_types import Ge, Le
 from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from core.errors import RunDamaged, RunError, RunNotFound, SpecError, StorageFull
 from core.model import specs
 from core.runs import storage
 from core.runs.arrays import UNREADABLE
-from core.errors import RunDamaged, RunError, RunNotFound, SpecError, StorageFull
 from core.runs.progress import EpochEnded, Progress, State, Turned
 from core.runs.storage import Storage
 

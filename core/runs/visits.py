@@ -22,12 +22,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from core.model import draft as drafts
-from core.runs.arrays import UNREADABLE
-from core.model.draft import Draft
 from core.errors import DataError, StorageFull
-from core.runs.storage import Storage, reason
 from core.ink.strokes import Sheet
+from core.model import draft as drafts
+from core.model.draft import Draft
+from core.runs.arrays import UNREADABLE
+from core.runs.storage import Storage, reason
 
 logger = logging.getLogger("digitlab.visits")
 

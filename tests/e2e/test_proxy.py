@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Line
 from tests.e2e.places import wait_until
-from ui import uploads
+from ui.widgets import uploads
 
 ROOT = Path(__file__).parents[2]
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")

@@ -178,7 +178,7 @@ def _shared_host(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def visitor(monkeypatch: pytest.MonkeyPatch) -> str:
     """Who visits all sessions of a test, and is not known again: AppTest has no cookies."""
-    monkeypatch.setattr("ui.state._visitor", lambda: ("a visitor", False))
+    monkeypatch.setattr("ui.state.session._visitor", lambda: ("a visitor", False))
     return "a visitor"
 
 

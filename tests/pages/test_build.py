@@ -12,7 +12,7 @@ from core.model.presets import FAST_99, FIRST_CNN, LENET_5
 from core.model.specs import Conv2D, Dropout, Experiment, Flatten, Training, replaced
 from tests import strategies
 from tests.page_fields import fill, held
-from ui import stack as stack_
+from ui.build import stack as stack_
 
 UNMEASURED = {"Parameters": "607,394", "Size": "2,430 kB", "Multiply-adds": "777,328", "Epoch here": "…"}
 

@@ -8,7 +8,10 @@ import pytest
 from core.data.readings import DrawMap
 from core.errors import DrawingError
 from core.views import pictures
-from ui import digit_map, feature_map, given_pictures, picture_strip, state
+from ui.data import digit_map
+from ui.explain import feature_map
+from ui.state import session as state
+from ui.widgets import given_pictures, picture_strip
 
 HOSTILE = {
     "nothing": None,
@@ -132,7 +135,8 @@ def test_files_that_were_read_are_not_kept_in_memory(components):
         import streamlit as st
         from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-        from ui import given_pictures, state
+        from ui.state import session as state
+        from ui.widgets import given_pictures
 
         state.choose_draw_source("Picture")
         given_pictures.files()

@@ -22,7 +22,7 @@ from core.model.specs import Training
 from core.runs.progress import State
 from core.runs.run import Evaluation, Readings
 from tests.page_fields import held
-from ui.state import Drawn
+from ui.state.session import Drawn
 
 SHEET = 96
 INK = np.zeros((280, 280), np.float32)

@@ -16,8 +16,8 @@ from core.ink.strokes import Sheet, Stroke
 from core.runs.progress import State
 from core.views.pictures import png
 from tests.page_fields import held_by_widgets
-from ui import state
-from ui.state import DRAW_SOURCES
+from ui.state import session as state
+from ui.state.session import DRAW_SOURCES
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def pictures(at) -> str:
 
 def test_every_pen_is_one_that_the_network_was_made_for(visit, finished_run):
     visit("draw", finished_run)
-    from ui import canvas  # whose component is declared by the page
+    from ui.widgets import canvas  # whose component is declared by the page
 
     widths = [round(share * drawing.CANVAS) for share in canvas.PENS.values()]
 

@@ -24,7 +24,7 @@ from core.model.specs import replaced
 from core.runs.progress import State
 from core.views import anatomy, exhibits
 from tests.page_fields import fill, held
-from ui import explain
+from ui.explain import explain
 
 MAP = np.random.default_rng(0).normal(size=(28, 28)).astype(np.float32)
 CURVES = Curves(np.linspace(1, 0, 29, dtype=np.float32), np.linspace(0, 1, 29, dtype=np.float32))
@@ -154,7 +154,7 @@ def test_other_pages_lead_to_a_digit():
     def lead() -> None:
         import streamlit as st
 
-        from ui import state
+        from ui.state import session as state
 
         st.button("Why?", on_click=state.explain_digit, args=("validation", 5))
         st.markdown(str(state.explained()))
@@ -200,7 +200,7 @@ def test_a_file_that_is_no_picture_is_told_in_a_sentence(at):
 
 
 def test_a_digit_has_to_come_from_somewhere():
-    from ui import state
+    from ui.state import session as state
 
     with pytest.raises(ValueError, match="Expected a source among"):
         state.explain_digit("elsewhere", 0)
@@ -308,7 +308,7 @@ def test_what_is_not_a_number_is_said_to_be_none(components):
     def show() -> None:
         import numpy as np
 
-        from ui.feature_map import feature_map
+        from ui.explain.feature_map import feature_map
 
         values = np.float32([[np.nan, np.inf], [-0.0, -1.23456]])
         digit = np.zeros((28, 28), np.uint8)

@@ -27,7 +27,7 @@ ONLY_THIS_TAB = "lasts only as long as this tab is open"
 @pytest.fixture(autouse=True)
 def known_again(monkeypatch, visitor) -> None:
     """The browser has a cookie, so that its sessions are one visitor's."""
-    monkeypatch.setattr("ui.state._visitor", lambda: (visitor, True))
+    monkeypatch.setattr("ui.state.session._visitor", lambda: (visitor, True))
 
 
 @pytest.fixture

@@ -20,21 +20,11 @@ from core.runs.run import Drawings, Evaluation
 from core.runs.visits import FORGOTTEN_DAYS
 from core.training import fine_tuning
 from core.views import charts, pictures
-from ui import (
-    comparison,
-    digits,
-    driving,
-    guards,
-    late_requests,
-    messages,
-    navigation,
-    report,
-    runs_menu,
-    state,
-    uploads,
-    work,
-)
-from ui.number_field import number_field
+from ui import digits, driving, guards, late_requests, messages, navigation, runs_menu
+from ui.evaluate import comparison, report
+from ui.state import session as state
+from ui.widgets import uploads, work
+from ui.widgets.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
 MOST_COMPARED = 5

@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from core.errors import SpecError
 from core.model.specs import Spec, replaced
-from ui import state
-from ui.number_field import number_field
+from ui.state import session as state
+from ui.widgets.number_field import number_field
 
 MOST_SLIDER_STEPS = 100
 

@@ -16,7 +16,10 @@ from core.model.presets import PRESETS
 from core.model.specs import IMAGE_SHAPE, Augmentation, Experiment, Training, replaced
 from core.training.range_test import RangeTest, suggestion
 from core.views import charts, pictures
-from ui import digits, fields, messages, stack, state
+from ui import digits, messages
+from ui.build import stack
+from ui.state import session as state
+from ui.widgets import fields
 
 T = TypeVar("T")
 

@@ -13,8 +13,10 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.errors import DrawingError
 from core.ink import scan
 from core.views import pictures
-from ui import messages, state, uploads
-from ui.components import component
+from ui import messages
+from ui.state import session as state
+from ui.widgets import uploads
+from ui.widgets.components import component
 
 MOST_FILES = 12
 MOST_MEGABYTES = 10

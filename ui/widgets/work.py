@@ -10,7 +10,8 @@ import streamlit as st
 from core.engine import engine
 from core.engine.engine import Job
 from core.errors import DigitLabError, EngineNotReady
-from ui import messages, state
+from ui import messages
+from ui.state import session as state
 
 POLL_SECONDS = 0.5
 READY_SECONDS = 1.0

@@ -11,7 +11,9 @@ from core.ink import drawing, segments
 from core.ink.drawing import Ink
 from core.runs import run as runs
 from core.views import pictures
-from ui import canvas, drawn_answer, messages, spoken, state, work
+from ui import messages
+from ui.state import session as state
+from ui.widgets import canvas, drawn_answer, spoken, work
 
 MOST_DIGITS = 12
 SHOWN = 280  # pixels of the side of a drawing that is read so

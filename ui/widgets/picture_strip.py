@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.views import pictures
-from ui.components import component
+from ui.widgets.components import component
 
 _HTML = '<div class="strip" role="group"></div>'
 _CSS = """

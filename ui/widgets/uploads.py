@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ui.components import component
+from ui.widgets.components import component
 
 _HTML = '<p role="alert"></p>'
 _CSS = "p { margin: 0; font: .875rem var(--st-font); color: var(--st-red-text-color); }"

@@ -20,9 +20,12 @@ from core.ink import drawing
 from core.model.specs import CLASSES, Training
 from core.runs import run as runs
 from core.views import anatomy, charts, exhibits, pictures, sheets
-from ui import browser, messages, navigation, state, uploads
-from ui.feature_map import Span, feature_map
-from ui.number_field import number_field
+from ui import messages, navigation
+from ui.data import browser
+from ui.explain.feature_map import Span, feature_map
+from ui.state import session as state
+from ui.widgets import uploads
+from ui.widgets.number_field import number_field
 
 POLL_SECONDS = 0.3
 OUTPUT = "probabilities"  # the last layer's name in every network

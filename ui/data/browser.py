@@ -21,8 +21,11 @@ from core.ink import drawing
 from core.model.specs import CLASSES, Training
 from core.runs import run as runs
 from core.views import charts, pictures
-from ui import digits, guards, late_requests, messages, navigation, report, state, work
-from ui.number_field import number_field
+from ui import digits, guards, late_requests, messages, navigation
+from ui.evaluate import report
+from ui.state import session as state
+from ui.widgets import work
+from ui.widgets.number_field import number_field
 
 OWN = "My hand"
 # With Explain's names: there a kept drawing is a picture that was given.

@@ -12,7 +12,9 @@ from core.evaluation.trials import BreakIt
 from core.runs import run as runs
 from core.runs.run import Robustness
 from core.views import charts, pictures
-from ui import digits, messages, state, work
+from ui import digits, messages
+from ui.state import session as state
+from ui.widgets import work
 
 HERE = "this network"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from core.views import anatomy, pictures
-from ui import state
-from ui.components import component, place
+from ui.state import session as state
+from ui.widgets.components import component, place
 
 MAP_SIZE, DIGIT_SIZE = 300, 140  # CSS pixels of the longer side; the map is smaller where both would not fit
 NARROW = 360  # CSS pixels: up to here the digit stands below the map

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.components import component
+from ui.widgets.components import component
 
 
 def keep_for_fields() -> None:

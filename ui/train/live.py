@@ -15,8 +15,11 @@ from core.runs import run as runs
 from core.runs.progress import Progress, Snapshot, State
 from core.training import doctor
 from core.views import anatomy, charts, moving_lines, pictures
-from ui import digits, driving, fields, journey, late_requests, messages, navigation, own_digit, state
-from ui.number_field import number_field
+from ui import digits, driving, late_requests, messages, navigation
+from ui.state import session as state
+from ui.train import own_digit
+from ui.widgets import fields, journey
+from ui.widgets.number_field import number_field
 
 TICK_SECONDS = 1.0
 # Of the views inside the network, at full speed: where the browser shares two cores with the training, each picture slows that.

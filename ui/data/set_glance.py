@@ -10,7 +10,9 @@ from core.data.dataset import Dataset
 from core.data.readings import NearDuplicates
 from core.model.specs import CLASSES, Training
 from core.views import charts, pictures
-from ui import browser, digits, work
+from ui import digits
+from ui.data import browser
+from ui.widgets import work
 
 MOST_PAIRS = 12
 _QUIET = {"displayModeBar": False}

@@ -14,8 +14,9 @@ from streamlit_drawable_canvas import st_canvas
 from core.errors import DrawingError
 from core.ink import canvas_record
 from core.ink.strokes import Sheet
-from ui import messages, state
-from ui.components import component
+from ui import messages
+from ui.state import session as state
+from ui.widgets.components import component
 
 DIGIT, NUMBER = "digit", "number"
 SIZES = {name: (state.BARE[name].width, state.BARE[name].height) for name in (DIGIT, NUMBER)}

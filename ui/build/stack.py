@@ -13,7 +13,9 @@ from core.model.draft import Difference, Draft
 from core.model.ledger import Hint, Ledger, Row, refusal
 from core.model.presets import Preset
 from core.views import pictures
-from ui import fields, messages, state
+from ui import messages
+from ui.state import session as state
+from ui.widgets import fields
 
 HEADING_WIDTH = 260  # CSS pixels, of a layer's name beside its figures
 QUIET_SECONDS = 1.5  # without an edit, before an epoch is measured

@@ -12,7 +12,9 @@ from core.evaluation.metrics import McNemar
 from core.runs import run as runs
 from core.runs.run import Evaluation
 from core.views import pictures
-from ui import guards, messages, report, runs_menu, state
+from ui import guards, messages, runs_menu
+from ui.evaluate import report
+from ui.state import session as state
 
 NONE = "none"
 FEW = 500  # digits, on which two networks of 99 and 97 % can hardly be told apart

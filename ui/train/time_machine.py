@@ -10,7 +10,10 @@ from core.engine.predictor import Moment
 from core.runs import run as runs
 from core.runs.progress import Progress
 from core.views import anatomy, pictures
-from ui import browser, digits, messages, own_digit, state
+from ui import digits, messages
+from ui.data import browser
+from ui.state import session as state
+from ui.train import own_digit
 
 OWN = "My drawing"
 CLOCK_SECONDS = 2.0  # between two looks for networks that a training run has left meanwhile

@@ -16,20 +16,11 @@ from core.ink import drawing, scan
 from core.ink.drawing import Ink, Prepared
 from core.runs import run as runs
 from core.views import exhibits, pictures
-from ui import (
-    browser,
-    canvas,
-    digits,
-    given_pictures,
-    handwriting,
-    live_pad,
-    messages,
-    picture_strip,
-    spoken,
-    state,
-    work,
-)
-from ui.browser import Network
+from ui import digits, messages
+from ui.data import browser
+from ui.data.browser import Network
+from ui.state import session as state
+from ui.widgets import canvas, given_pictures, handwriting, live_pad, picture_strip, spoken, work
 
 WIDTH = 320
 LOOK_SECONDS = 0.5

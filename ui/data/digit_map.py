@@ -13,9 +13,10 @@ from core.data.readings import PIXELS, DrawMap, ReadAll
 from core.errors import RunDamaged
 from core.model.specs import CLASSES
 from core.views import anatomy, pictures
-from ui import browser, work
-from ui.browser import Network
-from ui.components import component, place
+from ui.data import browser
+from ui.data.browser import Network
+from ui.widgets import work
+from ui.widgets.components import component, place
 
 HEIGHT = 480
 MOST_SHOWN = 60

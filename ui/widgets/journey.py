@@ -9,7 +9,8 @@ from core.model import ledger
 from core.runs import run as runs
 from core.runs.progress import Command, Progress
 from core.training import fine_tuning
-from ui import driving, navigation, state
+from ui import driving, navigation
+from ui.state import session as state
 
 
 def start_training(draft: state.Draft, command: Command = engine.FULL_SPEED) -> None:

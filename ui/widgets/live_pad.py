@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.ink import canvas_record
-from ui import messages, state
-from ui.components import component
+from ui import messages
+from ui.state import session as state
+from ui.widgets.components import component
 
 SIDE = state.BARE["pad"].width  # CSS pixels at most; on a phone as wide as the page
 PEN = 0.075  # the pen's diameter, as a share of the side

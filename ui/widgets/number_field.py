@@ -12,7 +12,8 @@ import streamlit as st
 
 from core.errors import SpecError
 from core.model import typed_numbers
-from ui import messages, state
+from ui import messages
+from ui.state import session as state
 
 _HOW = {
     int: "1000, 1,000 and 1.000 are the same here.",

@@ -16,7 +16,8 @@ from core.evaluation.trials import AnswerHeldOut, AnswerTest, Trial, held_out_co
 from core.runs import run as runs
 from core.runs.run import Evaluation
 from core.views import charts, pictures
-from ui import digits, late_requests, messages, navigation, state
+from ui import digits, late_requests, messages, navigation
+from ui.state import session as state
 
 VALIDATION, TEST = "Validation", "Test"
 SURE, UNSURE, SUSPECTED = "Surest mistakes", "Least sure", "Suspected label errors"
