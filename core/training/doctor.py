@@ -1,7 +1,7 @@
 """The training doctor: what is wrong with a training, seen from its curves, and what to try next.
 
 A rule looks at one thing and knows nothing of screens. It speaks only where the figures are clear: no finding means that
-nothing was found, not that all is well. The thresholds were set on the trainings in `tests/core/histories`.
+nothing was found, not that all is well. The thresholds were set on the trainings in `tests/core/training/histories`.
 """
 
 from __future__ import annotations

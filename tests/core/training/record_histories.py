@@ -1,6 +1,6 @@
 """The trainings whose recordings the doctor's tests read, and the function that made them: half a minute, once.
 
-    PYTHONPATH=. python tests/core/record_histories.py
+    PYTHONPATH=. python tests/core/training/record_histories.py
 
 Each is a small training with one thing wrong, or nothing. Recorded with MNIST, not its stand-in.
 """

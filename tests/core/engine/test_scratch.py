@@ -12,7 +12,7 @@ import pytest
 from core.engine import scratch
 from core.engine.scratch import Scratch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOLD = "from core.engine.scratch import Scratch; print(Scratch().path, flush=True); input()"
 
 

@@ -489,7 +489,7 @@ def ruff(*command: str) -> tuple[int, str]:
     """What our formatter and linter have to say."""
     done = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--config", "pyproject.toml"],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         encoding="utf-8",
         check=False,

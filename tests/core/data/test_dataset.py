@@ -22,7 +22,7 @@ from core.data.dataset import Dataset, DatasetId, Source, load, read_npz, split
 from core.errors import DataError, EngineNotReady
 
 MNIST = os.environ.get("DIGITLAB_MNIST")  # before the fixture below hides it
-ROOT = Path(data.__file__).parents[1]
+ROOT = Path(data.__file__).parents[2]
 
 needs_mnist = pytest.mark.skipif(not MNIST, reason="DIGITLAB_MNIST names no file")
 

@@ -70,7 +70,7 @@ from core.runs.progress import (
 from core.training import fine_tuning
 from core.training.range_test import RangeTest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PATIENCE = 90.0
 SMALL = Experiment(
     layers=(Conv2D(filters=4), MaxPooling2D(pool_size=4), Flatten(), Dense(units=16)),

@@ -209,7 +209,7 @@ print(storage.files("run"), storage.read("run/file"))
 storage.remove("run")
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script], cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120
     )
 
     assert done.stdout.splitlines() == [

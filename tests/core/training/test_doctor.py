@@ -27,7 +27,7 @@ from core.model.specs import (
 from core.runs.progress import EpochEnded, Progress, Snapshot, State, Turned
 from core.training import doctor
 from core.training.doctor import Finding, findings
-from tests.core.record_histories import RECORDED, read
+from tests.core.training.record_histories import RECORDED, read
 from tests.strategies import experiments, specs_of, stacks
 
 # What is found at each recording's end, and what it leads to.

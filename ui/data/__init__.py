@@ -1,0 +1,1 @@
+"""The content of the Data page: browsing the digits, the set at a glance, the map."""

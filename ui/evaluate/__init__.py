@@ -1,0 +1,1 @@
+"""The content of the Evaluate page: figures, mistakes, certainty, damaged digits, two networks compared."""
