@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import limit, report
-from core import shipped as reference
+from core import shipped
 from core.errors import DrawingError
-from core.evaluation import judgement
-from core.evaluation import metrics as evaluation
-from core.ink import drawing
-from core.ink.drawing import Ink
+from core.evaluation import metrics
+from core.evaluation import rejection
+from core.ink import preparation
+from core.ink.preparation import Ink
 from core.ink.strokes import Sheet
 from core.model.specs import CLASSES
 from core.runs import run as runs
@@ -76,7 +76,7 @@ class Answers:
         is_wrong = self.probabilities.argmax(axis=1) != self.labels
         return {
             "accuracy": 1 - is_wrong.mean(),
-            "ece": evaluation.calibration(self.labels, self.probabilities).error,
+            "ece": metrics.calibration(self.labels, self.probabilities).error,
             "confident_wrong": (is_wrong & (top >= CONFIDENT)).sum() / max(is_wrong.sum(), 1),
             "refused": self.refused.mean(),
         }
@@ -163,7 +163,7 @@ def sheet(digit: Digit, way: Way) -> Sheet:
         low, high = turned.min(axis=0) - way.width / 2, turned.max(axis=0) + way.width / 2
         place = np.where(np.array(way.corner) == 0, -low, CANVAS - high)
     strokes = [((stroke - middle) @ turn + place).tolist() for stroke in digit.strokes]
-    return drawing.sheet_of_strokes(strokes, (CANVAS, CANVAS), CANVAS, way.width)
+    return preparation.sheet_of_strokes(strokes, (CANVAS, CANVAS), CANVAS, way.width)
 
 
 def pictures_from(path: Path) -> list[tuple[int, Ink | None]]:
@@ -185,14 +185,14 @@ def pictures_from(path: Path) -> list[tuple[int, Ink | None]]:
 
 def _ink(folder: Path, name: str) -> np.ndarray | None:
     try:
-        return drawing.ink_from_picture((folder / name).read_bytes())
+        return preparation.ink_from_picture((folder / name).read_bytes())
     except (DrawingError, OSError, ValueError) as error:  # a path may be none
         report.progress(f"{name}: {error}")
         return None
 
 
 def _network(run_id: str | None, step: int | None) -> tuple[runs.Run, int]:
-    run = runs.find(run_id) if run_id else reference.installed(runs.root())[0]
+    run = runs.find(run_id) if run_id else shipped.installed(runs.root())[0]
     if run is None:
         raise SystemExit("No network is shipped with this checkout: name a run with --run.")
     return run, run.steps()[-1] if step is None else step
@@ -203,11 +203,11 @@ def read(run: runs.Run, step: int, given: list[tuple[int, Ink | None]]) -> Answe
     probabilities, refused = np.full((len(given), CLASSES), 1 / CLASSES, np.float32), np.ones(len(given), bool)
     readable = [place for place, (_, ink) in enumerate(given) if ink is not None and ink.any()]
     if readable:
-        images = np.stack([drawing.to_mnist(given[place][1]) for place in readable])
-        readings = judgement.read(run.id, run.root, step, images)
+        images = np.stack([preparation.to_mnist(given[place][1]) for place in readable])
+        readings = rejection.read(run.id, run.root, step, images)
         probabilities[readable] = [reading.probabilities for reading in readings]
-        inks = (drawing.seen(given[place][1]) for place in readable)
-        found = (judgement.of_drawing(ink, reading) for ink, reading in zip(inks, readings, strict=True))
+        inks = (preparation.seen(given[place][1]) for place in readable)
+        found = (rejection.of_drawing(ink, reading) for ink, reading in zip(inks, readings, strict=True))
         refused[readable] = [not reading.is_digit for reading in found]
     return Answers(np.array([label for label, _ in given]), probabilities, refused)
 
@@ -239,7 +239,7 @@ def _table_of_writers(digits: list[Digit], answers: Answers) -> None:
 
 
 def _table_of_recall(answers: Answers) -> None:
-    matrix = evaluation.confusion_matrix(answers.labels, answers.probabilities.argmax(axis=1))
+    matrix = metrics.confusion_matrix(answers.labels, answers.probabilities.argmax(axis=1))
     rows = [[str(digit), int(row.sum()), f"{row[digit] / max(row.sum(), 1):.1%}"] for digit, row in enumerate(matrix)]
     report.table("Recall", ["digit", "drawn", "read right"], rows)
 

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import limit, report
-from core.data import dataset as data
+from core.data import dataset
 from core.engine import predictor
-from core.evaluation import metrics as evaluation
-from core.evaluation.trials import AnswerTest
+from core.evaluation import metrics
+from core.evaluation.questions import AnswerTest
 from core.model import ledger, presets
 from core.runs import run as runs
 from core.runs.run import Checkpoint
@@ -32,13 +32,13 @@ def main() -> None:
     arguments = parser.parse_args()
     report.demand_mnist()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from core.model import keras_model as model
+    from core.model import keras_model
 
-    experiment, images = presets.FIRST_CNN.experiment, data.load().x_test[..., None]
+    experiment, images = presets.FIRST_CNN.experiment, dataset.load().x_test[..., None]
     batch = ledger.read(experiment.layers).evaluation_batch
     with tempfile.TemporaryDirectory(prefix="digitlab-benchmark-") as root:
         run = runs.create(experiment, "First CNN", root)
-        run.write_weights(Checkpoint(1, model.variables(model.build(experiment))[0], None))
+        run.write_weights(Checkpoint(1, keras_model.variables(keras_model.build(experiment))[0], None))
         network = predictor.network(run.id, root, 1)
         ways = (
             lambda: _evaluate(run),
@@ -63,7 +63,7 @@ def main() -> None:
 def _evaluate(run: runs.Run) -> str:
     AnswerTest(run.id, run.root, 1).work(lambda share: None)
     answers = run.evaluation(1)
-    return evaluation.table(answers.y_true, answers.probabilities)
+    return metrics.table(answers.y_true, answers.probabilities)
 
 
 def _seconds(way: Callable[[], object]) -> float:

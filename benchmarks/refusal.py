@@ -2,7 +2,7 @@
 
 The things that are no digits are drawn here: letters and signs as strokes of an unsteady hand, with pens of many widths, and
 scribbles, textures and two digits at once. They go the way of every drawing. Of the families in `KIN` the score was fitted with
-relatives, drawn by `core.data.fakes`; of the others it has seen none.
+relatives, drawn by `core.data.non_digits`; of the others it has seen none.
 
 The last line is JSON: `accepted` by the pen's width, `ece` of the digits, `refused` by family, `refused_unseen` their mean over
 the families that the score has not seen.
@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks import limit
-from core import shipped as reference
-from core.data.fakes import LETTERS, Strokes, smooth, strokes_of, unsteady
-from core.evaluation import judgement
-from core.evaluation import metrics as evaluation
-from core.ink import drawing
-from core.ink.drawing import Ink
+from core import shipped
+from core.data.non_digits import LETTERS, Strokes, smooth, strokes_of, unsteady
+from core.evaluation import metrics
+from core.evaluation import rejection
+from core.ink import preparation
+from core.ink.preparation import Ink
 from core.ink.strokes import Sheet
 from core.runs import run as runs
 
@@ -63,7 +63,7 @@ WIDTHS = (5, 8, 14, 18, 22, 26)  # of the pen, in pixels of a canvas 280 wide
 
 def ink(strokes: Strokes, rng: np.random.Generator) -> Sheet:
     """Strokes on a canvas, 280 by 280, with a pen of any width."""
-    return drawing.sheet_of_strokes([points.tolist() for points in strokes], (10, 10), CANVAS, rng.uniform(8, 28))
+    return preparation.sheet_of_strokes([points.tolist() for points in strokes], (10, 10), CANVAS, rng.uniform(8, 28))
 
 
 def scribble(rng: np.random.Generator) -> Strokes:
@@ -135,13 +135,13 @@ def families(digits: list[dict], count: int, seed: int = 0) -> Iterator[tuple[st
 
 def inks_of(drawn: list[dict], width: float) -> list[Ink]:
     """Recorded digits on a canvas, 280 by 280."""
-    return [drawing.sheet_of_strokes(digit["strokes"], digit["box"], CANVAS, width) for digit in drawn]
+    return [preparation.sheet_of_strokes(digit["strokes"], digit["box"], CANVAS, width) for digit in drawn]
 
 
-def read(run: runs.Run, step: int, inks: list[Ink]) -> list[judgement.Reading]:
+def read(run: runs.Run, step: int, inks: list[Ink]) -> list[rejection.Reading]:
     """What the page says of each drawing."""
-    readings = judgement.read(run.id, run.root, step, np.stack([drawing.to_mnist(ink) for ink in inks]))
-    return [judgement.of_drawing(drawing.seen(ink), reading) for ink, reading in zip(inks, readings, strict=True)]
+    readings = rejection.read(run.id, run.root, step, np.stack([preparation.to_mnist(ink) for ink in inks]))
+    return [rejection.of_drawing(preparation.seen(ink), reading) for ink, reading in zip(inks, readings, strict=True)]
 
 
 def main() -> None:
@@ -149,8 +149,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--strokes", required=True, help="a JSON file of drawn digits")
     parser.add_argument("--count", type=int, default=200, help="how many of each family that is no digit")
-    parser.add_argument("--run", default=reference.RUN_ID, help="whose network; the shipped one unless given")
-    parser.add_argument("--root", default=str(reference.ASSETS), help="where that run is kept")
+    parser.add_argument("--run", default=shipped.RUN_ID, help="whose network; the shipped one unless given")
+    parser.add_argument("--root", default=str(shipped.ASSETS), help="where that run is kept")
     arguments = parser.parse_args()
     with open(arguments.strokes) as file:
         drawn = json.load(file)
@@ -163,8 +163,8 @@ def main() -> None:
         readings = read(run, step, inks_of(drawn, width))
         probabilities = np.stack([reading.probabilities for reading in readings])
         accepted[width] = float(np.mean([reading.is_digit for reading in readings]))
-        errors.append(evaluation.calibration(y_true, probabilities).error)
-        right = evaluation.accuracy(y_true, probabilities)
+        errors.append(metrics.calibration(y_true, probabilities).error)
+        right = metrics.accuracy(y_true, probabilities)
         print(f"digits, pen {width:2d}: {accepted[width]:6.1%} accepted, {right:6.1%} right, ECE {errors[-1]:.2%}")
     others = defaultdict(list)
     for family, ink in families(drawn, arguments.count):

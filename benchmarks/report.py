@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.data import dataset as data
+from core.data import dataset
 
 
 def demand_mnist() -> None:
     """End here where MNIST is out of reach: what is measured on its stand-in compares with nothing."""
-    if data.load().is_stand_in:
+    if dataset.load().is_stand_in:
         raise SystemExit("Benchmarks need MNIST: let DIGITLAB_MNIST name Keras' mnist.npz, or go online.")
 
 

@@ -64,20 +64,20 @@ def _in_fresh_process(name: str, function: Callable[[int], Result], argument: in
 
 
 def _load() -> None:
-    from core.model import keras_model as model
+    from core.model import keras_model
 
-    model.warm_up()
+    keras_model.warm_up()
     data.load()
 
 
 def _fast_99(seed: int) -> Result:
-    from core.training import loop as training
+    from core.training import loop
 
     recipe = presets.FAST_99.experiment
     experiment = replaced(recipe, training=replaced(recipe.training, seed=seed))
     dataset = data.load()
     started = time.perf_counter()
-    network, _ = training.train(experiment, dataset, on_event=lambda event: None)
+    network, _ = loop.train(experiment, dataset, on_event=lambda event: None)
     return time.perf_counter() - started, _test_accuracy(network, dataset.x_test[..., None], dataset.y_test)
 
 

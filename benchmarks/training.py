@@ -175,14 +175,14 @@ def _fit(experiment: Experiment) -> Timing:
     """The same in plain Keras. Runs in the other process."""
     import keras
 
-    from core.model import keras_model as model
+    from core.model import keras_model
 
     training, dataset = experiment.training, data.load()
     trained_on, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
     x_train, y_train = dataset.x_train[trained_on][..., None], dataset.y_train[trained_on]
     held = dataset.x_train[held_out][..., None], dataset.y_train[held_out]
     started, ends = time.perf_counter(), []
-    network = model.build(experiment)
+    network = keras_model.build(experiment)
     network.fit(
         x_train,
         y_train,

@@ -113,12 +113,12 @@ def train(root: str) -> runs.Run:
     Raises:
         DataError: where MNIST is out of reach.
     """
-    from core.data import hands
+    from core.data import redraw
 
     dataset = _mnist()
     logger.info("redrawing MNIST's digits by other hands")
-    enlarge = hands.enlarging(dataset, EXPERIMENT.training.seed)  # before TensorFlow fills each core's memory
-    from core.training import loop as training
+    enlarge = redraw.enlarging(dataset, EXPERIMENT.training.seed)  # before TensorFlow fills each core's memory
+    from core.training import loop
 
     run = runs.create(EXPERIMENT, NAME, root)
     record = run.progress()
@@ -137,7 +137,7 @@ def train(root: str) -> runs.Run:
         else:
             run.write_epoch(record, checkpoint)
 
-    _, state = training.train(EXPERIMENT, dataset, tell, on_checkpoint=keep, enlarge=enlarge)
+    _, state = loop.train(EXPERIMENT, dataset, tell, on_checkpoint=keep, enlarge=enlarge)
     run.write_state(state)
     return run
 
@@ -167,8 +167,8 @@ def ship(run: runs.Run) -> runs.Run:
     import keras
 
     from core.engine import predictor
-    from core.evaluation import judgement
-    from core.evaluation import metrics as evaluation
+    from core.evaluation import metrics
+    from core.evaluation import rejection
 
     progress, record, dataset = run.progress(), run.record(), _mnist()
     step = progress.step_of(progress.best.epoch)
@@ -181,7 +181,7 @@ def ship(run: runs.Run) -> runs.Run:
         keras.Model(network.input, network.output).save(Path(folder, "model.keras"))  # without the optimizer's numbers
         shipped.write_keras_file(Path(folder, "model.keras").read_bytes())
         shipped.write_record(record)
-        judgement.Judge(RUN_ID, folder, step, JUDGED_ON).work(lambda share: None)
+        rejection.Judge(RUN_ID, folder, step, JUDGED_ON).work(lambda share: None)
         shipped.write_record(replace(record, name=NAME, shipped=_version(shipped)))
         probabilities = predictor.answers(network, run, dataset.x_test)
         shipped.open_test(step)
@@ -193,7 +193,7 @@ def ship(run: runs.Run) -> runs.Run:
         "parameters": network.count_params(),
         "epoch": progress.best.epoch,
         "validation": progress.best.val_accuracy,
-        "test": evaluation.accuracy(dataset.y_test, probabilities),
+        "test": metrics.accuracy(dataset.y_test, probabilities),
     }
     FIGURES.write_text(json.dumps(measured, indent=2) + "\n")
     return runs.Run(RUN_ID, str(ASSETS))

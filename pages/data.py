@@ -3,8 +3,9 @@
 import streamlit as st
 
 from ui import digits
-from ui.data import browser, digit_map, set_glance
-from ui.state import session as state
+from ui.data import browser, digit_map
+from ui.data import overview
+from ui.state import session
 from ui.widgets import handwriting
 
 st.title("Data")
@@ -17,15 +18,15 @@ view = st.segmented_control(
 )
 
 if view == "The whole set":
-    set_glance.shape(dataset)
+    overview.shape(dataset)
     balance, greys = st.columns([3, 2], gap="large")
     with balance:
-        set_glance.balance(dataset, training)
+        overview.balance(dataset, training)
     with greys:
-        set_glance.greys(dataset)
-    set_glance.means(dataset)
-    set_glance.traits(dataset)
-    set_glance.near_duplicates(dataset)
+        overview.greys(dataset)
+    overview.means(dataset)
+    overview.traits(dataset)
+    overview.near_duplicates(dataset)
 elif view == "Map":
     job, colouring = digit_map.choose(dataset, network)
     digit_map.panel(dataset, job, colouring, network)
@@ -36,11 +37,11 @@ else:
         with sheet:
             index = browser.sheet(selection)
             if selection.split == browser.OWN:
-                handwriting.summary(state.handwriting())
+                handwriting.summary(session.handwriting())
         with detail:
             browser.large(selection, index)
             if selection.split == browser.OWN and index is not None:
-                handwriting.correct(state.handwriting(), index)
+                handwriting.correct(session.handwriting(), index)
         read, alike = st.columns(2, gap="large")
         with read:
             browser.reading(selection, index, network)

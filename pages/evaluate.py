@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.evaluation import metrics as evaluation
+from core.evaluation import metrics
 from ui import digits, guards
 from ui.evaluate import break_it, comparison, report
 
@@ -12,7 +12,7 @@ dataset = digits.dataset()
 
 source = report.choose_source(dataset, run, step)
 answers = report.answers(run, step, source)
-matrix = evaluation.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
+matrix = metrics.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
 key = f"{run.id}-{step}-{source}"
 
 report.figures(answers, matrix)

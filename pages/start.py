@@ -7,8 +7,9 @@ from core.engine import engine
 from core.model import presets
 from core.views import pictures
 from ui import digits, guards, late_requests, messages, navigation
-from ui.state import session as state
-from ui.widgets import drawn_answer, journey
+from ui.state import session
+from ui.widgets import run_start
+from ui.widgets import single_digit
 
 st.title("Build a network. Watch it learn. Draw for it.")
 st.markdown(
@@ -16,22 +17,22 @@ st.markdown(
     "eyes, and then it has to read yours."
 )
 
-run, own = state.run_in_use(), state.chosen_run()
+run, own = session.run_in_use(), session.chosen_run()
 progress = None
 with messages.shown():
     progress = engine.shared().progress(run) if run else None
 
 if own is None:  # above what comes late and takes room, or it would be moved from under a finger
     if st.button("Train my first network", type="primary", icon=":material/play_arrow:"):
-        state.use_preset(presets.FAST_99.name)
-        journey.start_training(state.draft())
+        session.use_preset(presets.FAST_99.name)
+        run_start.start_training(session.draft())
         late_requests.switch_page(navigation.TRAIN)
     st.caption(f"It will be *{presets.FAST_99.name}*. {presets.FAST_99.about}")
 
 if progress is not None and progress.history:
     with messages.shown():
-        drawn_answer.use_canvas()
-        drawn_answer.draw_and_read(run, guards.step_in_use(run, progress))
+        single_digit.use_canvas()
+        single_digit.draw_and_read(run, guards.step_in_use(run, progress))
 else:
     dataset = digits.dataset()
     chosen = np.random.default_rng(7).choice(len(dataset.x_train), 4 * 24, replace=False)
@@ -41,4 +42,4 @@ else:
         alt="Ninety-six handwritten digits from the data set.",
     )
 
-journey.steps(progress if own else None)
+run_start.steps(progress if own else None)

@@ -6,12 +6,12 @@ from core.model import ledger
 from core.runs.progress import Command
 from ui import messages, navigation
 from ui.build import stack
-from ui.state import session as state
+from ui.state import session
 from ui.train import live, recipe, time_machine
-from ui.widgets import journey
+from ui.widgets import run_start
 
 st.title("Train")
-draft, run = state.draft(), state.chosen_run()
+draft, run = session.draft(), session.chosen_run()
 read = ledger.read(draft.experiment.layers)
 
 with st.container(horizontal=True, vertical_alignment="center"):
@@ -32,7 +32,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
     if start or start_paused:
         with messages.shown():
-            journey.start_training(draft, Command(is_paused=start_paused))
+            run_start.start_training(draft, Command(is_paused=start_paused))
             st.rerun()
     st.markdown(
         f"**{draft.preset}**, {len(draft.experiment.layers) + 1} layers, {read.parameters:,} parameters",

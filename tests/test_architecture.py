@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 PLACES = ["core", "ui", "pages", "streamlit_app"]  # each may import those before it and its own
 WITH_TENSORFLOW = {
-    "core/training/augment.py",
+    "core/training/augmentation.py",
     "core/explain/inspection.py",
     "core/model/keras_model.py",
     "core/training/loop.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui import digits, messages, navigation, runs_menu, status
-from ui.state import session as state
+from ui.state import session
 from ui.widgets import keys
 
 # While it runs, Streamlit has this script be Python's `__main__`, which a worker process that starts meanwhile would run again
@@ -23,9 +23,9 @@ def main() -> None:
         _login()
         return
     page = navigation.navigation()
-    state.follow_url()
-    state.enter_page(page.url_path)
-    state.keep_visit()
+    session.follow_url()
+    session.enter_page(page.url_path)
+    session.keep_visit()
     with st.sidebar:
         runs_menu.choose_run()
         status.strip()

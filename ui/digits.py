@@ -10,9 +10,9 @@ from importlib import import_module
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.data import atlas
 from core.data import dataset as data
-from core.data.atlas import Survey, Traits
+from core.data import measures
+from core.data.measures import Survey, Traits
 from core.errors import DataError, RunDamaged
 from core.runs import run as runs
 from ui import messages
@@ -139,8 +139,8 @@ class _Surveying:
         self._thread.start()
 
     def _measure(self) -> None:
-        self.test_traits = atlas.traits(self.dataset.x_test)
-        self.survey = atlas.survey(self.dataset.x_train, self.dataset.y_train)
+        self.test_traits = measures.traits(self.dataset.x_test)
+        self.survey = measures.survey(self.dataset.x_train, self.dataset.y_train)
 
     def is_done(self, timeout: float) -> bool:
         self._thread.join(timeout)

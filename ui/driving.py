@@ -6,7 +6,7 @@ from core.engine import engine
 from core.errors import NotYours
 from core.runs import run as runs
 from core.runs.progress import Command
-from ui.state import session as state
+from ui.state import session
 
 NOT_YOURS = (
     "You can watch this run, but not drive it: it was begun in another browser, whose link lets others look. To have one of your "
@@ -21,7 +21,7 @@ def is_allowed(run: runs.Run) -> bool:
     Raises:
         RunDamaged: if its record can't be read.
     """
-    return state.is_local() or run.record().owner == state.visitor()
+    return session.is_local() or run.record().owner == session.visitor()
 
 
 def train(run: runs.Run, command: Command = engine.FULL_SPEED) -> None:

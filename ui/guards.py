@@ -11,7 +11,7 @@ from core.errors import RunDamaged
 from core.runs import run as runs
 from core.runs.progress import Progress
 from ui import digits, navigation
-from ui.state import session as state
+from ui.state import session
 
 LOOK_SECONDS = 1.0
 
@@ -23,7 +23,7 @@ def trained_run(purpose: str) -> tuple[runs.Run, int]:
     Args:
         purpose: what such a network does on this page, for the sentence.
     """
-    run = state.run_in_use()
+    run = session.run_in_use()
     if run is None:
         _stop(f"There is no network yet that {purpose}.", "Train one")
     progress = engine.shared().progress(run)
@@ -48,7 +48,7 @@ def step_in_use(run: runs.Run, progress: Progress) -> int:
         RunDamaged: if that one isn't there any more.
     """
     kept, best = run.steps(), progress.step_of(progress.best.epoch)
-    step = next((step for step in (state.chosen_step(run.id), best) if step in kept), None)
+    step = next((step for step in (session.chosen_step(run.id), best) if step in kept), None)
     if step is None:
         raise RunDamaged(
             f"Run {run.id} has lost the network of its best epoch. Choose another epoch of it in the sidebar, or another run."

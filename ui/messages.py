@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.errors import DigitLabError, EngineNotReady
-from ui.state import session as state
+from ui.state import session
 
 MOST_CHARACTERS, MOST_OF_A_NAME = 1000, 80
 _SEEN_NOT = "\N{WORD JOINER}"  # without width: it parts what would else be a directive, an icon, an emoji, an arrow or an address
@@ -46,7 +46,7 @@ def caption() -> Iterator[None]:
 
 def waiting() -> None:
     """What the last run of the script left to say."""
-    for message in state.take_messages():
+    for message in session.take_messages():
         st.warning(plain(message), icon=":material/info:")
 
 
@@ -57,7 +57,7 @@ def kept() -> Iterator[None]:
     try:
         yield
     except DigitLabError as error:
-        state.say(str(error))
+        session.say(str(error))
         st.rerun()
 
 

@@ -6,13 +6,13 @@ import time
 
 import streamlit as st
 
-from core import shipped as reference
+from core import shipped
 from core.engine import engine
 from core.errors import RunDamaged
 from core.runs import run as runs
 from core.runs.progress import State
 from ui import digits, driving, messages
-from ui.state import session as state
+from ui.state import session
 
 MOST_RUNS_LISTED = 50
 BEST = "best"
@@ -20,8 +20,8 @@ BEST = "best"
 
 def choose_run() -> None:
     """A menu of the runs this visitor may see; nothing where there is none."""
-    in_use = state.run_in_use()
-    listed = state.visible_runs()
+    in_use = session.run_in_use()
+    listed = session.visible_runs()
     if in_use is not None and in_use not in listed:
         listed.append(in_use)
     labels = _labels(tuple((run.id, run.root) for run in listed))
@@ -32,8 +32,8 @@ def choose_run() -> None:
     key = f"run-menu-{in_use.id if in_use else ''}"
 
     def chosen() -> None:
-        if state.run_in_use() == in_use:  # a late request may still speak of the menu that stood here for another run
-            state.use_run(state.widget_value(key))
+        if session.run_in_use() == in_use:  # a late request may still speak of the menu that stood here for another run
+            session.use_run(session.widget_value(key))
 
     st.selectbox(
         "Network in use",
@@ -60,12 +60,12 @@ def _choose_step(run: runs.Run) -> None:
         return
     if len(steps) < 2:
         return
-    key, chosen = f"step-{run.id}", state.chosen_step(run.id)
+    key, chosen = f"step-{run.id}", session.chosen_step(run.id)
     options = [BEST, *steps]
 
     def changed() -> None:
-        value = state.widget_value(key)
-        state.choose_step(run.id, None if value == BEST else value)
+        value = session.widget_value(key)
+        session.choose_step(run.id, None if value == BEST else value)
 
     st.selectbox(
         "As it was after",
@@ -81,7 +81,7 @@ def _choose_step(run: runs.Run) -> None:
 def _offer_to_delete(run: runs.Run, label: str) -> None:
     """A button that asks once more; nothing for the shipped run, and for those of other visitors."""
     try:
-        if run.id == reference.RUN_ID or not driving.is_allowed(run):
+        if run.id == shipped.RUN_ID or not driving.is_allowed(run):
             return
     except RunDamaged:
         return
@@ -94,13 +94,13 @@ def _offer_to_delete(run: runs.Run, label: str) -> None:
 def _delete(run: runs.Run) -> None:
     with messages.kept():
         driving.delete(run)
-        state.forget_run(run.id)
+        session.forget_run(run.id)
 
 
 def _say_that_room_is_short() -> None:
     """On one's own machine, where no run makes room by itself."""
     taken = engine.shared().allowance
-    if state.is_local() and taken is not None and taken.is_exceeded:
+    if session.is_local() and taken is not None and taken.is_exceeded:
         st.caption(
             f":orange[:material/hard_drive:] Runs take {taken.used / 1e9:.1f} GB of the {taken.most / 1e9:.1f} GB that they may. "
             "Choose those that you don't need any more above, and delete them."
@@ -132,7 +132,7 @@ def _label(run: runs.Run) -> tuple[float, str]:
 
 def labels() -> dict[str, str]:
     """The ids of the runs this visitor may see, newest first, with what the menu calls them."""
-    return _labels(tuple((run.id, run.root) for run in state.visible_runs()))
+    return _labels(tuple((run.id, run.root) for run in session.visible_runs()))
 
 
 def condition(run: runs.Run) -> str:
@@ -148,6 +148,6 @@ def condition(run: runs.Run) -> str:
         parts.append(f"{progress.best_val_accuracy:.2%} on validation")
     if digits.is_of_other(run):
         parts.append("trained on other digits than those in use")
-    if record.is_shipped and reference.figures():
-        parts.append(f"{reference.figures()['test']:.2%} on the test set")
+    if record.is_shipped and shipped.figures():
+        parts.append(f"{shipped.figures()['test']:.2%} on the test set")
     return ", ".join(parts)

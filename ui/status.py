@@ -9,7 +9,7 @@ from core.engine.engine import Phase, Status
 from core.errors import RunDamaged
 from core.runs import run as runs
 from ui import messages, runs_menu
-from ui.state import session as state
+from ui.state import session
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
 
@@ -27,15 +27,15 @@ _SAYINGS = {
 
 def strip() -> None:
     """Lines that keep themselves up to date. Their second look, after the first page is painted, wakes the engine."""
-    status, run = engine.shared().status(), state.run_in_use()
+    status, run = engine.shared().status(), session.run_in_use()
     is_busy = status.phase is not Phase.READY or status.training or status.queued
     st.fragment(_strip, run_every=BUSY_SECONDS if is_busy else IDLE_SECONDS)(status.phase, run)
-    if not state.is_lasting():
+    if not session.is_lasting():
         st.caption(ONLY_THIS_TAB, help=WHY_ONLY)
 
 
 def _strip(phase_at_run: Phase, run: runs.Run | None) -> None:
-    if state.was_painted():
+    if session.was_painted():
         engine.shared().start()
     status = engine.shared().status()
     if run is not None and not run.exists():
@@ -57,7 +57,7 @@ def _strip(phase_at_run: Phase, run: runs.Run | None) -> None:
 
 def _who(status: Status) -> str:
     """Who trains and how many wait; other visitors' runs have no names here."""
-    own = {run.id: run for run in state.visible_runs()}
+    own = {run.id: run for run in session.visible_runs()}
     names = [_name(own[run_id]) for run_id in status.training if run_id in own]
     others = len(status.training) - len(names)
     parts = [*names, *([f"{others} of others"] if others else [])]

@@ -31,7 +31,7 @@ import numpy as np
 
 from core.data import download
 from core.errors import DataError, DownloadFailed, EngineNotReady
-from core.ink.drawing import Preparation, to_mnist
+from core.ink.preparation import Preparation, to_mnist
 
 # Source: keras.datasets.mnist, whose download this is, byte for byte.
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"

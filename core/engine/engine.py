@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from core.data import dataset as data
-from core.data import readings
+from core.data import questions
 from core.engine import predictor
 from core.engine.hidden_modules import hidden
 from core.engine.scratch import Scratch
@@ -47,7 +47,7 @@ from core.errors import (
     StorageFull,
     WorkerLost,
 )
-from core.evaluation.trials import AnswerHeldOut, AnswerTest, BreakIt, Trial
+from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, Trial
 from core.model import ledger, specs
 from core.runs import allowance, progress, storage
 from core.runs import run as runs
@@ -58,13 +58,13 @@ from core.training.range_test import RangeTest
 if TYPE_CHECKING:
     from distributed import Client
 
-    from core.data.atlas import Neighbours
+    from core.data.measures import Neighbours
     from core.engine.predictor import Moment
-    from core.evaluation.judgement import Reading
+    from core.evaluation.rejection import Reading
+    from core.explain.adversarial import Change, Norm
     from core.explain.arithmetic import Unit
     from core.explain.attribution import Explanation
-    from core.explain.explainer import Forgotten, Tour
-    from core.explain.persuasion import Change, Norm
+    from core.explain.questions import Forgotten, Tour
 
 logger = logging.getLogger("digitlab.engine")
 
@@ -130,12 +130,12 @@ class Status:
     message: str = ""
     workers: int = 0
     memory: int = 0
-    training: tuple[str, ...] = ()
+    loop: tuple[str, ...] = ()
     queued: tuple[str, ...] = ()
 
 
 class Job(Protocol):
-    """A long piece of work: a small frozen value that crosses to a worker and works there. See `core.data.readings`."""
+    """A long piece of work: a small frozen value that crosses to a worker and works there. See `core.data.questions`."""
 
     def work(self, tell: Callable[[float], None]) -> Any:
         """Do it, telling the share that is done, 0..1; where that raises, the job is to end."""
@@ -413,7 +413,7 @@ class Engine:
         return found
 
     def _have_judged(self, run: runs.Run, step: int) -> None:
-        from core.evaluation.judgement import Judge
+        from core.evaluation.rejection import Judge
 
         with suppress(EngineError, RunError):  # its answers go on as they are; the next one asks again
             if self.progress(run).state.is_over:
@@ -570,7 +570,7 @@ class Engine:
             RunDamaged: if the network hasn't read all training digits yet.
         """
         key = ("neighbours", run.id, step, image.tobytes(), but)
-        return self._answer(key, readings.neighbours, run.id, run.root, step, image, but)
+        return self._answer(key, questions.neighbours, run.id, run.root, step, image, but)
 
     def work_on(self, job: Job) -> Any:
         """What a long job finds, which is never None; None while it is under way. `share` says how far it is, `cancel` ends it."""
@@ -1127,11 +1127,11 @@ def _warm_up() -> None:
         import keras  # noqa: F401  (loaded for what follows)
     # Each run compiles functions of its own, which TensorFlow takes for one function compiled too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from core.explain import inspection as explain
-    from core.model import keras_model as model
+    from core.explain import inspection
+    from core.model import keras_model
 
-    model.warm_up()
-    explain.warm_up()
+    keras_model.warm_up()
+    inspection.warm_up()
 
 
 class _Actor:
@@ -1148,10 +1148,10 @@ class _Actor:
 
 def _explain(question: str, *arguments: Any) -> Any:
     _warm_up()
-    from core.explain import explainer
+    from core.explain import questions
 
     try:
-        return getattr(explainer, question)(*arguments)
+        return getattr(questions, question)(*arguments)
     except NotExplainable as error:  # an answer like others: kept, and not looked for again
         return error
 
@@ -1181,21 +1181,21 @@ def _trace(run_id: str, root: str, steps: tuple[int, ...], image: np.ndarray) ->
 
 def _seconds_per_epoch(experiment: specs.Experiment) -> float:
     _warm_up()
-    from core.training import loop as training
+    from core.training import loop
 
-    return training.seconds_per_epoch(experiment, data.load())
+    return loop.seconds_per_epoch(experiment, data.load())
 
 
 def _range_test(experiment: specs.Experiment) -> RangeTest:
     _warm_up()
-    from core.training import loop as training
+    from core.training import loop
 
-    return training.find_range(experiment, data.load())
+    return loop.find_range(experiment, data.load())
 
 
 def _augmented(augmentation: specs.Augmentation, indices: tuple[int, ...], seed: int) -> np.ndarray:
     _warm_up()
-    from core.training import augment
+    from core.training import augmentation as augment
 
     return augment.preview(data.load().x_train[list(indices)], augmentation, seed)
 
@@ -1285,11 +1285,11 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
     try:
         tell(StateChanged(State.RUNNING))
         _warm_up()
-        from core.model import keras_model as model
+        from core.model import keras_model
         from core.training import fine_tuning
-        from core.training import loop as training
+        from core.training import loop
 
-        network, state = training.train(
+        network, state = loop.train(
             run.experiment(),
             data.load(),
             tell,
@@ -1302,7 +1302,7 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
             start=fine_tuning.start_of(run),
         )
         if record.best is not None:
-            model.set_variables(network, run.weights(record.step_of(record.best.epoch)))
+            keras_model.set_variables(network, run.weights(record.step_of(record.best.epoch)))
             run.write_keras_file(_keras_file(network))
         tell(StateChanged(state, _unfinished(record) if state is State.STOPPED else ""))
     except DigitLabError as error:

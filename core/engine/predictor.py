@@ -15,14 +15,15 @@ import numpy as np
 
 from core.data import dataset as data
 from core.errors import RunDamaged
-from core.evaluation import metrics as evaluation
-from core.explain import arithmetic, explainer
+from core.evaluation import metrics
+from core.explain import arithmetic
+from core.explain import questions
 from core.model import ledger
 from core.model.specs import CLASSES
 from core.runs import run as runs
 
 if TYPE_CHECKING:
-    from core.evaluation import judgement
+    from core.evaluation import rejection
 
 MAX_NETWORKS = 4
 MOST_HELD_OUT = 2000  # that the time machine's confusion matrix counts
@@ -62,21 +63,21 @@ class Predictor:
         """
         return network(run_id, root, step).predict_on_batch(images[..., None])
 
-    def readings(self, run_id: str, root: str, step: int, images: np.ndarray) -> list[judgement.Reading]:
+    def readings(self, run_id: str, root: str, step: int, images: np.ndarray) -> list[rejection.Reading]:
         """As `judgement.read`."""
-        from core.evaluation import judgement
+        from core.evaluation import rejection
 
-        return judgement.read(run_id, root, step, images)
+        return rejection.read(run_id, root, step, images)
 
-    def tour(self, run_id: str, root: str, step: int, image: np.ndarray) -> explainer.Tour:
+    def tour(self, run_id: str, root: str, step: int, image: np.ndarray) -> questions.Tour:
         """As `explainer.tour`."""
-        return explainer.tour(run_id, root, step, image)
+        return questions.tour(run_id, root, step, image)
 
     def unit(
         self, run_id: str, root: str, step: int, which: tuple[np.ndarray, str, tuple[int, ...]]
     ) -> arithmetic.Unit:
         """As `explainer.unit`, of a digit, a layer and a place."""
-        return explainer.unit(run_id, root, step, *which)
+        return questions.unit(run_id, root, step, *which)
 
     def moment(self, run_id: str, root: str, step: int, image: np.ndarray) -> Moment:
         """What the time machine shows of a run after so many batches.
@@ -84,21 +85,21 @@ class Predictor:
         Args:
             image: a digit, (28, 28) uint8.
         """
-        from core.explain import inspection as explain
-        from core.model import keras_model as model
+        from core.explain import inspection
+        from core.model import keras_model
 
         run = runs.find(run_id, root)
         training = run.experiment().training
         if self._travelling[0] != run_id:
-            self._travelling = run_id, model.build(run.experiment())
+            self._travelling = run_id, keras_model.build(run.experiment())
         network = self._travelling[1]
-        model.set_variables(network, run.weights(step))
-        inspector, dataset = explain.Inspector(network), data.load()
+        keras_model.set_variables(network, run.weights(step))
+        inspector, dataset = inspection.Inspector(network), data.load()
         _, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
         held_out, confusion = held_out[:MOST_HELD_OUT], None
         if len(held_out):
             read = answers(network, run, dataset.x_train[held_out]).argmax(axis=1)
-            confusion = evaluation.confusion_matrix(dataset.y_train[held_out], read)
+            confusion = metrics.confusion_matrix(dataset.y_train[held_out], read)
         return Moment(
             probabilities=network.predict_on_batch(image[None, ..., None])[0],
             confusion=confusion,
@@ -118,13 +119,13 @@ def trace(run_id: str, root: str, steps: tuple[int, ...], image: np.ndarray) -> 
     Raises:
         RunDamaged: if a checkpoint isn't there or isn't whole.
     """
-    from core.model import keras_model as model
+    from core.model import keras_model
 
     run, found = runs.find(run_id, root), []
     with _TRACING:
         network = _traced(run_id, root)
         for step in steps:
-            model.set_variables(network, run.weights(step))
+            keras_model.set_variables(network, run.weights(step))
             found.append(network.predict_on_batch(image[None, ..., None])[0])
     return np.stack(found)
 
@@ -134,9 +135,9 @@ _TRACING = threading.Lock()  # one network takes one checkpoint's weights after 
 
 @lru_cache(maxsize=1)
 def _traced(run_id: str, root: str):
-    from core.model import keras_model as model
+    from core.model import keras_model
 
-    return model.build(runs.find(run_id, root).experiment())
+    return keras_model.build(runs.find(run_id, root).experiment())
 
 
 def answers(model, run: runs.Run, images: np.ndarray, tell: Callable[[float], None] = lambda share: None) -> np.ndarray:
@@ -148,7 +149,7 @@ def answers(model, run: runs.Run, images: np.ndarray, tell: Callable[[float], No
     batch, found = ledger.read(run.experiment().layers).evaluation_batch, []
     for start in range(0, len(images), batch):
         tell(start / len(images))
-        found.append(model.predict_on_batch(images[start : start + batch, ..., None]))
+        found.append(keras_model.predict_on_batch(images[start : start + batch, ..., None]))
     return np.concatenate(found) if found else np.zeros((0, CLASSES), np.float32)
 
 
@@ -163,11 +164,11 @@ def network(run_id: str, root: str, step: int):
 
 @lru_cache(maxsize=MAX_NETWORKS)
 def _load(run_id: str, root: str, step: int):
-    from core.model import keras_model as model
+    from core.model import keras_model
 
     run = runs.find(run_id, root)
     if step not in run.steps():
         raise RunDamaged(f"Run {run_id} has no checkpoint after {step} batches; it has {run.steps()}.")
-    network = model.build(run.experiment())
-    model.set_variables(network, run.weights(step))
+    network = keras_model.build(run.experiment())
+    keras_model.set_variables(network, run.weights(step))
     return network

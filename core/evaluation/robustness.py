@@ -5,7 +5,7 @@ drawn alike at each severity, so that a curve shows the severity and nothing els
 
 Source: the idea of kinds and severities is that of Hendrycks & Dietterich 2019, Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations, arXiv:1903.12261, and of Mu & Gilmer 2019, MNIST-C, arXiv:1906.02337; the maps are those of
-`core.training.augment`, here without chance in how far they go.
+`core.training.augmentation`, here without chance in how far they go.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import NotExplainable
-from core.evaluation import metrics as evaluation
+from core.evaluation import metrics
 from core.model.specs import CLASSES, IMAGE_SHAPE
 from core.runs.run import Robustness
 
@@ -216,7 +216,7 @@ def _shown(labels: np.ndarray) -> np.ndarray:
 
 
 def _read(probabilities: np.ndarray) -> np.ndarray:
-    if evaluation.without_answer(probabilities):
+    if metrics.without_answer(probabilities):
         raise NotExplainable(
             "This network's answers are no numbers any more (NaN or infinite), so there is nothing to break. Choose an earlier "
             "moment of it in the sidebar, or train with a smaller learning rate."

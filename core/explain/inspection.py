@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.explain.arithmetic import Form, Layer
-from core.model import keras_model as model
+from core.model import keras_model
 from core.model import specs
 from core.runs.progress import Snapshot
 
@@ -97,14 +97,14 @@ class Inspector:
         return {
             name: _visible(answer.numpy()[0])
             for name, answer in answers.items()
-            if len(answer.shape) == 4 and not isinstance(self._network.get_layer(name), model.UNCHANGING)
+            if len(answer.shape) == 4 and not isinstance(self._network.get_layer(name), keras_model.UNCHANGING)
         }
 
 
 def warm_up() -> None:
     """Load what the first look needs, so that it takes no longer than the next."""
     image = np.zeros(specs.IMAGE_SHAPE, np.uint8)
-    network = model.build(specs.Experiment(layers=(specs.Conv2D(filters=1), specs.Flatten())))
+    network = keras_model.build(specs.Experiment(layers=(specs.Conv2D(filters=1), specs.Flatten())))
     Inspector(network).snapshot(0, image[None], np.zeros(1, np.int64), image[..., 0])
 
 
@@ -124,7 +124,7 @@ def _visible(maps: np.ndarray) -> np.ndarray:
 
 
 class Reader:
-    """A network's scores and gradients as arrays, for `core.explain.attribution` and `core.explain.persuasion`; its weights may change.
+    """A network's scores and gradients as arrays, for `core.explain.attribution` and `core.explain.adversarial`; its weights may change.
 
     Compiled once, for any number of images; works them off in batches that the machine can hold.
     """

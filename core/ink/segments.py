@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import DrawingError
 from core.ink.components import components
-from core.ink.drawing import EDGE, Ink
+from core.ink.preparation import EDGE, Ink
 from core.ink.strokes import Sheet
 
 SPECK = 0.1  # of the tallest piece's height: smaller both ways is a speck

@@ -126,7 +126,7 @@ class Readings:
 
     Attributes:
         probabilities: (n, 10) float32.
-        features: (n, d) float32, what its last layer took, or the principal components of that; see `core.data.readings`.
+        features: (n, d) float32, what its last layer took, or the principal components of that; see `core.data.questions`.
         y_true: (n,) uint8.
         dataset: the digest of the data set that these are of, empty in older runs.
     """
@@ -252,7 +252,7 @@ class Run:
         return self._kept("openings.json", _OPENINGS.validate_json) or []
 
     def judgement(self, step: int) -> dict[str, np.ndarray] | None:
-        """What `core.evaluation.judgement` fitted for the network after so many batches, if it ever did."""
+        """What `core.evaluation.rejection` fitted for the network after so many batches, if it ever did."""
         return self._kept(_judgement_file(step), _arrays)
 
     def size(self) -> int:

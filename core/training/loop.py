@@ -20,9 +20,9 @@ import tensorflow as tf
 
 from core.data import dataset as data
 from core.errors import LossNotFinite
-from core.evaluation import metrics as evaluation
+from core.evaluation import metrics
 from core.explain.inspection import Inspector
-from core.model import keras_model as model
+from core.model import keras_model
 from core.model import ledger
 from core.model.specs import CLASSES, IMAGE_SHAPE, Experiment, Training
 from core.runs.progress import (
@@ -38,7 +38,8 @@ from core.runs.progress import (
     Turned,
 )
 from core.runs.run import Checkpoint
-from core.training import augment, fine_tuning, range_test
+from core.training import augmentation as augment
+from core.training import fine_tuning, range_test
 
 CHUNK_SECONDS = 0.1
 FIRST_CHUNK_STEPS = 4
@@ -177,12 +178,12 @@ class _Loop:
         training = experiment.training
         self.training, self.on_event, self.read_command = training, on_event, read_command
         self.on_checkpoint, self.on_snapshot = on_checkpoint, on_snapshot
-        self.model = model.build(experiment)
+        self.model = keras_model.build(experiment)
         self.train_indices, self.validation_indices = data.split(
             dataset.y_train, training.train_size, training.validation_split, training.seed
         )
         if start is not None:
-            model.set_variables(self.model, start.weights)
+            keras_model.set_variables(self.model, start.weights)
             dataset, self.train_indices = fine_tuning.mixed(dataset, self.train_indices, start, experiment)
         if enlarge is not None:
             dataset, self.train_indices = enlarge(dataset, self.train_indices)
@@ -202,7 +203,7 @@ class _Loop:
         self._measure = _compiled_measure(self.model, ledger.read(experiment.layers).evaluation_batch)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        model.set_variables(self.model, checkpoint.weights, checkpoint.optimizer)
+        keras_model.set_variables(self.model, checkpoint.weights, checkpoint.optimizer)
         self.step = checkpoint.step
 
     def turn_again(self, turns: Sequence[Turned]) -> None:
@@ -212,7 +213,7 @@ class _Loop:
                 self._turn(turn)
 
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.step, *model.variables(self.model))
+        return Checkpoint(self.step, *keras_model.variables(self.model))
 
     def keep_early(self) -> None:
         """Hand out the network after 0, 1, 2, 4, 8, ... batches of the first epoch, when most is learned."""
@@ -225,7 +226,7 @@ class _Loop:
             self._keep_weights()
 
     def _keep_weights(self) -> None:
-        self.on_checkpoint(Checkpoint(self.step, model.variables(self.model)[0], None))
+        self.on_checkpoint(Checkpoint(self.step, keras_model.variables(self.model)[0], None))
 
     def order(self, epoch: int) -> np.ndarray:
         """The training images of an epoch in the order they are taken, (n,) int32 indices."""
@@ -314,12 +315,12 @@ class _Loop:
                 f"The validation loss became {loss} at the end of epoch {epoch}. "
                 "Try a lower learning rate, or add BatchNormalization."
             )
-        wrong = evaluation.mistakes(y_true, probabilities)[:MOST_WRONGEST]
+        wrong = metrics.mistakes(y_true, probabilities)[:MOST_WRONGEST]
         read = probabilities.argmax(axis=1)
         return {
             "val_loss": loss,
-            "val_accuracy": evaluation.accuracy(y_true, probabilities),
-            "confusion": tuple(evaluation.confusion_matrix(y_true, read).ravel().tolist()),
+            "val_accuracy": metrics.accuracy(y_true, probabilities),
+            "confusion": tuple(metrics.confusion_matrix(y_true, read).ravel().tolist()),
             "wrongest": tuple(
                 (int(self.validation_indices[i]), int(read[i]), float(probabilities[i, read[i]])) for i in wrong
             ),
@@ -355,7 +356,7 @@ class _Loop:
         if turn.name == "learning_rate":
             self._turned.append((turn.step, turn.value))
             self.learning_rates = self.training.learning_rates(len(self.learning_rates), self._turned)
-        elif model.set_dropout(self.model, turn.value):
+        elif keras_model.set_dropout(self.model, turn.value):
             # The rate is a constant of the compiled function: it takes a new one.
             self._take_steps = _compiled_steps(self.model, self.training)
             self.is_compiled = False

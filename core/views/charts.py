@@ -22,10 +22,11 @@ from core.model.specs import CLASSES, IMAGE_SHAPE
 from core.runs.progress import Progress
 from core.runs.run import Robustness
 from core.training.range_test import RangeTest, smoothed
-from core.views import pictures, sheets
+from core.views import activation_sheet
+from core.views import pictures
 
 if TYPE_CHECKING:
-    from core.explain.explainer import Tour
+    from core.explain.questions import Tour
 
 # Plotly looks for pandas among the loaded modules, and finds half of it where another thread is just importing it. Waiting for
 # the whole of it here makes that impossible.
@@ -637,7 +638,7 @@ def network_sheet(tour: Tour, chosen: tuple[str, int]) -> go.Figure:
     Args:
         chosen: the layer and the map or unit that is framed.
     """
-    cells, labels, height = sheets.layout(tour)
+    cells, labels, height = activation_sheet.layout(tour)
     points = go.Scatter(
         x=np.array([cell.x + cell.side / 2 for cell in cells]),
         y=np.array([cell.y + cell.side / 2 for cell in cells]),
@@ -650,10 +651,10 @@ def network_sheet(tour: Tour, chosen: tuple[str, int]) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
     )
     picture = {
-        "source": pictures.data_url(pictures.palette_png(sheets.painted(tour, cells, height), sheets.PALETTE)),
+        "source": pictures.data_url(pictures.palette_png(activation_sheet.painted(tour, cells, height), activation_sheet.PALETTE)),
         "x": 0,
         "y": 0,
-        "sizex": sheets.COLUMNS,
+        "sizex": activation_sheet.COLUMNS,
         "sizey": height,
         "xref": "x",
         "yref": "y",
@@ -676,7 +677,7 @@ def network_sheet(tour: Tour, chosen: tuple[str, int]) -> go.Figure:
         "images": [picture],
         "annotations": names,
         "shapes": frames,
-        "xaxis": {"visible": False, "range": [-0.05, sheets.COLUMNS + 0.05], "fixedrange": True},
+        "xaxis": {"visible": False, "range": [-0.05, activation_sheet.COLUMNS + 0.05], "fixedrange": True},
         "yaxis": {
             "visible": False,
             "range": [height, 0],

@@ -15,11 +15,11 @@ from core.data import dataset as data
 from core.engine import engine
 from core.engine.engine import FULL_SPEED, Engine, Phase
 from core.engine.predictor import Moment
-from core.evaluation.judgement import Reading
-from core.evaluation.trials import held_out_images
+from core.evaluation.questions import held_out_images
+from core.evaluation.rejection import Reading
 from core.explain import arithmetic
 from core.explain.arithmetic import Form, Layer, Unit
-from core.explain.explainer import Tour
+from core.explain.questions import Tour
 from core.model.specs import Experiment
 from core.runs import run as runs
 from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from core.engine.engine import Phase
-from core.model import ledger, presets, share, specs
+from core.model import ledger, presets, specs
+from core.model import link
 from core.model.presets import FAST_99, FIRST_CNN, LENET_5
 from core.model.specs import Conv2D, Dropout, Experiment, Flatten, Training, replaced
 from tests import strategies
@@ -234,7 +235,7 @@ class TestArguments:
     def test_every_kind_shows_the_numbers_it_may_have_at_its_bounds(self, visit, is_highest):
         layers = tuple(strategies.extreme(kind, is_highest) for kind in specs.LAYER_KINDS.values())
         at = visit("start")
-        at.query_params["net"] = share.link_text(replaced(FIRST_CNN.experiment, layers=layers))
+        at.query_params["net"] = link.link_text(replaced(FIRST_CNN.experiment, layers=layers))
         visit("build", session=at)
         for heading in rows(at):
             heading.click()
@@ -326,7 +327,7 @@ class TestStack:
     def test_it_holds_so_many_layers_and_no_more(self, visit, press):
         at = visit("start")
         almost = (Flatten(), *[Dropout()] * (specs.MAX_LAYERS - 2))
-        at.query_params["net"] = share.link_text(replaced(LENET_5.experiment, layers=almost))
+        at.query_params["net"] = link.link_text(replaced(LENET_5.experiment, layers=almost))
         at = visit("build", session=at)
         assert not is_disabled(at, "Dropout")
 
@@ -530,7 +531,7 @@ class TestImpossibleStack:
     ):
         at = visit("start")
         wide = Experiment(layers=(Conv2D(filters=256, padding="same"), Flatten()), training=Training(batch_size=1024))
-        at.query_params["net"] = share.link_text(wide)
+        at.query_params["net"] = link.link_text(wide)
         visit("build", session=at)
 
         assert at.error[0].value == ledger.refusal(wide)
@@ -617,7 +618,7 @@ class TestLink:
 
     @pytest.mark.parametrize("page", ["start", "data", "build", "train", "evaluate", "draw"])
     def test_any_page_takes_up_the_network_in_its_address(self, visit, page):
-        at = self.visited(visit, page, share.link_text(self.OTHER))
+        at = self.visited(visit, page, link.link_text(self.OTHER))
 
         visit("build", session=at)
 
@@ -625,7 +626,7 @@ class TestLink:
         assert not at.warning
 
     def test_undo_brings_back_what_was_there(self, visit, press):
-        at = self.visited(visit, "build", share.link_text(self.OTHER))
+        at = self.visited(visit, "build", link.link_text(self.OTHER))
 
         press(at, "Undo")
 
@@ -633,7 +634,7 @@ class TestLink:
         assert is_disabled(at, "Undo")
 
     def test_a_preset_is_known_again(self, visit):
-        at = self.visited(visit, "build", share.link_text(LENET_5.experiment))
+        at = self.visited(visit, "build", link.link_text(LENET_5.experiment))
 
         assert at.selectbox(key="preset").value == LENET_5.name
         assert is_disabled(at, "Reset")
@@ -642,7 +643,7 @@ class TestLink:
         ("text", "said"),
         [
             ("rubbish", "lost or changed on its way"),
-            (share.link_text(OTHER)[:-4], "Copy the whole link again"),
+            (link.link_text(OTHER)[:-4], "Copy the whole link again"),
             ("x" * 100_000, "100,000 characters long"),
         ],
         ids=["rubbish", "cut short", "long"],
@@ -665,7 +666,7 @@ class TestLink:
         at.run()
 
         address = next(code.value for code in at.code if "?net=" in code.value)
-        experiment = share.experiment_of(address.partition("?net=")[2])
+        experiment = link.experiment_of(address.partition("?net=")[2])
 
         first, *rest = FIRST_CNN.experiment.layers
         assert experiment == replaced(FIRST_CNN.experiment, layers=(replaced(first, filters=14), *rest))

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from core.data.readings import DrawMap
+from core.data.questions import DrawMap
 from core.errors import DrawingError
 from core.views import pictures
 from ui.data import digit_map
 from ui.explain import feature_map
-from ui.state import session as state
+from ui.state import session
 from ui.widgets import given_pictures, picture_strip
 
 HOSTILE = {
@@ -77,7 +77,7 @@ def test_a_map_of_digits_picks_some_of_them_or_none(sent, dataset, monkeypatch):
 def test_a_feature_map_tells_of_its_own_units_alone(sent, keys, monkeypatch):
     browser, told = Browser(sent), []
     monkeypatch.setattr(feature_map, "component", browser)
-    monkeypatch.setattr(state, "component_value", lambda key: dict.fromkeys(keys, sent))
+    monkeypatch.setattr(session, "component_value", lambda key: dict.fromkeys(keys, sent))
     spans = [(0, 3), (1, 4)]
     image, values = np.zeros((28, 28), np.uint8), np.zeros((2, 2))
     feature_map.feature_map(
@@ -102,7 +102,7 @@ def test_a_feature_map_tells_of_its_own_units_alone(sent, keys, monkeypatch):
 def test_a_unit_that_is_there_is_told(monkeypatch):
     browser, told = Browser(None), []
     monkeypatch.setattr(feature_map, "component", browser)
-    monkeypatch.setattr(state, "component_value", lambda key: {"chosen": [1, 0], "pointed": [0, 1]})
+    monkeypatch.setattr(session, "component_value", lambda key: {"chosen": [1, 0], "pointed": [0, 1]})
     spans = [(0, 3), (1, 4)]
     image, values = np.zeros((28, 28), np.uint8), np.zeros((2, 2))
     feature_map.feature_map(
@@ -135,10 +135,10 @@ def test_files_that_were_read_are_not_kept_in_memory(components):
         import streamlit as st
         from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-        from ui.state import session as state
+        from ui.state import session
         from ui.widgets import given_pictures
 
-        state.choose_draw_source("Picture")
+        session.choose_draw_source("Picture")
         given_pictures.files()
         context = get_script_run_ctx()
         st.text(f"{len(context.uploaded_file_mgr.file_storage[context.session_id])} files")

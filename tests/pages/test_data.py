@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import atlas
-from core.data import dataset as data
-from core.data.atlas import Neighbours, Pairs
-from core.data.readings import DrawMap, NearDuplicates, ReadAll
+from core.data import dataset
+from core.data import measures
+from core.data.measures import Neighbours, Pairs
+from core.data.questions import DrawMap, NearDuplicates, ReadAll
 from core.engine.engine import Phase
 from core.errors import WorkerLost
-from core.ink.drawing import Preparation, to_mnist
+from core.ink.preparation import Preparation, to_mnist
 from core.ink.strokes import Sheet, Stroke
 from core.model.specs import Training
 from core.runs.progress import State
@@ -89,7 +89,7 @@ def looked_at(at) -> int:
 
 def splits(digits, training: Training) -> tuple[np.ndarray, np.ndarray]:
     """What is trained on, and what is held out."""
-    return data.split(digits.y_train, training.train_size, training.validation_split, training.seed)
+    return dataset.split(digits.y_train, training.train_size, training.validation_split, training.seed)
 
 
 def trained_on(digits, run=None) -> np.ndarray:
@@ -205,7 +205,7 @@ class TestBrowsing:
         choice(at, "Sorted by", order)
         while not at.subheader:  # measured on a thread
             at.run()
-        values = getattr(atlas.traits(digits.x_test), order.lower().replace(" ", "_"))
+        values = getattr(measures.traits(digits.x_test), order.lower().replace(" ", "_"))
 
         assert looked_at(at) == np.argsort(values, kind="stable")[0]
 
@@ -464,7 +464,7 @@ class TestTheNetworkInUse:
     def test_neighbours_by_pixels_are_there_at_once(self, at, digits):
         index = looked_at(at)
 
-        found = atlas.nearest(digits.x_train, digits.x_train[index], but=index)
+        found = measures.nearest(digits.x_train, digits.x_train[index], but=index)
         shown = " ".join(html.proto.body for html in at.get("html"))
         for i in found.indices:
             assert f"{digits.y_train[i]} · {i:,}" in shown
@@ -509,7 +509,7 @@ class TestTheWholeSet:
         assert ", ".join(f"{count} of {k}" for k, count in enumerate(counts)) in charts(at)[0]
 
     def test_its_distributions_have_words(self, at, digits):
-        slant = float(np.median(atlas.traits(digits.x_train).slant))
+        slant = float(np.median(measures.traits(digits.x_train).slant))
 
         assert charts(at)[1].startswith(f"Of {digits.x_train.size:,} pixels {np.sum(digits.x_train == 0):,} are 0")
         assert [alt.partition(":")[0] for alt in charts(at)[2:]] == ["Ink", "Slant", "Stroke width"]

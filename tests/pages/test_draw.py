@@ -8,10 +8,10 @@ import pytest
 from benchmarks import drawing
 from core.engine.engine import Phase
 from core.errors import DrawingError, WorkerLost
-from core.evaluation.judgement import Reading
+from core.evaluation.rejection import Reading
 from core.ink import canvas_record
 from core.ink.canvas_record import Drawn
-from core.ink.drawing import Preparation, prepare, to_mnist
+from core.ink.preparation import Preparation, prepare, to_mnist
 from core.ink.strokes import Sheet, Stroke
 from core.runs.progress import State
 from core.views.pictures import png

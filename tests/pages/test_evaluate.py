@@ -11,8 +11,8 @@ import pytest
 
 from core.engine.engine import Phase
 from core.evaluation import robustness
+from core.evaluation.questions import held_out_images
 from core.evaluation.robustness import DAMAGES
-from core.evaluation.trials import held_out_images
 from core.model.specs import replaced
 from core.runs.progress import State
 from core.runs.run import Evaluation

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data import dataset as data
+from core.data import dataset
 from core.engine.engine import Phase
-from core.model import draft as drafts
+from core.model import draft
 from core.model.presets import FIRST_CNN
 from core.model.specs import Dropout, replaced
 from core.runs.progress import State
@@ -134,7 +134,7 @@ WIDGETS = (
 def test_no_widget_has_markdown_in_its_accessible_name(visit, finished_run, make_run, page, is_under_way):
     """Streamlit says a label as it is written: `**` and `:orange[...]` too."""
     at = visit(page, make_run(State.PAUSED) if is_under_way else finished_run)
-    at.session_state["digitlab"].draft = drafts.of_experiment(changed_everywhere()).with_added(Dropout())
+    at.session_state["digitlab"].draft = draft.of_experiment(changed_everywhere()).with_added(Dropout())
     at.session_state["digitlab"].open_layers = set(at.session_state["digitlab"].draft.layer_ids)
     at.run()
 
@@ -309,7 +309,7 @@ class TestDataFile:
     ):
         monkeypatch.delenv("DIGITLAB_MNIST", raising=False)
         monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-        monkeypatch.setattr(data, "SHA256", hashlib.sha256(digits_file.read_bytes()).hexdigest())
+        monkeypatch.setattr(dataset, "SHA256", hashlib.sha256(digits_file.read_bytes()).hexdigest())
 
         def when_looked_for(at: AppTest) -> AppTest:
             while at.get("progress"):
@@ -325,7 +325,7 @@ class TestDataFile:
         at = when_looked_for(press(at, "Try again"))
 
         assert not at.warning
-        assert data.load().source is data.Source.CACHE
+        assert dataset.load().source is dataset.Source.CACHE
 
     @pytest.mark.parametrize("page", sorted(needs_a_network))
     def test_a_network_of_other_digits_is_said_to_be_one(self, visit, finished_run, page):

@@ -13,16 +13,17 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from core.data import dataset as data
+from core.data import dataset
 from core.engine.engine import Phase
 from core.errors import NotExplainable
 from core.explain import attribution
+from core.explain.adversarial import Change, Norm
 from core.explain.attribution import Curves, Explanation, Method
-from core.explain.explainer import Forgotten
-from core.explain.persuasion import Change, Norm
+from core.explain.questions import Forgotten
 from core.model.specs import replaced
 from core.runs.progress import State
-from core.views import anatomy, exhibits
+from core.views import explanation_html
+from core.views import network_html
 from tests.page_fields import fill, held
 from ui.explain import explain
 
@@ -51,7 +52,7 @@ def at(visit, finished_run):
 def splits(finished_run, digits) -> dict[str, np.ndarray]:
     """Which images of the training file the run was trained on, and which it held out."""
     training = finished_run.experiment().training
-    split = data.split(digits.y_train, training.train_size, training.validation_split, training.seed)
+    split = dataset.split(digits.y_train, training.train_size, training.validation_split, training.seed)
     return dict(zip(("train", "validation"), split, strict=True))
 
 
@@ -154,10 +155,10 @@ def test_other_pages_lead_to_a_digit():
     def lead() -> None:
         import streamlit as st
 
-        from ui.state import session as state
+        from ui.state import session
 
-        st.button("Why?", on_click=state.explain_digit, args=("validation", 5))
-        st.markdown(str(state.explained()))
+        st.button("Why?", on_click=session.explain_digit, args=("validation", 5))
+        st.markdown(str(session.explained()))
 
     at = AppTest.from_function(lead).run()
     at.button[0].click().run()
@@ -200,10 +201,10 @@ def test_a_file_that_is_no_picture_is_told_in_a_sentence(at):
 
 
 def test_a_digit_has_to_come_from_somewhere():
-    from ui.state import session as state
+    from ui.state import session
 
     with pytest.raises(ValueError, match="Expected a source among"):
-        state.explain_digit("elsewhere", 0)
+        session.explain_digit("elsewhere", 0)
 
 
 def test_any_kept_moment_of_the_network_can_be_looked_at(at, finished_run):
@@ -250,7 +251,7 @@ def test_the_map_stands_beside_the_digit_and_says_every_number_in_four_digits(at
 
     assert not at.exception
     assert pixels(shown["digit"]) == image.tolist()
-    assert pixels(shown["map"]) == anatomy.signed(ink).tolist()
+    assert pixels(shown["map"]) == network_html.signed(ink).tolist()
     assert shown["values"] == [[f"{value:.4g}" for value in row] for row in ink]
     assert shown["said"] == "Map 1 of 1 conv2d, 26 by 26."
 
@@ -384,7 +385,7 @@ def test_the_curves_are_told_one_by_one(deletion, insertion, said):
     chance = Curves(np.full(29, 0.5, np.float32), np.full(29, 0.5, np.float32))
     explanation = replace(EXPLANATION, curves=dict.fromkeys(EXPLANATION.maps, curves), chance=chance)
 
-    assert exhibits.beliefs(np.zeros((28, 28), np.uint8), explanation, []).count(said) == len(explanation.maps)
+    assert explanation_html.beliefs(np.zeros((28, 28), np.uint8), explanation, []).count(said) == len(explanation.maps)
 
 
 def test_what_can_not_be_explained_is_said(at, still_engine, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.handwriting import Handwriting
-from core.evaluation.trials import held_out_images
+from core.evaluation.questions import held_out_images
 from core.runs import run as runs
 from core.runs.progress import EpochEnded, Progress, State
 from core.runs.run import Checkpoint, Evaluation

@@ -14,8 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.engine.engine import Phase
 from core.errors import DataError, WorkerLost
-from core.evaluation.trials import held_out_images
-from core.model import codegen, share
+from core.evaluation.questions import held_out_images
+from core.model import link
+from core.model import script
 from core.model.presets import FAST_99, FIRST_CNN, PRESETS
 from core.model.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
 from core.runs import run as runs
@@ -284,7 +285,7 @@ class TestFields:
         given = {} if is_highest else {"patience": None}
         training = strategies.extreme(Training, is_highest, augmentation=augmentation, **choices, **given)
         at = visit("start")
-        at.query_params["net"] = share.link_text(replaced(FIRST_CNN.experiment, training=training))
+        at.query_params["net"] = link.link_text(replaced(FIRST_CNN.experiment, training=training))
 
         visit("train", session=at)
 
@@ -332,7 +333,7 @@ class TestStart:
         wide = replaced(
             FIRST_CNN.experiment, layers=(Conv2D(filters=128, padding="same"), *FIRST_CNN.experiment.layers[1:])
         )
-        at.query_params["net"] = share.link_text(wide)
+        at.query_params["net"] = link.link_text(wide)
         choose(at.run(), "Batch size", 1024)
 
         assert button(at, "Start training").disabled
@@ -444,7 +445,7 @@ class TestPanel:
         (download,) = at.get("download_button")
         assert "pixels from 0 to 255" in download.proto.help
         assert [code.value for code in at.code] == [
-            codegen.usage(f"{finished_run.record().name} {finished_run.id[:6]}.keras")
+            script.usage(f"{finished_run.record().name} {finished_run.id[:6]}.keras")
         ]
 
 
@@ -890,7 +891,7 @@ class TestRecipe:
 
     def test_what_differs_within_the_presets_own_choice_is_marked_there(self, visit, choose):
         at = visit("start")
-        at.query_params["net"] = share.link_text(FAST_99.experiment)
+        at.query_params["net"] = link.link_text(FAST_99.experiment)
         choose(visit("train", session=at), "Warm-up", 0.2)
 
         assert marks(at) == [":orange[was 0.3]"]
@@ -930,7 +931,7 @@ class TestRecipe:
         at = visit("start")
         wide = replaced(FIRST_CNN.experiment, layers=(Conv2D(filters=256, padding="same"), Flatten()))
         wide = replaced(wide, training=Training(batch_size=1024))
-        at.query_params["net"] = share.link_text(wide)
+        at.query_params["net"] = link.link_text(wide)
 
         visit("train", session=at)
 

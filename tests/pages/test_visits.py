@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from streamlit.testing.v1 import AppTest
 
 from core.ink.strokes import Sheet, Stroke
-from core.model import share
+from core.model import link
 from core.model.presets import FIRST_CNN
 from core.model.specs import replaced
 from core.runs import visits
@@ -156,7 +156,7 @@ def test_nothing_is_written_where_nothing_changed(visit, choose, monkeypatch, ru
 def test_a_link_s_network_is_taken_up_once_and_what_became_of_it_comes_back(visit, choose):
     linked = replaced(FIRST_CNN.experiment, training=replaced(FIRST_CNN.experiment.training, epochs=7))
     at = visit("train")
-    at.query_params["net"] = share.link_text(linked)
+    at.query_params["net"] = link.link_text(linked)
     at.run()
     assert field(at, "Epochs") == 7
     assert "net" not in at.query_params

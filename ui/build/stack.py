@@ -8,13 +8,14 @@ import streamlit as st
 
 from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady
-from core.model import codegen, specs
+from core.model import script as codegen
+from core.model import specs
 from core.model.draft import Difference, Draft
 from core.model.ledger import Hint, Ledger, Row, refusal
 from core.model.presets import Preset
 from core.views import pictures
 from ui import messages
-from ui.state import session as state
+from ui.state import session
 from ui.widgets import fields
 
 HEADING_WIDTH = 260  # CSS pixels, of a layer's name beside its figures
@@ -24,22 +25,22 @@ POLL_SECONDS, PATIENT_SECONDS = 0.75, 5.0
 
 def toolbar(presets: Mapping[str, Preset]) -> None:
     """Choose a preset; go back to it; undo and redo."""
-    draft = state.draft()
+    draft = session.draft()
     key = "preset"
 
     def chosen() -> None:
-        state.use_preset(state.widget_value(key))
+        session.use_preset(session.widget_value(key))
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = draft.differences.count
-        state.show_in_widget(key, draft.preset)
+        session.show_in_widget(key, draft.preset)
         names = list(presets)
         st.selectbox("Start from", names, names.index(draft.preset), key=key, on_change=chosen, width=240)
         st.button(
             "Reset",
             icon=":material/restart_alt:",
             key="reset",
-            on_click=state.use_preset,
+            on_click=session.use_preset,
             args=(draft.preset,),
             disabled=not count,
             help="Back to the preset as it is." if count else "Nothing differs from the preset.",
@@ -48,7 +49,7 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
         st.button(
             "Clear",
             icon=":material/layers_clear:",
-            on_click=state.remove_all_layers,
+            on_click=session.remove_all_layers,
             disabled=not draft.layers,
             help="Remove all layers and begin with an empty stack. Undo brings them back.",
         )
@@ -58,9 +59,9 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
 
 def undo_and_redo() -> None:
     """Take back what was last done to the layers or their training, and bring it back."""
-    st.button("Undo", icon=":material/undo:", on_click=state.undo, disabled=not state.can_undo(), shortcut="Ctrl+Z")
+    st.button("Undo", icon=":material/undo:", on_click=session.undo, disabled=not session.can_undo(), shortcut="Ctrl+Z")
     st.button(
-        "Redo", icon=":material/redo:", on_click=state.redo, disabled=not state.can_redo(), shortcut="Ctrl+Shift+Z"
+        "Redo", icon=":material/redo:", on_click=session.redo, disabled=not session.can_redo(), shortcut="Ctrl+Shift+Z"
     )
 
 
@@ -73,7 +74,7 @@ def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
     if ledger.problem is None:
         title, repair = "This batch is too large", (f"Batch size {largest}", _use_batch, largest)
     elif ledger.problem.repair is not None:
-        repair = (ledger.problem.repair.label, state.use_network, ledger.problem.repair.layers)
+        repair = (ledger.problem.repair.label, session.use_network, ledger.problem.repair.layers)
     said, place = st.columns([5, 2], vertical_alignment="center")
     said.error(reason, title=title, icon=":material/build:")
     if repair is not None:
@@ -90,7 +91,7 @@ def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
 
 
 def _use_batch(batch_size: int) -> None:
-    state.edit_training(specs.replaced(state.training(), batch_size=batch_size))
+    session.edit_training(specs.replaced(session.training(), batch_size=batch_size))
 
 
 def whole(draft: Draft, ledger: Ledger) -> None:
@@ -123,11 +124,11 @@ def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
                     key=f"open-{layer_id}",
                     type="tertiary",
                     wrap=True,
-                    on_click=state.open_or_close,
+                    on_click=session.open_or_close,
                     args=(layer_id,),
                 )
                 st.html(_cost(row, ledger, is_on, place))
-            if state.is_open(layer_id):
+            if session.is_open(layer_id):
                 with st.container(border=True, key=f"arguments-{layer_id}"):
                     _arguments(draft, layer_id, layer)
             place += is_on
@@ -142,14 +143,14 @@ def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
 
 def palette() -> None:
     """A button for every kind of layer; it is added at the end of the stack."""
-    is_full = not state.has_room()
+    is_full = not session.has_room()
     with st.container(horizontal=True, gap="small"):
         for kind, layer_class in specs.LAYER_KINDS.items():
             st.button(
                 kind,
                 icon=layer_class.icon,
                 key=f"add-{kind}",
-                on_click=state.add_layer,
+                on_click=session.add_layer,
                 args=(layer_class(),),
                 disabled=is_full,
                 help=layer_class.about,
@@ -174,7 +175,7 @@ def worth_a_thought(hints: tuple[Hint, ...]) -> None:
                 hint.repair.label,
                 icon=":material/auto_fix_high:",
                 key=f"hint-repair-{number}",
-                on_click=state.use_network,
+                on_click=session.use_network,
                 args=(hint.repair.layers,),
             )
 
@@ -184,7 +185,7 @@ def link() -> None:
     share = st.expander("Share it", icon=":material/link:", key="share", on_change="rerun")
     if share.open:
         with share:
-            st.code(state.link(st.context.url or ""), language=None)
+            st.code(session.link(st.context.url or ""), language=None)
             st.caption(
                 "Whoever opens this address finds these layers and their training: nothing is stored for it. "
                 "Layers that are switched off stay here."
@@ -211,19 +212,19 @@ def code(experiment: specs.Experiment) -> None:
 def _arguments(draft: Draft, layer_id: int, layer: specs.LayerSpec) -> None:
     st.caption(layer.about)
     fields.editor(
-        lambda: state.layer(layer_id),
+        lambda: session.layer(layer_id),
         f"layer-{layer_id}.{layer.kind}",
-        lambda new: state.edit_layer(layer_id, new),
+        lambda new: session.edit_layer(layer_id, new),
         columns=3,
         original=draft.in_preset(layer_id),
     )
     place, is_on = draft.layer_ids.index(layer_id), layer_id not in draft.off
     actions = [
-        ("Up", "arrow_upward", state.move_layer, (layer_id, -1), place == 0),
-        ("Down", "arrow_downward", state.move_layer, (layer_id, 1), place == len(draft.layers) - 1),
-        ("Duplicate", "content_copy", state.copy_layer, (layer_id,), not state.has_room()),
-        ("Switch off" if is_on else "Switch on", "toggle_off" if is_on else "toggle_on", state.switch_layer, (layer_id,), False),
-        ("Remove", "delete", state.remove_layer, (layer_id,), False),
+        ("Up", "arrow_upward", session.move_layer, (layer_id, -1), place == 0),
+        ("Down", "arrow_downward", session.move_layer, (layer_id, 1), place == len(draft.layers) - 1),
+        ("Duplicate", "content_copy", session.copy_layer, (layer_id,), not session.has_room()),
+        ("Switch off" if is_on else "Switch on", "toggle_off" if is_on else "toggle_on", session.switch_layer, (layer_id,), False),
+        ("Remove", "delete", session.remove_layer, (layer_id,), False),
     ]  # fmt: skip
     with st.container(horizontal=True):
         for label, icon, act, arguments, is_disabled in actions:
@@ -276,7 +277,7 @@ def _measured(experiment: specs.Experiment) -> tuple[str, str, float | None]:
     reason = refusal(experiment)
     if reason is not None:
         return "–", reason, None
-    if state.seconds_since_edit() < QUIET_SECONDS:
+    if session.seconds_since_edit() < QUIET_SECONDS:
         return "…", "Measured as soon as you leave the stack alone for a moment.", POLL_SECONDS
     try:
         seconds = engine.shared().seconds_per_epoch(experiment)

@@ -8,23 +8,23 @@ from enum import StrEnum
 import numpy as np
 import streamlit as st
 
-from core.data import atlas
 from core.data import dataset as data
-from core.data.atlas import Neighbours, Traits
+from core.data import measures
 from core.data.dataset import Dataset
-from core.data.readings import ReadAll
+from core.data.measures import Neighbours, Traits
+from core.data.questions import ReadAll
 from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady, RunDamaged
-from core.evaluation import metrics as evaluation
-from core.evaluation.trials import ReadDrawings, is_of
-from core.ink import drawing
+from core.evaluation import metrics
+from core.evaluation.questions import ReadDrawings, is_of
+from core.ink import preparation
 from core.model.specs import CLASSES, Training
 from core.runs import run as runs
 from core.views import charts, pictures
 from ui import digits, guards, late_requests, messages, navigation
 from ui.evaluate import report
-from ui.state import session as state
-from ui.widgets import work
+from ui.state import session
+from ui.widgets import waiting
 from ui.widgets.number_field import number_field
 
 OWN = "My hand"
@@ -70,7 +70,7 @@ class Selection:
 
 def network_in_use() -> Network | None:
     """The network in use; None where there is none yet, or its run can't be read, which the sidebar says."""
-    run = state.run_in_use()
+    run = session.run_in_use()
     if run is None:
         return None
     try:
@@ -83,7 +83,7 @@ def network_in_use() -> Network | None:
 
 def training_in_use(network: Network | None) -> Training:
     """The training whose splits are looked at: that of the network in use, else the one that is being prepared."""
-    return state.training() if network is None else network.run.experiment().training
+    return session.training() if network is None else network.run.experiment().training
 
 
 def choose(dataset: Dataset, training: Training, network: Network | None) -> Selection | None:
@@ -153,17 +153,17 @@ def sheet(selection: Selection) -> int | None:
         return None
     columns, rows = selection.grid
     size, total, name = columns * rows, len(selection.indices), selection.name
-    place = min(state.place(name), total - 1)
+    place = min(session.place(name), total - 1)
     page, pages = place // size, -(-total // size)
     shown = selection.indices[page * size : (page + 1) * size]
     chart_key, page_key = f"sheet-{name}-{size}-{page}", f"page-{name}-{size}-{page}"
 
     def clicked() -> None:
-        points = state.widget_value(chart_key)["selection"]["points"]
-        state.click_place(name, page * size + int(points[0]["customdata"]) if points else None)
+        points = session.widget_value(chart_key)["selection"]["points"]
+        session.click_place(name, page * size + int(points[0]["customdata"]) if points else None)
 
     def turned() -> None:
-        state.go_to_place(name, (state.widget_value(page_key) - 1) * size)
+        session.go_to_place(name, (session.widget_value(page_key) - 1) * size)
 
     st.plotly_chart(
         charts.digit_sheet(
@@ -187,7 +187,7 @@ def sheet(selection: Selection) -> int | None:
         ):
             st.button(
                 label,
-                on_click=state.go_to_place,
+                on_click=session.go_to_place,
                 args=(name, min(max(place + by, 0), total - 1)),
                 disabled=not 0 <= place + np.sign(by) < total,
                 shortcut=keys,
@@ -238,9 +238,9 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
         st.markdown(f"**{messages.name(network.run.record().name)}** reads a **{probabilities.argmax()}**")
         if st.button("Explain", icon=":material/psychology:", help="Why it reads that."):
             if selection.split == OWN:
-                state.keep_upload(selection.images[index])
+                session.keep_upload(selection.images[index])
             number = list(drawings())[index] if selection.split == "Drawn" else index
-            state.explain_digit(SPLITS[selection.split], number)
+            session.explain_digit(SPLITS[selection.split], number)
             late_requests.switch_page(navigation.EXPLAIN)
     st.html(pictures.probability_bars(probabilities))
 
@@ -263,7 +263,7 @@ def _neighbours_by_features(dataset: Dataset, image: np.ndarray, but: int | None
         return
     if readings(dataset, network) is None:
         job = ReadAll(network.run.id, network.run.root, network.step)
-        found = work.result(
+        found = waiting.result(
             job, "neighbours", "The network reads the training digits", "Have it read all digits", is_begun=False
         )
         if found is not None:
@@ -288,12 +288,12 @@ def nearest_by_pixels(dataset: Dataset, image: np.ndarray, but: int | None) -> N
 def drawings() -> dict[int, np.ndarray]:
     """What this visitor drew, by the drawings' numbers, the newest first: each as a network sees it, (28, 28) uint8. The one that is
     there now is among them though no network has read it."""
-    earlier = {drawn.number: drawn.image for drawn in reversed(state.drawn())}
-    ink = state.ink()
+    earlier = {drawn.number: drawn.image for drawn in reversed(session.drawn())}
+    ink = session.ink()
     if ink is None or not ink.any():
         return earlier
-    number = state.drawing_number()
-    return {number: drawing.to_mnist(ink, state.preparation())} | {k: v for k, v in earlier.items() if k != number}
+    number = session.drawing_number()
+    return {number: preparation.to_mnist(ink, session.preparation())} | {k: v for k, v in earlier.items() if k != number}
 
 
 def readings(dataset: Dataset, network: Network) -> runs.Readings | None:
@@ -323,17 +323,17 @@ def _sorted(
     if probabilities is None or _says_nothing(probabilities[indices]):
         return None
     if order is Order.HARDEST:
-        return indices[np.argsort(-atlas.losses(labels[indices], probabilities[indices]), kind="stable")]
+        return indices[np.argsort(-measures.losses(labels[indices], probabilities[indices]), kind="stable")]
     if split == "Training":
         st.caption("These it was trained on, so it has learned wrong labels too. Validation shows more of them.")
-    return indices[evaluation.suspected_label_errors(labels[indices], probabilities[indices])]
+    return indices[metrics.suspected_label_errors(labels[indices], probabilities[indices])]
 
 
 def _probabilities(dataset: Dataset, split: str, network: Network) -> np.ndarray | None:
     """The network's answers (m, 10) to all images of a split's file; None where they have to be got first, which is said here."""
     run, step = network.run, network.step
     if split == "Test":
-        answers = report.kept_answers(run, step, report.TEST) if state.is_test_open(run.id, step) else None
+        answers = report.kept_answers(run, step, report.TEST) if session.is_test_open(run.id, step) else None
         if answers is None:
             st.info(
                 "This network hasn't been tested yet in this visit. Evaluate opens the test set; afterwards its digits can be "
@@ -346,7 +346,7 @@ def _probabilities(dataset: Dataset, split: str, network: Network) -> np.ndarray
     if found is None:
         job = ReadAll(run.id, run.root, step)
         said = f"The network reads {len(dataset.x_train):,} digits"
-        if work.result(job, "order", said, "Have the network read all digits") is not None:
+        if waiting.result(job, "order", said, "Have the network read all digits") is not None:
             found = readings(dataset, network)
             if found is None:
                 st.error("What the network read can't be found in the run's folder any more.")
@@ -355,7 +355,7 @@ def _probabilities(dataset: Dataset, split: str, network: Network) -> np.ndarray
 
 def _says_nothing(probabilities: np.ndarray) -> bool:
     """Whether answers are no numbers, which is said here."""
-    if not evaluation.without_answer(probabilities):
+    if not metrics.without_answer(probabilities):
         return False
     st.info(
         "This network's answers are no numbers any more (NaN), so it reads nothing and finds nothing hard. Choose an earlier epoch "
@@ -387,7 +387,7 @@ def _own(
     digit: int | None, order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None
 ) -> Selection:
     """The drawings that were kept with their labels, those read wrong marked where the network in use has read them."""
-    handwriting = state.handwriting()
+    handwriting = session.handwriting()
     images, labels, indices = handwriting.images, handwriting.labels, np.arange(len(handwriting))
     read = _read(images, network) if network is not None and len(handwriting) else None
     is_wrong = None if read is None else read.argmax(axis=1) != labels
@@ -406,7 +406,7 @@ def _own(
 def _read(images: np.ndarray, network: Network) -> np.ndarray | None:
     """What the network says to drawings, (n, 10); None while that isn't known, or where it is no answer, which is said here."""
     job = ReadDrawings(network.run.id, network.run.root, network.step, images.tobytes())
-    found = work.result(job, "own-hand", "The network reads your drawings", "Have the network read them")
+    found = waiting.result(job, "own-hand", "The network reads your drawings", "Have the network read them")
     return None if found is None or _says_nothing(found) else found
 
 
@@ -417,8 +417,8 @@ def _drawings_sorted(
     if order is Order.NUMBER or not len(indices) or (order is Order.HARDEST and read is None):
         return indices
     if order is Order.HARDEST:
-        return indices[np.argsort(-atlas.losses(labels[indices], read[indices]), kind="stable")]
-    return indices[_by_trait(atlas.traits(images), order, indices)]
+        return indices[np.argsort(-measures.losses(labels[indices], read[indices]), kind="stable")]
+    return indices[_by_trait(measures.traits(images), order, indices)]
 
 
 def _search(selection: Selection) -> None:
@@ -426,19 +426,19 @@ def _search(selection: Selection) -> None:
     key = f"search-{selection.split}"
 
     def searched(wanted: int | None) -> None:
-        state.set_number(key, wanted)
+        session.set_number(key, wanted)
         if wanted is None:
             return
         found = np.flatnonzero(selection.indices == wanted)
         if len(found):
-            state.go_to_place(selection.name, int(found[0]))
+            session.go_to_place(selection.name, int(found[0]))
         elif wanted >= len(selection.images):
-            state.say(f"There is no image number {wanted:,}: here they go from 0 to {len(selection.images) - 1:,}.")
+            session.say(f"There is no image number {wanted:,}: here they go from 0 to {len(selection.images) - 1:,}.")
         else:
             what = f"is a {selection.labels[wanted]} and " if selection.labels[wanted] >= 0 else ""
-            state.say(f"Image number {wanted:,} {what}isn't among those chosen here. Choose another split or digit.")
+            session.say(f"Image number {wanted:,} {what}isn't among those chosen here. Choose another split or digit.")
 
-    asked = state.number(key, None)
+    asked = session.number(key, None)
     number_field("Go to number", asked, 0, None, key, searched, may_be_empty=True, placeholder="0", width=150)
 
 
@@ -466,7 +466,7 @@ def _numbered(selection: Selection, index: int) -> str:
 
 
 def _measured(image: np.ndarray) -> str:
-    traits = atlas.traits(image[None])
+    traits = measures.traits(image[None])
     slant = float(traits.slant[0])
     leaning = "Upright" if abs(slant) < 1 else f"Leaning {abs(slant):.0f}° to the {'right' if slant > 0 else 'left'}"
     return f"{leaning}, strokes {traits.stroke_width[0]:.1f} pixels wide, ink {traits.ink[0]:.0%}."
@@ -502,7 +502,7 @@ def _wait_for_neighbours(network: Network, image: np.ndarray, but: int | None) -
 @st.cache_data(max_entries=100, show_spinner=False)
 def _nearest(_images: np.ndarray, count: int, image: bytes, but: int | None) -> Neighbours:
     """`atlas.nearest`, kept: the images are told apart by their number, of which each data set has its own."""
-    return atlas.nearest(_images, np.frombuffer(image, np.uint8), but=but)
+    return measures.nearest(_images, np.frombuffer(image, np.uint8), but=but)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

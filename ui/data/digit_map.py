@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core.data import atlas
-from core.data import readings as reading
-from core.data.atlas import Layout
+from core.data import measures
+from core.data import questions
 from core.data.dataset import Dataset
-from core.data.readings import PIXELS, DrawMap, ReadAll
+from core.data.measures import Layout
+from core.data.questions import PIXELS, DrawMap, ReadAll
 from core.errors import RunDamaged
 from core.model.specs import CLASSES
-from core.views import anatomy, pictures
+from core.views import network_html
+from core.views import pictures
 from ui.data import browser
 from ui.data.browser import Network
-from ui.widgets import work
+from ui.widgets import waiting
 from ui.widgets.components import component, place
 
 HEIGHT = 480
@@ -44,7 +45,7 @@ figcaption {{ font: 12px/1.3 Inter, sans-serif; margin-top: 4px; }}
 
 def choose(dataset: Dataset, network: Network | None) -> tuple[DrawMap, str]:
     """Controls for the map; what is to be laid out, and by what it is coloured."""
-    sizes = [size for size in atlas.MAP_SIZES if size < len(dataset.x_train)] or [len(dataset.x_train)]
+    sizes = [size for size in measures.MAP_SIZES if size < len(dataset.x_train)] or [len(dataset.x_train)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         layout = st.segmented_control("Laid out by", list(Layout), default=Layout.PCA, required=True, key="map-layout")
         of = st.selectbox("Of", _layers(network), format_func=_called, key=f"map-of-{network is None}", width=220)
@@ -68,10 +69,10 @@ def choose(dataset: Dataset, network: Network | None) -> tuple[DrawMap, str]:
 def panel(dataset: Dataset, job: DrawMap, colouring: str, network: Network | None) -> None:
     """The map, and the digits that are picked on it."""
     said = f"Laying out {job.count:,} digits by {job.layout}"
-    points = work.result(job, "map", said, "Draw the map")
+    points = waiting.result(job, "map", said, "Draw the map")
     if points is None:
         return
-    indices = atlas.sample(np.arange(len(dataset.x_train)), job.count)
+    indices = measures.sample(np.arange(len(dataset.x_train)), job.count)
     labels, read = dataset.y_train[indices], None
     if colouring != LABEL:
         read = _read(dataset, network, indices)
@@ -87,7 +88,7 @@ def _read(dataset: Dataset, network: Network, indices: np.ndarray) -> np.ndarray
     found = browser.readings(dataset, network)
     if found is None:
         said = f"The network reads {len(dataset.x_train):,} digits"
-        if work.result(job, "map-reading", said, "Have the network read all digits") is None:
+        if waiting.result(job, "map-reading", said, "Have the network read all digits") is None:
             return None
         found = browser.readings(dataset, network)
     return None if found is None else found.probabilities[indices].argmax(axis=1)
@@ -164,19 +165,19 @@ def _layers(network: Network | None) -> list[str]:
     if network is None:
         return [PIXELS]
     try:
-        return [PIXELS, *reading.layers(network.run.experiment())]
+        return [PIXELS, *questions.layers(network.run.experiment())]
     except RunDamaged:
         return [PIXELS]
 
 
 def _called(layer: str) -> str:
-    return "pixels" if layer == PIXELS else f"layer {anatomy.layer_name(layer)}"
+    return "pixels" if layer == PIXELS else f"layer {network_html.layer_name(layer)}"
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _sprites(_images: np.ndarray, size: int, count: int) -> tuple[str, int, int]:
     """The mapped digits as one picture's URL, how many pixels each has a side, and in how many columns they stand."""
-    images = _images[atlas.sample(np.arange(size), count)]
+    images = _images[measures.sample(np.arange(size), count)]
     columns = int(np.ceil(np.sqrt(len(images))))
     side = 28
     if len(images) > FULL_SPRITES:

@@ -7,13 +7,16 @@ import streamlit as st
 
 from core.engine import engine
 from core.errors import EngineNotReady
-from core.ink import drawing, segments
-from core.ink.drawing import Ink
+from core.ink import preparation
+from core.ink import segments
+from core.ink.preparation import Ink
 from core.runs import run as runs
 from core.views import pictures
 from ui import messages
-from ui.state import session as state
-from ui.widgets import canvas, drawn_answer, spoken, work
+from ui.state import session
+from ui.widgets import canvas, spoken
+from ui.widgets import single_digit
+from ui.widgets import waiting
 
 MOST_DIGITS = 12
 SHOWN = 280  # pixels of the side of a drawing that is read so
@@ -21,11 +24,11 @@ SHOWN = 280  # pixels of the side of a drawing that is read so
 
 def draw_and_read(run: runs.Run, step: int) -> None:
     """A wide canvas, and below it the number that the network reads there, new after every stroke."""
-    work.once_ready(_draw_and_read, run, step)
+    waiting.once_ready(_draw_and_read, run, step)
 
 
 def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
-    taken = state.number_ink()
+    taken = session.number_ink()
     ink = canvas.sheet(canvas.NUMBER) if taken is None else _taken(taken)
     said = ""
     with st.container(key="number"), messages.shown():
@@ -37,31 +40,31 @@ def _taken(ink: Ink) -> Ink:
     """What was drawn as one digit, shown in place of the canvas."""
     st.html(
         pictures.digit(
-            np.rint(drawing.seen(ink) * 255).astype(np.uint8), SHOWN, "What you drew, read as a whole number."
+            np.rint(preparation.seen(ink) * 255).astype(np.uint8), SHOWN, "What you drew, read as a whole number."
         )
     )
-    st.button("Write another", icon=":material/edit:", on_click=state.write_number)
+    st.button("Write another", icon=":material/edit:", on_click=session.write_number)
     return ink
 
 
 def _answer(run: runs.Run, step: int, ink: Ink, was_waiting: bool) -> str:
     """The answer to what is written; what it says, in a sentence."""
-    parts = segments.segments(drawing.seen(ink))
+    parts = segments.segments(preparation.seen(ink))
     if not parts:
         return _said("Write a number", "Several digits side by side. They may touch.")
     digits = segments.shared_out(ink, parts[:MOST_DIGITS])
-    images = np.stack([drawing.to_mnist(digit) for digit in digits])
+    images = np.stack([preparation.to_mnist(digit) for digit in digits])
     try:
         readings = engine.shared().read(run, step, images)
     except EngineNotReady:
         if not was_waiting:
-            work.come_back()
+            waiting.come_back()
         return _said("One moment …", "TensorFlow is being loaded. Your number is read as soon as it is there.")
     if was_waiting:
         st.rerun()
     probabilities = np.stack([reading.probabilities for reading in readings])
     if not np.isfinite(probabilities).all():
-        return _said("It can't say", drawn_answer.BLOWN_UP)
+        return _said("It can't say", single_digit.BLOWN_UP)
     are_digits = [reading.is_digit for reading in readings]
     signs = [str(r.probabilities.argmax()) if r.is_digit else "?" for r in readings]
     why = f"Only the first {MOST_DIGITS} are read." if len(parts) > MOST_DIGITS else "The least sure digit is marked."

@@ -7,14 +7,14 @@ import streamlit as st
 from core.engine import engine
 from core.errors import RunDamaged
 from core.evaluation import robustness
+from core.evaluation.questions import BreakIt
 from core.evaluation.robustness import DAMAGES, SEVERITIES
-from core.evaluation.trials import BreakIt
 from core.runs import run as runs
 from core.runs.run import Robustness
 from core.views import charts, pictures
 from ui import digits, messages
-from ui.state import session as state
-from ui.widgets import work
+from ui.state import session
+from ui.widgets import waiting
 
 HERE = "this network"
 
@@ -51,11 +51,11 @@ def panel(run: runs.Run, step: int, other: tuple[runs.Run, int, str] | None) -> 
 def _measured(run: runs.Run, step: int, name: str) -> Robustness | None:
     """How a network fared, once that is known; until then the way to know it stands here."""
     with messages.shown():
-        trial, is_open = BreakIt(run.id, run.root, step), state.is_test_open(run.id, step)
+        trial, is_open = BreakIt(run.id, run.root, step), session.is_test_open(run.id, step)
         found = _kept(trial) if is_open else None
         if found is not None:
             return found
-        if not state.is_wanted(trial, False):
+        if not session.is_wanted(trial, False):
             st.button(
                 "Break it" if name == HERE else f"Break {messages.name(name)} too",
                 type="primary" if name == HERE else "secondary",
@@ -67,15 +67,15 @@ def _measured(run: runs.Run, step: int, name: str) -> Robustness | None:
             )
             return None
         said = "It reads damaged digits" if name == HERE else f"{messages.name(name)} reads damaged digits"
-        if work.result(trial, f"break-{run.id}", said, "Break it", is_begun=True) is not None:
+        if waiting.result(trial, f"break-{run.id}", said, "Break it", is_begun=True) is not None:
             return engine.shared().robustness(run, step)
     return None
 
 
 def _begin(run: runs.Run, step: int) -> None:
     with messages.kept():
-        state.open_test(run, step)
-        state.want(BreakIt(run.id, run.root, step), True)
+        session.open_test(run, step)
+        session.want(BreakIt(run.id, run.root, step), True)
 
 
 def _figures(measured: Robustness, others: Robustness | None) -> None:

@@ -7,14 +7,14 @@ import streamlit as st
 
 from core.engine import engine
 from core.errors import RunDamaged, RunNotFound
-from core.evaluation import metrics as evaluation
+from core.evaluation import metrics
 from core.evaluation.metrics import McNemar
 from core.runs import run as runs
 from core.runs.run import Evaluation
 from core.views import pictures
 from ui import guards, messages, runs_menu
 from ui.evaluate import report
-from ui.state import session as state
+from ui.state import session
 
 NONE = "none"
 FEW = 500  # digits, on which two networks of 99 and 97 % can hardly be told apart
@@ -41,7 +41,7 @@ def other_run(run: runs.Run) -> tuple[runs.Run, int, str] | None:
         )
         return None
     try:
-        other = state.find_run(chosen)
+        other = session.find_run(chosen)
         progress = engine.shared().progress(other)
         step = guards.step_in_use(other, progress) if progress.history else None
     except (RunNotFound, RunDamaged) as error:
@@ -57,7 +57,7 @@ def other_run(run: runs.Run) -> tuple[runs.Run, int, str] | None:
 def verdict(answers: Evaluation, source: str, other: tuple[runs.Run, int, str]) -> None:
     """Both networks on the digits that neither was trained on, and what McNemar's test says, in words."""
     run, step, name = other
-    if source == report.TEST and not state.is_test_open(run.id, step):
+    if source == report.TEST and not session.is_test_open(run.id, step):
         st.markdown("The test set is closed for the other run.")
         st.caption(report.openings(run))
         st.button(
@@ -76,12 +76,12 @@ def verdict(answers: Evaluation, source: str, other: tuple[runs.Run, int, str]) 
     if not len(common):
         st.markdown("The two hold no digits out in common. Choose **Test** above to compare them.")
         return
-    if evaluation.without_answer(others.probabilities):
+    if metrics.without_answer(others.probabilities):
         st.markdown("The other network reads nothing: its weights are NaN or infinite.")
         return
     y_true = answers.y_true[here]
     is_right = [one.probabilities[at].argmax(axis=1) == y_true for one, at in ((answers, here), (others, there))]
-    found = evaluation.mcnemar(*is_right)
+    found = metrics.mcnemar(*is_right)
     what = "test digits" if source == report.TEST else "digits that both held out of their training"
     st.markdown(
         f"On {found.images:,} {what}, this network is right on **{is_right[0].mean():.2%}** and the other on "

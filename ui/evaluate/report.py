@@ -11,13 +11,13 @@ import streamlit as st
 from core.data.dataset import Dataset
 from core.engine import engine
 from core.errors import RunDamaged
-from core.evaluation import metrics as evaluation
-from core.evaluation.trials import AnswerHeldOut, AnswerTest, Trial, held_out_count
+from core.evaluation import metrics
+from core.evaluation.questions import AnswerHeldOut, AnswerTest, Trial, held_out_count
 from core.runs import run as runs
 from core.runs.run import Evaluation
 from core.views import charts, pictures
 from ui import digits, late_requests, messages, navigation
-from ui.state import session as state
+from ui.state import session
 
 VALIDATION, TEST = "Validation", "Test"
 SURE, UNSURE, SUSPECTED = "Surest mistakes", "Least sure", "Suspected label errors"
@@ -64,7 +64,7 @@ def answers(run: runs.Run, step: int, source: str) -> Evaluation:
     if found is None:
         st.fragment(_wait, run_every=POLL_SECONDS)(run, step, source)
         st.stop()
-    nothing = evaluation.without_answer(found.probabilities)
+    nothing = metrics.without_answer(found.probabilities)
     if nothing:
         st.markdown(
             f"For {nothing:,} of {len(found.y_true):,} digits this network's probabilities are no numbers: its weights have "
@@ -104,11 +104,11 @@ def openings(run: runs.Run) -> str:
 def figures(answers: Evaluation, matrix: np.ndarray) -> None:
     """The answers in a few figures, and the commonest mistakes in words."""
     y_true, probabilities = answers.y_true, answers.probabilities
-    interval, wrong = evaluation.accuracy_interval(y_true, probabilities), matrix.sum() - np.trace(matrix)
+    interval, wrong = metrics.accuracy_interval(y_true, probabilities), matrix.sum() - np.trace(matrix)
     row = st.grid(min_column_width=150)
     row.metric(
         "Accuracy",
-        f"{evaluation.accuracy(y_true, probabilities):.2%}",
+        f"{metrics.accuracy(y_true, probabilities):.2%}",
         f"{interval.low:.1%} to {interval.high:.1%}",
         delta_color="off",
         delta_arrow="off",
@@ -125,7 +125,7 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
     )
     row.metric(
         "Top two",
-        f"{evaluation.top_accuracy(y_true, probabilities):.2%}".replace("100.00%", "100%"),  # for which there is room
+        f"{metrics.top_accuracy(y_true, probabilities):.2%}".replace("100.00%", "100%"),  # for which there is room
         "one is right",
         delta_color="off",
         delta_arrow="off",
@@ -134,7 +134,7 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
     )
     row.metric(
         "Loss",
-        f"{evaluation.loss(y_true, probabilities):.4f}",
+        f"{metrics.loss(y_true, probabilities):.4f}",
         "a guess: 2.3026",
         delta_color="off",
         delta_arrow="off",
@@ -143,7 +143,7 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
     )
     row.metric(
         "Miscalibrated",
-        f"{evaluation.calibration(y_true, probabilities).error:.2%}",
+        f"{metrics.calibration(y_true, probabilities).error:.2%}",
         "0 is honest",
         delta_color="off",
         delta_arrow="off",
@@ -152,7 +152,7 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
     )
     said = [
         f"a **{true}** is read as a **{predicted}**: {_times(n)}"
-        for true, predicted, n in evaluation.confusions(matrix)
+        for true, predicted, n in metrics.confusions(matrix)
     ]
     if said:
         st.markdown(f"Most often, {said[0]}" + (f"; then {', '.join(said[1:])}." if said[1:] else "."))
@@ -172,7 +172,7 @@ def download(answers: Evaluation, matrix: np.ndarray, run: runs.Run, source: str
     with st.container(horizontal=True):
         st.download_button(
             "All figures (CSV)",
-            lambda: evaluation.table(answers.y_true, answers.probabilities),
+            lambda: metrics.table(answers.y_true, answers.probabilities),
             file_name=f"{of}.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -192,7 +192,7 @@ def download(answers: Evaluation, matrix: np.ndarray, run: runs.Run, source: str
 
 def scores(matrix: np.ndarray, key: str) -> None:
     """Precision, recall and F1 of every digit, with their intervals."""
-    found, intervals = evaluation.class_scores(matrix), evaluation.class_intervals(matrix)
+    found, intervals = metrics.class_scores(matrix), metrics.class_intervals(matrix)
     st.subheader("Digit by digit", anchor=False)
     st.caption(
         "Precision: of those read as this digit, how many were it. Recall: of those that were it, how many were read so. F1: "
@@ -215,12 +215,12 @@ def scores(matrix: np.ndarray, key: str) -> None:
 
 def certainty(answers: Evaluation, key: str) -> None:
     """How sure it is beside how often it is right, and what it would gain by abstaining."""
-    bins = evaluation.calibration(answers.y_true, answers.probabilities)
-    abstaining = evaluation.abstention(answers.y_true, answers.probabilities)
+    bins = metrics.calibration(answers.y_true, answers.probabilities)
+    abstaining = metrics.abstention(answers.y_true, answers.probabilities)
     believed, refused = st.columns(2, gap="large")
     with believed:
         st.subheader("Can its certainty be believed?", anchor=False)
-        surer = float(np.nansum(bins.confidence * bins.counts) / bins.counts.sum()) - evaluation.accuracy(
+        surer = float(np.nansum(bins.confidence * bins.counts) / bins.counts.sum()) - metrics.accuracy(
             answers.y_true, answers.probabilities
         )
         said = f"On the whole it is **{abs(surer):.1%} too {'sure' if surer > 0 else 'modest'}**."
@@ -229,7 +229,7 @@ def certainty(answers: Evaluation, key: str) -> None:
         st.markdown(f"{said} On the dotted line it would be right as often as it is sure.")
         st.plotly_chart(
             charts.reliability(
-                bins, evaluation.wilson(np.rint(np.nan_to_num(bins.accuracy) * bins.counts), bins.counts)
+                bins, metrics.wilson(np.rint(np.nan_to_num(bins.accuracy) * bins.counts), bins.counts)
             ),
             key=f"reliability-{key}",
             config={"displayModeBar": False},
@@ -253,7 +253,7 @@ def certainty(answers: Evaluation, key: str) -> None:
 
 def _opened_test(dataset: Dataset, run: runs.Run, step: int) -> None:
     """Stops the page where the test set is closed for this network."""
-    if state.is_test_open(run.id, step):
+    if session.is_test_open(run.id, step):
         st.caption(f"{len(dataset.y_test):,} test images. {openings(run)}")
         return
     with st.container(border=True):
@@ -275,11 +275,11 @@ def _opened_test(dataset: Dataset, run: runs.Run, step: int) -> None:
 
 def open_test(run: runs.Run, step: int) -> None:
     with messages.kept():
-        state.open_test(run, step)
+        session.open_test(run, step)
 
 
 def _mistakes(dataset: Dataset, answers: Evaluation, run: runs.Run, source: str) -> None:
-    matrix = evaluation.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
+    matrix = metrics.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
     key = f"{run.id}-{answers.step}-{source}"
     menu, shown = st.columns([1, 1], gap="large")
     with menu:
@@ -343,7 +343,7 @@ def _gallery(
     if cell is not None:
         true, predicted = cell
         st.subheader(_cell_name(true, predicted), anchor=False)
-        indices = evaluation.images_of_cell(y_true, probabilities, true, predicted)
+        indices = metrics.images_of_cell(y_true, probabilities, true, predicted)
         said = "The surest first."
     else:
         st.subheader(chosen, anchor=False)
@@ -353,14 +353,14 @@ def _gallery(
         return
     st.caption(f"{len(indices):,} digit{'s' if len(indices) > 1 else ''}. {said}")
     order = f"{key}-{chosen if cell is None else cell}"
-    place = state.place(order)
+    place = session.place(order)
     page = place // PER_PAGE
     places = indices[page * PER_PAGE : (page + 1) * PER_PAGE]
     _choose_page(order, page, -(-len(indices) // PER_PAGE))
     _one(dataset, answers, int(indices[place]), source)
     with st.container(horizontal=True):
         if st.button("Explain this digit", icon=":material/psychology:", key="explain"):
-            state.explain_digit(source.lower(), int(answers.indices[indices[place]]))
+            session.explain_digit(source.lower(), int(answers.indices[indices[place]]))
             late_requests.switch_page(navigation.EXPLAIN)
         _leaf(order, place, len(indices))
     _sheet(dataset, answers, places, source, order, page)
@@ -368,7 +368,7 @@ def _gallery(
 
 def _cells(matrix: np.ndarray) -> dict[str, tuple[int, int]]:
     """The cells (true, predicted) in which there are digits, by name: the commonest mistakes first, what was read right last."""
-    mistaken = [(true, predicted) for true, predicted, _ in evaluation.confusions(matrix, matrix.size)]
+    mistaken = [(true, predicted) for true, predicted, _ in metrics.confusions(matrix, matrix.size)]
     right = [(int(digit), int(digit)) for digit in np.flatnonzero(np.diag(matrix))]
     return {_cell_name(*cell): cell for cell in mistaken + right}
 
@@ -381,7 +381,7 @@ def _choose_page(order: str, page: int, pages: int) -> None:
     key = f"page-{order}-{page}"
 
     def turned() -> None:
-        state.go_to_place(order, (state.widget_value(key) - 1) * PER_PAGE)
+        session.go_to_place(order, (session.widget_value(key) - 1) * PER_PAGE)
 
     st.pagination(pages, default=page + 1, key=key, on_change=turned, max_visible_pages=5)
 
@@ -391,7 +391,7 @@ def _leaf(order: str, place: int, total: int) -> None:
     for label, by, keys in (("Back", -1, "Left"), ("On", 1, "Right")):
         st.button(
             label,
-            on_click=state.go_to_place,
+            on_click=session.go_to_place,
             args=(order, place + by),
             disabled=not 0 <= place + by < total,
             shortcut=keys,
@@ -404,11 +404,11 @@ def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: st
     key = f"sheet-{order}-{page}"
 
     def clicked() -> None:
-        points = state.widget_value(key)["selection"]["points"]
-        state.click_place(order, page * PER_PAGE + int(points[0]["customdata"]) if points else None)
+        points = session.widget_value(key)["selection"]["points"]
+        session.click_place(order, page * PER_PAGE + int(points[0]["customdata"]) if points else None)
 
     probabilities = answers.probabilities
-    classes, shares = evaluation.leading_two(probabilities[places])
+    classes, shares = metrics.leading_two(probabilities[places])
     true = answers.y_true[places]
     captions = [
         (f"{t} → <b>{a}</b> {_shortly(p)}", f"then {b} {_shortly(q)}")
@@ -418,7 +418,7 @@ def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: st
         f"{source} number {answers.indices[i]:,}: a {t}, read as {a} at {_share(p)}, then {b} at {_share(q)}"
         for i, t, (a, b), (p, q) in zip(places, true, classes, shares, strict=True)
     ]
-    chosen = state.place(order) % PER_PAGE
+    chosen = session.place(order) % PER_PAGE
     with st.container(key="gallery"):
         st.plotly_chart(
             charts.captioned_sheet(_images(dataset, answers, places, source), captions, names, COLUMNS, ROWS, chosen),
@@ -448,10 +448,10 @@ def _images(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: s
 
 def _listed(chosen: str, y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     if chosen == SURE:
-        return evaluation.mistakes(y_true, probabilities)
+        return metrics.mistakes(y_true, probabilities)
     if chosen == UNSURE:
-        return evaluation.least_sure(probabilities)
-    return evaluation.suspected_label_errors(y_true, probabilities)
+        return metrics.least_sure(probabilities)
+    return metrics.suspected_label_errors(y_true, probabilities)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -13,17 +13,20 @@ from core.data.dataset import Dataset
 from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady, NotExplainable
 from core.explain import arithmetic
+from core.explain.adversarial import Norm
 from core.explain.arithmetic import Form, Layer
-from core.explain.explainer import Tour
-from core.explain.persuasion import Norm
-from core.ink import drawing
+from core.explain.questions import Tour
+from core.ink import preparation
 from core.model.specs import CLASSES, Training
 from core.runs import run as runs
-from core.views import anatomy, charts, exhibits, pictures, sheets
+from core.views import activation_sheet
+from core.views import charts, pictures
+from core.views import explanation_html
+from core.views import network_html
 from ui import messages, navigation
 from ui.data import browser
 from ui.explain.feature_map import Span, feature_map
-from ui.state import session as state
+from ui.state import session
 from ui.widgets import uploads
 from ui.widgets.number_field import number_field
 
@@ -51,10 +54,10 @@ NORMS = {Norm.L2: "smallest in all (L2)", Norm.LINF: "smallest on every pixel (L
 def choose_source(dataset: Dataset, run: runs.Run) -> str:
     """Where the digit comes from, one of `SOURCES`: as it was asked for, but of the training file the split that this run has
     the digit in."""
-    source, index = state.explained()
+    source, index = session.explained()
     if source in ("train", "validation"):
         source = _split_of(dataset, run.experiment().training, source, index)
-    state.show_in_widget("explain-source", source)
+    session.show_in_widget("explain-source", source)
     st.pills(
         "Digit from",
         SOURCES,
@@ -62,7 +65,7 @@ def choose_source(dataset: Dataset, run: runs.Run) -> str:
         default=source,
         required=True,
         key="explain-source",
-        on_change=lambda: state.explain_digit(state.widget_value("explain-source")),
+        on_change=lambda: session.explain_digit(session.widget_value("explain-source")),
     )
     return source
 
@@ -150,7 +153,7 @@ def _split_of(dataset: Dataset, training: Training, asked: str, index: int | Non
 
 def _of_data(dataset: Dataset, training: Training, source: str) -> tuple[np.ndarray, str]:
     images, labels, indices = browser.split_of(dataset, training, SOURCES[source])
-    asked, index = state.explained()
+    asked, index = session.explained()
     if index is None or index >= len(labels):  # of another data set
         index = int(indices[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -160,13 +163,13 @@ def _of_data(dataset: Dataset, training: Training, source: str) -> tuple[np.ndar
             0,
             len(labels) - 1,
             f"explain-index-{source}",
-            lambda asked: state.explain_digit(source, asked),
+            lambda asked: session.explain_digit(source, asked),
             width=170,
         )
         st.button(
             "Another",
             icon=":material/casino:",
-            on_click=lambda: state.explain_digit(source, np.random.default_rng().choice(indices)),
+            on_click=lambda: session.explain_digit(source, np.random.default_rng().choice(indices)),
         )
     if index not in indices:
         st.info(f"This run neither was trained on image number {index:,} nor held it out.", icon=":material/info:")
@@ -187,7 +190,7 @@ def _why_moved(source: str, index: int, training: Training) -> str:
 
 def _drawing() -> np.ndarray:
     """The one that was chosen, else the newest."""
-    (_, number), made = state.explained(), browser.drawings()
+    (_, number), made = session.explained(), browser.drawings()
     if not made:
         st.info("There is no drawing yet.", icon=":material/draw:")
         st.page_link(navigation.DRAW, label="Draw one", icon=":material/arrow_forward:")
@@ -204,8 +207,8 @@ def _upload() -> np.ndarray:
     uploads.failures()
     if given is not None:
         with messages.shown():
-            state.keep_upload(drawing.to_mnist(drawing.ink_from_picture(given.getvalue())))
-    image = state.upload()
+            session.keep_upload(preparation.to_mnist(preparation.ink_from_picture(given.getvalue())))
+    image = session.upload()
     if image is None:
         st.caption("It is cropped, scaled and centred as MNIST's digits were.")
         st.stop()
@@ -232,9 +235,9 @@ def layers(run: runs.Run, step: int, image: np.ndarray, tour: Tour) -> None:
             config={"displayModeBar": False},
             alt=_in_words(tour),
         )
-    state.point_at_unit(None)
+    session.point_at_unit(None)
     with unit:
-        st.subheader(f"{anatomy.layer_name(name)}, {_one(name, place)}", anchor=False)
+        st.subheader(f"{network_html.layer_name(name)}, {_one(name, place)}", anchor=False)
         _choose_unit(run, tour, name, place)
         _worked_out_unit(run, step, image, tour, name, place)
 
@@ -245,7 +248,7 @@ def _worked_out_unit(
 ) -> None:
     """The chosen number's map, and the number that is pointed at, else the chosen one, worked out. A fragment of its own, so
     that nothing else is drawn anew as this slides with the pointer."""
-    place = state.pointed_unit() or chosen
+    place = session.pointed_unit() or chosen
     if len(place) == 3:
         _map(run, image, tour, name, chosen, place)
     elif tour.layers[name].form is Form.WEIGHTS:
@@ -253,17 +256,17 @@ def _worked_out_unit(
         st.html(pictures.digit(image, 154, "the digit, all of which it sees"))
     with messages.shown():
         st.markdown(f"**How {_place(name, place)} comes about: {tour.layers[name].form}**")
-        st.html(exhibits.arithmetic(_worked_out(run.id, run.root, step, image.tobytes(), name, place)))
+        st.html(explanation_html.arithmetic(_worked_out(run.id, run.root, step, image.tobytes(), name, place)))
 
 
 def _choose_on_map(name: str, place: tuple[int, ...]) -> None:
     """Callback of the map, whose fragment is a part of what is to be drawn anew."""
-    state.explain_unit(name, place)
+    session.explain_unit(name, place)
     st.rerun(LAYERS_KEY)
 
 
 def _place(name: str, place: tuple[int, ...]) -> str:
-    one = f"{_one(name, place)} of {anatomy.layer_name(name)}"
+    one = f"{_one(name, place)} of {network_html.layer_name(name)}"
     return one if len(place) == 1 else f"row {place[0]}, column {place[1]} of {one}"
 
 
@@ -281,20 +284,20 @@ def _choose_unit(run: runs.Run, tour: Tour, name: str, place: tuple[int, ...]) -
     first, count = int(name != OUTPUT), tour.outputs[name].shape[-1]
 
     def another_layer() -> None:
-        chosen = state.widget_value(layer_key)
-        state.explain_unit(chosen, place if len(tour.layers[chosen].shape) == 3 else ())
+        chosen = session.widget_value(layer_key)
+        session.explain_unit(chosen, place if len(tour.layers[chosen].shape) == 3 else ())
 
     def another_number(asked: int) -> None:
-        state.explain_unit(name, (*place[:-1], asked - first))
+        session.explain_unit(name, (*place[:-1], asked - first))
 
-    state.show_in_widget(layer_key, name)
+    session.show_in_widget(layer_key, name)
     with st.container(horizontal=True):
-        names = [each for each, layer in tour.layers.items() if layer.form not in sheets.LEFT_OUT]
+        names = [each for each, layer in tour.layers.items() if layer.form not in activation_sheet.LEFT_OUT]
         st.selectbox(
             "Layer",
             names,
             names.index(name),
-            format_func=anatomy.layer_name,
+            format_func=network_html.layer_name,
             key=layer_key,
             on_change=another_layer,
             width=200,
@@ -317,34 +320,34 @@ def _map(
         *_windows(run.id, name, tour.layers),
         chosen[:2],
         place[:2],
-        f"Map {channel + 1} of {anatomy.layer_name(name)}, {values.shape[0]} by {values.shape[1]}.",
+        f"Map {channel + 1} of {network_html.layer_name(name)}, {values.shape[0]} by {values.shape[1]}.",
         on_chosen=lambda row, column: _choose_on_map(name, (row, column, channel)),
-        on_pointed=lambda row, column: state.point_at_unit((row, column, channel)),
+        on_pointed=lambda row, column: session.point_at_unit((row, column, channel)),
     )
     st.caption("Red: the chosen unit. Point at others to compare; click one to choose it.")
 
 
 def _slider(label: str, axis: int, name: str, place: tuple[int, ...], side: int) -> None:
     key = f"explain-{label}-{side}"
-    state.show_in_widget(key, place[axis])
+    session.show_in_widget(key, place[axis])
 
     def moved() -> None:
-        state.explain_unit(name, (*place[:axis], state.widget_value(key), *place[axis + 1 :]))
+        session.explain_unit(name, (*place[:axis], session.widget_value(key), *place[axis + 1 :]))
 
     st.slider(label, 0, side - 1, place[axis], key=key, on_change=moved)
 
 
 def _take_cell(key: str, place: tuple[int, ...]) -> None:
     """Callback: the map or unit that was clicked; a map at the place that was looked at before."""
-    points = state.widget_value(key)["selection"]["points"]
+    points = session.widget_value(key)["selection"]["points"]
     if points:
         name, index = points[0]["customdata"]
-        state.explain_unit(name, (*place[:-1], int(index)))
+        session.explain_unit(name, (*place[:-1], int(index)))
 
 
 def _unit_in_use(tour: Tour) -> tuple[str, tuple[int, ...]]:
     """The number that was chosen, where this network has it; else the strongest of the first convolution or of the output."""
-    name, place = state.explained_unit()
+    name, place = session.explained_unit()
     if name not in tour.outputs:
         name = next((n for n, layer in tour.layers.items() if layer.form is Form.WINDOW), next(reversed(tour.layers)))
         place = ()
@@ -360,7 +363,7 @@ def _unit_in_use(tour: Tour) -> tuple[str, tuple[int, ...]]:
 
 def _in_words(tour: Tour) -> str:
     said = (
-        f"{anatomy.layer_name(name)} {' by '.join(map(str, layer.shape))}"
+        f"{network_html.layer_name(name)} {' by '.join(map(str, layer.shape))}"
         for name, layer in tour.layers.items()
         if layer.form is not Form.INPUT
     )
@@ -377,8 +380,8 @@ def why(run: runs.Run, step: int, image: np.ndarray, digit: int) -> None:
     if explanation is None:
         return
     st.subheader(f"What speaks for a {digit}", anchor=False)
-    st.html(exhibits.attributions(image, explanation))
-    st.caption(exhibits.completeness(explanation))
+    st.html(explanation_html.attributions(image, explanation))
+    st.caption(explanation_html.completeness(explanation))
     st.subheader("Should one believe it?", anchor=False)
     st.caption(
         f"The curves: how likely a {digit} becomes as pixels are taken away (red, should fall fast) or put on an empty sheet "
@@ -392,7 +395,7 @@ def why(run: runs.Run, step: int, image: np.ndarray, digit: int) -> None:
         if found is None:
             break
         forgotten.append(found)
-    st.html(exhibits.beliefs(image, explanation, forgotten))
+    st.html(explanation_html.beliefs(image, explanation, forgotten))
     if not forgotten or len(forgotten) < forgotten[0].levels:
         level, levels = len(forgotten), forgotten[0].levels if forgotten else 1
         _answered(
@@ -423,7 +426,7 @@ def mind(run: runs.Run, step: int, image: np.ndarray, probabilities: np.ndarray)
         )
     change = _answered(lambda: lab.smallest_change(run, step, image, target, norm), "Looking for the smallest change …")
     if change is not None:
-        st.html(exhibits.changed_digit(image, change))
+        st.html(explanation_html.changed_digit(image, change))
         size = f"Its length is **{change.l2:.2f}** (L2; full ink on one pixel is 1), its largest pixel **{change.linf:.3f}** (L∞)."
         if change.is_reached:
             st.markdown(f"Now it reads a **{target}**, at {change.probabilities[target]:.0%}. {size}")
@@ -436,7 +439,7 @@ def mind(run: runs.Run, step: int, image: np.ndarray, probabilities: np.ndarray)
     )
     perfect = _answered(lambda: lab.perfect_digits(run, step), "Growing ten pictures …")
     if perfect is not None:
-        st.html(exhibits.perfect_digits(*perfect))
+        st.html(explanation_html.perfect_digits(*perfect))
 
 
 # --- asking the engine --------------------------------------------------------------------------------------------------

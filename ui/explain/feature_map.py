@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from core.views import anatomy, pictures
-from ui.state import session as state
+from core.views import network_html
+from core.views import pictures
+from ui.state import session
 from ui.widgets.components import component, place
 
 MAP_SIZE, DIGIT_SIZE = 300, 140  # CSS pixels of the longer side; the map is smaller where both would not fit
@@ -72,7 +73,7 @@ def feature_map(
     """
 
     def heard(event: str, tell: Callable[[int, int], None]) -> None:
-        unit = place(state.component_value(_KEY).get(event), (len(rows), len(columns)))
+        unit = place(session.component_value(_KEY).get(event), (len(rows), len(columns)))
         if unit is not None:
             tell(*unit)
 
@@ -80,7 +81,7 @@ def feature_map(
     component("feature_map", _HTML, _CSS)(
         key=_KEY,
         data={
-            "map": pictures.data_url(pictures.png(anatomy.signed(values))),
+            "map": pictures.data_url(pictures.png(network_html.signed(values))),
             "digit": pictures.data_url(pictures.png(image)),
             "side": len(image),
             "size": MAP_SIZE,

@@ -21,10 +21,11 @@ from core.data import handwriting as own_hand
 from core.data.handwriting import Handwriting
 from core.errors import DataError, DrawingError, RunNotFound, SpecError, StorageFull
 from core.ink import canvas_record
-from core.ink.drawing import Ink, Preparation
+from core.ink.preparation import Ink, Preparation
 from core.ink.strokes import Sheet
 from core.model import draft as drafts
-from core.model import presets, share
+from core.model import link as share
+from core.model import presets
 from core.model.draft import Draft
 from core.model.specs import MAX_LAYERS, Experiment, LayerSpec, Training
 from core.runs import run as runs

@@ -10,15 +10,18 @@ import streamlit as st
 
 from core.engine import engine
 from core.engine.engine import ABANDONED_SECONDS, Phase
-from core.model import codegen, specs
+from core.model import script
+from core.model import specs
 from core.runs import run as runs
 from core.runs.progress import Progress, Snapshot, State
 from core.training import doctor
-from core.views import anatomy, charts, moving_lines, pictures
+from core.views import charts, moving_lines, pictures
+from core.views import network_html
 from ui import digits, driving, late_requests, messages, navigation
-from ui.state import session as state
-from ui.train import own_digit
-from ui.widgets import fields, journey
+from ui.state import session
+from ui.train import prediction_history
+from ui.widgets import fields
+from ui.widgets import run_start
 from ui.widgets.number_field import number_field
 
 TICK_SECONDS = 1.0
@@ -53,7 +56,7 @@ def _look_seconds(run: runs.Run, progress: Progress) -> float | None:
     return TICK_SECONDS if engine.shared().is_held(run.id) else LOOK_SECONDS
 
 
-def invitation(draft: state.Draft) -> None:
+def invitation(draft: session.Draft) -> None:
     """What stands where the curves will be, before the first run."""
     empty = Progress(epochs=draft.experiment.training.epochs)
     st.markdown("No run is open. **Start training**, and two curves begin to grow here.")
@@ -61,10 +64,10 @@ def invitation(draft: state.Draft) -> None:
 
 
 def _panel(run: runs.Run, look_seconds: float | None) -> None:
-    destination = state.take_destination()
+    destination = session.take_destination()
     if destination is not None:
         page, message = destination
-        state.say(message)
+        session.say(message)
         late_requests.switch_page(page)
     with messages.shown():
         progress, experiment = engine.shared().progress(run), run.experiment()
@@ -172,7 +175,7 @@ def _keras_file(run: runs.Run) -> None:
         help="The network of the best epoch. It takes pixels from 0 to 255, and divides by 255 itself.",
     )
     with st.popover("How to use it", icon=":material/code:", key="keras-usage"):
-        st.code(codegen.usage(file_name), language="python", wrap_lines=True)
+        st.code(script.usage(file_name), language="python", wrap_lines=True)
 
 
 _AGAIN_SHIPPED = (
@@ -234,7 +237,7 @@ def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
             _turned(run.id, progress, "dropout", max(rates, default=0.0)),
             0.05,
             key=key,
-            on_change=lambda: _order(run, dropout=state.widget_value(key)),
+            on_change=lambda: _order(run, dropout=session.widget_value(key)),
             disabled=not (rates and is_allowed),
             help="Of every layer that drops something." if rates else "This network has no dropout layer to turn.",
         )
@@ -261,7 +264,7 @@ def _resume(run: runs.Run) -> None:
 
 def _again(run: runs.Run) -> None:
     with messages.kept():
-        journey.start_again(run)
+        run_start.start_again(run)
         st.rerun()  # the whole page is about another run, not only the fragment with the button
 
 
@@ -313,8 +316,8 @@ def _findings(run: runs.Run, progress: Progress, experiment: specs.Experiment) -
 
 
 def _try(finding: doctor.Finding, experiment: specs.Experiment) -> None:
-    state.use_experiment(finding.experiment)
-    state.head_for(
+    session.use_experiment(finding.experiment)
+    session.head_for(
         navigation.BUILD if finding.experiment.layers != experiment.layers else navigation.TRAIN,
         f"Changed for the next run: {finding.try_this}. Undo on Build brings the old recipe back.",
     )
@@ -365,13 +368,13 @@ def _inside(run: runs.Run) -> None:
 
 
 def _views(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
-    drawing = state.last_drawing()
+    drawing = session.last_drawing()
     usual = [_KERNELS, _CONFUSION] if drawing is None else [_KERNELS, _MINE, _CONFUSION]
     chosen = st.pills("Look inside", VIEWS, selection_mode="multi", default=usual, key=f"views-{run.id}")
     snapshot = None
     if (_OF_SNAPSHOTS | {_MINE}) & set(chosen):
         is_watched = _MINE in chosen and drawing is not None
-        snapshot = engine.shared().watch(run.id, state.watched_digit(), drawing if is_watched else None)
+        snapshot = engine.shared().watch(run.id, session.watched_digit(), drawing if is_watched else None)
     columns = st.columns(2, gap="large")
     for place, view in enumerate(view for view in VIEWS if view in chosen):
         with columns[place % 2].container(key=f"view-{run.id}-{view}"):
@@ -380,7 +383,7 @@ def _views(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
                 _snapshot_view(view, snapshot, progress)
             elif view == _MINE:
                 # The clock of this part stops with the run, when the last networks may not have answered yet.
-                shown = own_digit.panel if progress.state.is_over and drawing is not None else own_digit.lines
+                shown = prediction_history.panel if progress.state.is_over and drawing is not None else prediction_history.lines
                 shown(run, drawing)
             elif view == _RATE:
                 rates = experiment.training.learning_rates(
@@ -396,7 +399,7 @@ def _snapshot_view(view: str, snapshot: Snapshot | None, progress: Progress) -> 
         st.segmented_control(
             "Of a held-out",
             range(specs.CLASSES),
-            default=state.watched_digit(),
+            default=session.watched_digit(),
             required=True,
             key="watched-digit",
             on_change=_watch_digit,
@@ -419,12 +422,12 @@ def _snapshot_view(view: str, snapshot: Snapshot | None, progress: Progress) -> 
 def _drawn(view: str, snapshot: Snapshot) -> str:
     match view:
         case "Kernels":
-            return anatomy.kernels(snapshot.kernels)
+            return network_html.kernels(snapshot.kernels)
         case "Feature maps":
-            return anatomy.feature_maps(snapshot.image, snapshot.maps)
+            return network_html.feature_maps(snapshot.image, snapshot.maps)
         case "Gradients":
-            return anatomy.gradient_norms(snapshot.gradient_norms)
-    return anatomy.dead_shares(snapshot.dead)
+            return network_html.gradient_norms(snapshot.gradient_norms)
+    return network_html.dead_shares(snapshot.dead)
 
 
 def _validation_view(view: str, run: runs.Run, progress: Progress) -> None:
@@ -434,7 +437,7 @@ def _validation_view(view: str, run: runs.Run, progress: Progress) -> None:
     elif last.confusion is None:
         st.caption("This run holds no images out to check on.")
     elif view == _CONFUSION:
-        st.html(anatomy.confusion(np.array(last.confusion).reshape(specs.CLASSES, specs.CLASSES)))
+        st.html(network_html.confusion(np.array(last.confusion).reshape(specs.CLASSES, specs.CLASSES)))
         st.caption(f"Held-out digits after epoch {last.epoch}.")
     elif not last.wrongest:
         st.caption("It reads every held-out digit right.")
@@ -450,4 +453,4 @@ def _validation_view(view: str, run: runs.Run, progress: Progress) -> None:
 
 
 def _watch_digit() -> None:
-    state.watch_digit(state.widget_value("watched-digit"))
+    session.watch_digit(session.widget_value("watched-digit"))

@@ -18,7 +18,7 @@ from core.training.range_test import RangeTest, suggestion
 from core.views import charts, pictures
 from ui import digits, messages
 from ui.build import stack
-from ui.state import session as state
+from ui.state import session
 from ui.widgets import fields
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def editor(draft: Draft) -> None:
     with st.container(horizontal=True):
         stack.undo_and_redo()
     original = PRESETS[draft.preset].experiment.training
-    fields.editor(state.training, f"training-{state.draft_version()}", state.edit_training, 1, original)
+    fields.editor(session.training, f"training-{session.draft_version()}", session.edit_training, 1, original)
     if draft.training.augmentation.is_active:
         _preview(draft.training)
 
@@ -41,12 +41,12 @@ def editor(draft: Draft) -> None:
 def learning_rate_finder(experiment: Experiment) -> None:
     """A button, and what it found; where nothing can be trained, the button says why."""
     question, why_not = ("learning rate", experiment), ledger.refusal(experiment)
-    if why_not is not None or not state.is_wanted(question, False):
-        has_failed = not state.is_wanted(question, True)
+    if why_not is not None or not session.is_wanted(question, False):
+        has_failed = not session.is_wanted(question, True)
         st.button(
             "Try again to find a learning rate" if has_failed else "Find a learning rate",
             icon=":material/troubleshoot:",
-            on_click=state.want,
+            on_click=session.want,
             args=(question, True),
             disabled=why_not is not None,
             help=why_not or "Takes a hundred batches with a rising rate, and looks where the loss falls fastest.",
@@ -73,15 +73,15 @@ def _found(test: RangeTest) -> None:
 
 
 def _use(learning_rate: float) -> None:
-    state.edit_training(replaced(state.training(), learning_rate=learning_rate))
+    session.edit_training(replaced(session.training(), learning_rate=learning_rate))
 
 
 def _preview(training: Training) -> None:
     """Some digits, each as it is and as some steps would see it."""
-    augmentation, first = training.augmentation, training.seed + state.preview_seed() * CHANGES
+    augmentation, first = training.augmentation, training.seed + session.preview_seed() * CHANGES
     question = ("augmentation", augmentation, first)
-    if not state.is_wanted(question, True):
-        st.button("Try again to change some digits", on_click=state.want, args=(question, True))
+    if not session.is_wanted(question, True):
+        st.button("Try again to change some digits", on_click=session.want, args=(question, True))
         return
     changes = _answered(question, "Changing some digits …", lambda: _changed(augmentation, first))
     if changes is None:
@@ -91,7 +91,7 @@ def _preview(training: Training) -> None:
     sheet = pictures.png(pictures.sheet(images, columns=1 + CHANGES), scale=2)
     st.image(sheet, width="stretch", alt="Four digits, each before and after three random changes.")
     st.caption("Left as they are, then as three steps of the training would see them.")
-    st.button("Other changes", icon=":material/casino:", on_click=state.other_preview)
+    st.button("Other changes", icon=":material/casino:", on_click=session.other_preview)
 
 
 def _changed(augmentation: Augmentation, first: int) -> list[np.ndarray] | None:
@@ -127,6 +127,6 @@ def _asked(question: tuple, ask: Callable[[], T | None]) -> tuple[T | None, str]
     except EngineNotReady as error:
         return None, messages.plain(str(error))
     except DigitLabError as error:
-        state.want(question, False)
-        state.say(str(error))
+        session.want(question, False)
+        session.say(str(error))
         st.rerun()

@@ -9,11 +9,12 @@ from core.engine import engine
 from core.engine.predictor import Moment
 from core.runs import run as runs
 from core.runs.progress import Progress
-from core.views import anatomy, pictures
+from core.views import network_html
+from core.views import pictures
 from ui import digits, messages
 from ui.data import browser
-from ui.state import session as state
-from ui.train import own_digit
+from ui.state import session
+from ui.train import prediction_history
 
 OWN = "My drawing"
 CLOCK_SECONDS = 2.0  # between two looks for networks that a training run has left meanwhile
@@ -34,46 +35,46 @@ def _panel(run: runs.Run) -> None:
         if len(steps) < 2:
             st.caption("It opens after the first batches.")
             return
-        step, key = state.moment(run.id, steps), f"moment-{run.id}"
-        state.show_in_widget(key, step)
+        step, key = session.moment(run.id, steps), f"moment-{run.id}"
+        session.show_in_widget(key, step)
         st.select_slider(
             "After",
             steps,
             step,
             format_func=lambda step: _name(step, progress),
             key=key,
-            on_change=lambda: state.go_to_moment(run.id, state.widget_value(key)),
+            on_change=lambda: session.go_to_moment(run.id, session.widget_value(key)),
         )
         image, said = _digit(run)
         with st.spinner("Going there …", show_time=False):
             moment = _moment(run.id, run.root, step, image.tobytes(), digits.dataset().digest)
         answer, inside = st.columns(2, gap="large")
         with answer:
-            st.markdown(f"**What it reads {said}**", help=own_digit.NOT_CALIBRATED)
+            st.markdown(f"**What it reads {said}**", help=prediction_history.NOT_CALIBRATED)
             with st.container(horizontal=True):
                 st.html(pictures.digit(image, 112, said))
                 with st.container(width=260):
                     st.html(pictures.probability_bars(moment.probabilities))
             st.markdown("**How that came about**")
-            own_digit.panel(run, image, step)
+            prediction_history.panel(run, image, step)
             st.markdown("**Confusion**")
             if moment.confusion is None:
                 st.caption("This run holds no images out to check on.")
             else:
                 right, of = int(np.trace(moment.confusion)), int(moment.confusion.sum())
-                st.html(anatomy.confusion(moment.confusion))
+                st.html(network_html.confusion(moment.confusion))
                 st.caption(f"{right / of:.1%} of {of:,} held-out digits right.")
         with inside:
             st.markdown("**Kernels**")
-            st.html(anatomy.kernels(moment.kernels))
+            st.html(network_html.kernels(moment.kernels))
             st.markdown("**Feature maps**")
-            st.html(anatomy.feature_maps(image, moment.maps))
+            st.html(network_html.feature_maps(image, moment.maps))
 
 
 def _digit(run: runs.Run) -> tuple[np.ndarray, str]:
     """The digit to look at, (28, 28) uint8, and what to call it: one's own drawing where there is one, or one that was held out;
     one of the training file where none such was."""
-    own = state.last_drawing()
+    own = session.last_drawing()
     options = [*([OWN] if own is not None else []), *range(10)]
     chosen = st.segmented_control("Look at", options, default=options[0], required=True, key="moment-digit")
     if chosen == OWN:

@@ -15,11 +15,11 @@ from core.errors import DrawingError
 from core.ink import canvas_record
 from core.ink.strokes import Sheet
 from ui import messages
-from ui.state import session as state
+from ui.state import session
 from ui.widgets.components import component
 
 DIGIT, NUMBER = "digit", "number"
-SIZES = {name: (state.BARE[name].width, state.BARE[name].height) for name in (DIGIT, NUMBER)}
+SIZES = {name: (session.BARE[name].width, session.BARE[name].height) for name in (DIGIT, NUMBER)}
 ROOM = {DIGIT: 400, NUMBER: 200}  # pixels that a digit may fill
 PENS = {"Fine": 0.035, "Medium": 0.075, "Bold": 0.094}  # of that room; medium is MNIST's share of a large digit
 ERASE = "Eraser"
@@ -34,7 +34,7 @@ def sheet(name: str) -> Sheet:
         name: DIGIT or NUMBER.
     """
     width, height = SIZES[name]
-    key, pen = state.canvas_key(name), state.pen()
+    key, pen = session.canvas_key(name), session.pen()
     stroke_width = round(PENS.get(pen, ERASER) * ROOM[name])
     _fit(width + 4)
     with st.container(width=width + 4, key="pad"), messages.shown():
@@ -44,7 +44,7 @@ def sheet(name: str) -> Sheet:
                 stroke_color=canvas_record.INK,
                 width=width,
                 height=height,
-                initial_drawing=state.told_canvas(name),
+                initial_drawing=session.told_canvas(name),
                 update_streamlit=False,
                 key=key,
             )
@@ -54,7 +54,7 @@ def sheet(name: str) -> Sheet:
             TypeError,
         ):  # it takes what it is sent to be what it sends, which it never does here
             raise DrawingError("The canvas sent something other than a drawing. Load the page again.") from None
-        order, heard = state.canvas_order(name)
+        order, heard = session.canvas_order(name)
         component("canvas", "", "")(
             key=f"{key}-pen",
             data={"width": stroke_width, "erases": pen == ERASE, "order": order, "heard": heard},
@@ -62,7 +62,7 @@ def sheet(name: str) -> Sheet:
             height="content",
         )
     _tools(name, f"{key}-pen")
-    return state.sheet(name)
+    return session.sheet(name)
 
 
 def _fit(width: int) -> None:
@@ -88,8 +88,8 @@ def _tools(name: str, pen_key: str) -> None:
             "Undo",
             icon=":material/undo:",
             on_click=act,
-            args=(state.undo_stroke,),
-            disabled=not state.can_undo_stroke(name),
+            args=(session.undo_stroke,),
+            disabled=not session.can_undo_stroke(name),
             shortcut="Ctrl+Z",
             help="Ctrl + Z",
             key=f"undo-{name}",
@@ -98,8 +98,8 @@ def _tools(name: str, pen_key: str) -> None:
             "Redo",
             icon=":material/redo:",
             on_click=act,
-            args=(state.redo_stroke,),
-            disabled=not state.can_redo_stroke(name),
+            args=(session.redo_stroke,),
+            disabled=not session.can_redo_stroke(name),
             shortcut="Ctrl+Shift+Z",
             help="Ctrl + Shift + Z",
             key=f"redo-{name}",
@@ -108,25 +108,25 @@ def _tools(name: str, pen_key: str) -> None:
             "Clear",
             icon=":material/delete:",
             on_click=act,
-            args=(state.clear_canvas,),
+            args=(session.clear_canvas,),
             shortcut="Ctrl+Backspace",
             help="Ctrl + Backspace. Undo brings the drawing back.",
             key=f"clear-{name}",
         )
-        state.show_in_widget("pen", state.pen())
+        session.show_in_widget("pen", session.pen())
         st.segmented_control(
             "Pen",
             [*PENS, ERASE],
-            default=state.pen(),
+            default=session.pen(),
             required=True,
             key="pen",
             label_visibility="collapsed",
-            on_change=lambda: state.take_pen(state.widget_value("pen")),
+            on_change=lambda: session.take_pen(session.widget_value("pen")),
         )
 
 
 def _hear(name: str, pen_key: str) -> None:
     """Callback: take what was drawn, if there is more of it."""
     with messages.kept():
-        drawn = canvas_record.drawn(state.component_value(pen_key).get("drawn") or [], max(SIZES[name]))
-        state.hear_canvas(name, drawn)
+        drawn = canvas_record.drawn(session.component_value(pen_key).get("drawn") or [], max(SIZES[name]))
+        session.hear_canvas(name, drawn)

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from core.errors import SpecError
 from core.model.specs import Spec, replaced
-from ui.state import session as state
+from ui.state import session
 from ui.widgets.number_field import number_field
 
 MOST_SLIDER_STEPS = 100
@@ -69,15 +69,15 @@ def _field(
         try:
             on_edit(replaced(current(), **{name: new}))
         except SpecError as error:
-            state.refuse(str(error))
+            session.refuse(str(error))
 
     kinds = _kinds(field)
     if kinds:
 
         def kind_changed() -> None:
-            changed(kinds[state.widget_value(key)]())
+            changed(kinds[session.widget_value(key)]())
 
-        state.show_in_widget(key, value.kind)
+        session.show_in_widget(key, value.kind)
         with st.container():
             st.selectbox(label, list(kinds), list(kinds).index(value.kind), key=key, help=said, on_change=kind_changed)
             mark = "" if inner else f"{_mark(was, value)} "
@@ -117,8 +117,8 @@ def _widget(
             placeholder="as usual" if may_be_empty else "",
         )
         return
-    arguments = {"key": key, "help": said, "on_change": lambda: changed(state.widget_value(key))}
-    state.show_in_widget(key, value)
+    arguments = {"key": key, "help": said, "on_change": lambda: changed(session.widget_value(key))}
+    session.show_in_widget(key, value)
     with st.container(gap="xxsmall"):
         if _choices(field):
             choices = list(_choices(field))

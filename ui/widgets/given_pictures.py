@@ -11,10 +11,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.errors import DrawingError
-from core.ink import scan
+from core.ink import photo as scan
 from core.views import pictures
 from ui import messages
-from ui.state import session as state
+from ui.state import session
 from ui.widgets import uploads
 from ui.widgets.components import component
 
@@ -59,7 +59,7 @@ def camera() -> np.ndarray | None:
 
 def _take(given: list[UploadedFile], called: str = "") -> None:
     """Have each new picture be the drawing, the last one at last; say of which it can't be, until others are given."""
-    new = [file for file in given if not state.has_picture_file(file.file_id)]
+    new = [file for file in given if not session.has_picture_file(file.file_id)]
     if new:
         faults = []
         for file in new[:MOST_FILES]:
@@ -69,9 +69,9 @@ def _take(given: list[UploadedFile], called: str = "") -> None:
                 faults.append(f"{messages.name(called or file.name)}: {messages.plain(str(error))}")
         if len(new) > MOST_FILES:
             faults.append(f"Only the first {MOST_FILES} files were read.")
-        state.note_picture_files([file.file_id for file in new], faults)
+        session.note_picture_files([file.file_id for file in new], faults)
         _forget(new)
-    for fault in state.picture_faults():
+    for fault in session.picture_faults():
         st.error(fault, icon=":material/error:")
 
 
@@ -84,12 +84,12 @@ def _forget(files: list[UploadedFile]) -> None:
 
 def _keep(content: bytes) -> None:
     photo = scan.grey_from_picture(content)
-    state.keep_picture(photo, scan.ink_on_paper(photo, **state.preparation().of_photo))
+    session.keep_picture(photo, scan.ink_on_paper(photo, **session.preparation().of_photo))
 
 
 def _found() -> np.ndarray | None:
     """The ink that was found, shown."""
-    ink = state.ink()
+    ink = session.ink()
     if ink is not None:
         st.html(pictures.digit(np.rint(ink * 255).astype(np.uint8), SIDE, "The ink that was found in the picture."))
     return ink

@@ -12,8 +12,8 @@ from core.data import handwriting as own_hand
 from core.data.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
 from core.engine import engine
 from core.errors import DataError, RunDamaged, RunNotFound
-from core.evaluation import metrics as evaluation
-from core.evaluation.trials import AnswerHeldOut, ReadDrawings, held_out_count
+from core.evaluation import metrics
+from core.evaluation.questions import AnswerHeldOut, ReadDrawings, held_out_count
 from core.model.specs import CLASSES, Augmentation, replaced
 from core.runs import run as runs
 from core.runs.run import Drawings, Evaluation
@@ -22,8 +22,9 @@ from core.training import fine_tuning
 from core.views import charts, pictures
 from ui import digits, driving, guards, late_requests, messages, navigation, runs_menu
 from ui.evaluate import comparison, report
-from ui.state import session as state
-from ui.widgets import uploads, work
+from ui.state import session
+from ui.widgets import uploads
+from ui.widgets import waiting
 from ui.widgets.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
@@ -41,14 +42,14 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
         guess: what it was read as; None for no digit.
     """
     with messages.caption():
-        handwriting = state.handwriting()
+        handwriting = session.handwriting()
         place = handwriting.index(image)
         label = None if place is None else int(handwriting.labels[place])
         st.pills(
             "Into my handwriting, as a",
             range(CLASSES),
             default=label,
-            **state.showing(f"keep-{zlib.crc32(image.tobytes())}", label, partial(_keep_chosen, image)),
+            **session.showing(f"keep-{zlib.crc32(image.tobytes())}", label, partial(_keep_chosen, image)),
             help="Click what it was meant to be; another click corrects it, a second one on the same takes it out again.",
         )
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -57,7 +58,7 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
                     st.button(
                         f"Keep it as a {guess}", icon=":material/bookmark_add:", on_click=_keep, args=(image, guess)
                     )
-                elif state.can_undo_keeping(image):
+                elif session.can_undo_keeping(image):
                     st.button("Undo keeping", icon=":material/undo:", on_click=_undo, key="undo-keeping")
             st.caption(
                 f"{len(handwriting):,} kept" + ("" if label is None else f", this as a {label}"), width="content"
@@ -67,9 +68,9 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
 def _keep_chosen(image: np.ndarray, label: int | None) -> None:
     with messages.kept():
         if label is None:
-            state.change_handwriting(lambda now: _removed(now, image))
+            session.change_handwriting(lambda now: _removed(now, image))
         else:
-            state.keep_in_handwriting(image, label)
+            session.keep_in_handwriting(image, label)
 
 
 def _removed(handwriting: Handwriting, image: np.ndarray) -> Handwriting:
@@ -79,12 +80,12 @@ def _removed(handwriting: Handwriting, image: np.ndarray) -> Handwriting:
 
 def _keep(image: np.ndarray, label: int) -> None:
     with messages.kept():
-        state.keep_in_handwriting(image, label)
+        session.keep_in_handwriting(image, label)
 
 
 def _undo() -> None:
     with messages.kept():
-        state.undo_keeping()
+        session.undo_keeping()
 
 
 # --- the third part of the Draw page ------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ def _undo() -> None:
 
 def section(run: runs.Run, step: int) -> None:
     """The drawings that were kept, how well networks read them, and a network that learns them."""
-    handwriting = state.handwriting()
+    handwriting = session.handwriting()
     if not len(handwriting):
         st.info(
             "Nothing is kept yet. Draw **One digit**, and keep it with what it was meant to be; or add a file of drawings.",
@@ -154,7 +155,7 @@ def compared(run: runs.Run, handwriting: Handwriting) -> None:
     rows = []
     for run_id in chosen:
         try:
-            other = state.find_run(run_id)
+            other = session.find_run(run_id)
             progress = engine.shared().progress(other)
             other_step = guards.step_in_use(other, progress) if progress.history else None
         except (RunNotFound, RunDamaged) as error:
@@ -199,14 +200,14 @@ def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
     with st.expander("How", icon=":material/tune:", key="fine-tuning-how"):
         epochs = st.slider("Epochs", 1, 10, usual.epochs, key="hand-epochs")
         rate_key = f"hand-rate-{run.id}"
-        rate = state.number(rate_key, usual.learning_rate)
+        rate = session.number(rate_key, usual.learning_rate)
         number_field(
             "Learning rate",
             rate,
             min(1e-6, usual.learning_rate),
             0.1,
             rate_key,
-            lambda new: state.set_number(rate_key, new),
+            lambda new: session.set_number(rate_key, new),
             kind=float,
         )
         images = st.slider(
@@ -246,10 +247,10 @@ def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
                 images,
                 share,
                 _named(run.record().name),
-                state.visitor(),
+                session.visitor(),
             )
             driving.train(tuned)
-            state.use_run(tuned.id)
+            session.use_run(tuned.id)
             late_requests.switch_page(navigation.TRAIN)
 
 
@@ -299,7 +300,7 @@ def _on_mnist(run: runs.Run, step: int) -> None:
     is_right = [one.probabilities.argmax(axis=1) == one.y_true for one in (after, before)]
     st.caption(f"{len(after.y_true):,} digits that neither network was trained on.")
     _two_counts(int(is_right[1].sum()), int(is_right[0].sum()), len(after.y_true))
-    told = evaluation.mcnemar(*is_right)
+    told = metrics.mcnemar(*is_right)
     st.caption(
         comparison.in_words(told).replace("This network", "The new network").replace("The other network", "The old one")
     )
@@ -314,7 +315,7 @@ def _on_mnist(run: runs.Run, step: int) -> None:
 def _held_out(run: runs.Run, step: int, key: str) -> Evaluation | None:
     """The answers on MNIST's held-out digits; None while they are being computed, which is said here."""
     found = report.kept_answers(run, step, report.VALIDATION)
-    if found is None and work.result(
+    if found is None and waiting.result(
         AnswerHeldOut(run.id, run.root, step), key, "It reads MNIST's digits", "Have it read them"
     ):
         found = engine.shared().validation(run, step)
@@ -361,19 +362,19 @@ def summary(handwriting: Handwriting) -> None:
 def correct(handwriting: Handwriting, place: int) -> None:
     """Give a drawing another label, or remove it."""
     image, label = handwriting.images[place], int(handwriting.labels[place])
-    shown = state.showing(f"label-{zlib.crc32(image.tobytes())}", label, partial(_relabel, image))
+    shown = session.showing(f"label-{zlib.crc32(image.tobytes())}", label, partial(_relabel, image))
     st.pills("It is a", range(CLASSES), default=label, required=True, **shown)
     st.button("Remove it", icon=":material/delete:", on_click=_remove, args=(image,), key="remove-drawing")
 
 
 def _relabel(image: np.ndarray, label: int) -> None:
     with messages.kept():
-        state.change_handwriting(lambda now: now.kept(image, label))
+        session.change_handwriting(lambda now: now.kept(image, label))
 
 
 def _remove(image: np.ndarray) -> None:
     with messages.kept():
-        state.change_handwriting(lambda now: _removed(now, image))
+        session.change_handwriting(lambda now: _removed(now, image))
 
 
 def files(handwriting: Handwriting) -> None:
@@ -415,18 +416,18 @@ def _add(new: Handwriting, handwriting: Handwriting) -> None:
     if not added:
         st.caption("All of these are kept already.")
         return
-    state.change_handwriting(lambda now: now.added(new))
+    session.change_handwriting(lambda now: now.added(new))
     inverted = f" {new.inverted} came dark on light and were inverted." if new.inverted else ""
     known = f", {len(new) - added} were kept already" if len(new) > added else ""
-    state.say(f"{_counted(added)} added{known}.{inverted}")
+    session.say(f"{_counted(added)} added{known}.{inverted}")
     st.rerun()
 
 
 def lasting() -> str:
     """How long the drawings are kept."""
-    if state.is_local():
+    if session.is_local():
         return "They are kept on this machine, beside the runs."
-    if state.is_lasting():
+    if session.is_lasting():
         return f"They are kept for this browser until it was away for {FORGOTTEN_DAYS} days: download them to have them elsewhere."
     return "They are kept while this tab is open: download them to have them again."
 
@@ -437,8 +438,8 @@ def lasting() -> str:
 def _read(run: runs.Run, step: int, images: np.ndarray, key: str) -> np.ndarray | None:
     """What a network says to drawings, (n, 10); None where it isn't known yet or is no answer, which is said here."""
     job = ReadDrawings(run.id, run.root, step, images.tobytes())
-    found = work.result(job, f"read-{key}", "It reads your drawings", "Have it read your drawings")
-    if found is not None and evaluation.without_answer(found):
+    found = waiting.result(job, f"read-{key}", "It reads your drawings", "Have it read your drawings")
+    if found is not None and metrics.without_answer(found):
         st.caption(
             "This network's answers are no numbers any more (NaN). Choose an earlier epoch of it in the sidebar."
         )
@@ -447,7 +448,7 @@ def _read(run: runs.Run, step: int, images: np.ndarray, key: str) -> np.ndarray 
 
 
 def _interval(right: int, of: int) -> str:
-    low, high = evaluation.wilson(right, of)
+    low, high = metrics.wilson(right, of)
     return f"{low:.0%} to {high:.0%}" if of < 500 else f"{low:.1%} to {high:.1%}"
 
 

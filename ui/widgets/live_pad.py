@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from core.ink import canvas_record
 from ui import messages
-from ui.state import session as state
+from ui.state import session
 from ui.widgets.components import component
 
-SIDE = state.BARE["pad"].width  # CSS pixels at most; on a phone as wide as the page
+SIDE = session.BARE["pad"].width  # CSS pixels at most; on a phone as wide as the page
 PEN = 0.075  # the pen's diameter, as a share of the side
 _HTML = """
 <div class="pad">
@@ -45,8 +45,8 @@ def pad(said: str) -> None:
     Args:
         said: the answer to what is on it, for those who can't see it.
     """
-    key = state.pad_key()
-    order, told = state.told_pad()
+    key = session.pad_key()
+    order, told = session.told_pad()
     strokes = [[[x / SIDE, y / SIDE] for x, y in stroke.points] for stroke in told.strokes]
     component("live_pad", _HTML, _CSS)(
         key=key,
@@ -59,7 +59,7 @@ def pad(said: str) -> None:
 def _heard(key: str) -> None:
     """Callback: there is more on the pad, or less."""
     with messages.kept():
-        said = state.component_value(key)
+        said = session.component_value(key)
         if "drawing" in said:
             strokes = canvas_record.strokes(said["drawing"], SIDE, PEN * SIDE)
-            state.hear_pad(replace(state.BARE["pad"], strokes=strokes))
+            session.hear_pad(replace(session.BARE["pad"], strokes=strokes))

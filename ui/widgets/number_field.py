@@ -13,7 +13,7 @@ import streamlit as st
 from core.errors import SpecError
 from core.model import typed_numbers
 from ui import messages
-from ui.state import session as state
+from ui.state import session
 
 _HOW = {
     int: "1000, 1,000 and 1.000 are the same here.",
@@ -47,8 +47,8 @@ def number_field(
     """
 
     def typed() -> None:
-        text = state.widget_value(key)
-        state.accept_number(key)
+        text = session.widget_value(key)
+        session.accept_number(key)
         if not text.strip():
             if may_be_empty:
                 on_number(None)
@@ -56,13 +56,13 @@ def number_field(
         try:
             new = typed_numbers.within(text, kind, low, high)
         except SpecError as error:
-            state.refuse_number(key, value, text, str(error))
+            session.refuse_number(key, value, text, str(error))
         else:
             on_number(new)
 
     written = typed_numbers.written(value)
-    text, why_not = state.refused_number(key, value) or (written, "")
-    state.show_in_widget(key, text)
+    text, why_not = session.refused_number(key, value) or (written, "")
+    session.show_in_widget(key, text)
     with st.container(gap="xxsmall", width=width):
         said = f"{help} {_HOW[kind]}".strip() if kind is float or high is None or high >= 1000 else help
         st.text_input(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from core.data import atlas
-from core.data.atlas import Layout
-from core.ink import drawing
+from core.data import measures
+from core.data.measures import Layout
+from core.ink import preparation
 
 BOX = [0, 0, 280, 280]
 
@@ -16,19 +16,19 @@ BOX = [0, 0, 280, 280]
 def stroke(angle: float, width: float, length: float = 180) -> np.ndarray:
     """A straight stroke through the middle, leaning `angle` degrees to the right of upright, `width` pixels of 28 wide."""
     x, y = np.sin(np.radians(angle)) * length / 2, np.cos(np.radians(angle)) * length / 2
-    ink = drawing.ink_from_strokes([[[140 - x, 140 + y], [140 + x, 140 - y]]], [280, 280], width=10 * width)
+    ink = preparation.ink_from_strokes([[[140 - x, 140 + y], [140 + x, 140 - y]]], [280, 280], width=10 * width)
     return np.rint(ink.reshape(28, 10, 28, 10).mean(axis=(1, 3)) * 255).astype(np.uint8)
 
 
 def ring(radius: float, width: float) -> np.ndarray:
     turns = np.linspace(0, 2 * np.pi, 200)
     points = np.stack([140 + 10 * radius * np.cos(turns), 140 + 10 * radius * np.sin(turns)], axis=1)
-    ink = drawing.ink_from_strokes([points.tolist()], [280, 280], width=10 * width)
+    ink = preparation.ink_from_strokes([points.tolist()], [280, 280], width=10 * width)
     return np.rint(ink.reshape(28, 10, 28, 10).mean(axis=(1, 3)) * 255).astype(np.uint8)
 
 
 def test_ink_is_the_mean_grey(dataset):
-    measured = atlas.traits(dataset.x_test)
+    measured = measures.traits(dataset.x_test)
 
     np.testing.assert_allclose(measured.ink, dataset.x_test.mean(axis=(1, 2)) / 255, rtol=1e-5)
 
@@ -36,7 +36,7 @@ def test_ink_is_the_mean_grey(dataset):
 @pytest.mark.parametrize("angle", [-40, -20, 0, 10, 30, 45])
 @pytest.mark.parametrize("width", [1.5, 3])
 def test_the_slant_of_a_stroke_is_its_angle(angle, width):
-    assert atlas.traits(stroke(angle, width)[None]).slant[0] == pytest.approx(angle, abs=2.5)
+    assert measures.traits(stroke(angle, width)[None]).slant[0] == pytest.approx(angle, abs=2.5)
 
 
 def test_a_digit_sheared_by_hand_leans_as_far_as_it_was_sheared():
@@ -44,7 +44,7 @@ def test_a_digit_sheared_by_hand_leans_as_far_as_it_was_sheared():
     upright[4:24, 12:16] = 255
     sheared = np.stack([np.roll(row, (13 - y) // 2) for y, row in enumerate(upright)])
 
-    slant = atlas.traits(np.stack([upright, sheared, sheared[:, ::-1]])).slant
+    slant = measures.traits(np.stack([upright, sheared, sheared[:, ::-1]])).slant
 
     np.testing.assert_allclose(slant, [0, np.degrees(np.arctan(0.5)), -np.degrees(np.arctan(0.5))], atol=0.5)
 
@@ -52,7 +52,7 @@ def test_a_digit_sheared_by_hand_leans_as_far_as_it_was_sheared():
 @pytest.mark.parametrize("angle", [0, 20, 45, 90])
 @pytest.mark.parametrize("width", [2, 3, 4])
 def test_the_width_of_a_stroke_is_that_of_its_pen(angle, width):
-    measured = atlas.traits(stroke(angle, width)[None]).stroke_width[0]
+    measured = measures.traits(stroke(angle, width)[None]).stroke_width[0]
 
     # Its two ends belong to the outline too: a stroke 18 pixels long measures width / (1 + width / length).
     assert measured == pytest.approx(width / (1 + width / (18 + width)), rel=0.12)
@@ -60,7 +60,7 @@ def test_the_width_of_a_stroke_is_that_of_its_pen(angle, width):
 
 @pytest.mark.parametrize("width", [2, 3, 4])
 def test_the_width_of_a_ring_is_that_of_its_pen(width):
-    assert atlas.traits(ring(8, width)[None]).stroke_width[0] == pytest.approx(width, rel=0.06)
+    assert measures.traits(ring(8, width)[None]).stroke_width[0] == pytest.approx(width, rel=0.06)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_width_of_a_ring_is_that_of_its_pen(width):
     ids=["nothing", "all ink", "one pale pixel"],
 )
 def test_what_is_no_digit_has_finite_traits(image):
-    measured = atlas.traits(image[None])
+    measured = measures.traits(image[None])
 
     assert np.isfinite([measured.ink[0], measured.slant[0], measured.stroke_width[0]]).all()
     assert measured.slant[0] == pytest.approx(0, abs=1e-3)
@@ -82,18 +82,18 @@ def test_what_is_no_digit_has_finite_traits(image):
 def test_a_survey_says_what_numpy_says(dataset):
     images, labels = dataset.x_train, dataset.y_train
 
-    survey = atlas.survey(images, labels)
+    survey = measures.survey(images, labels)
 
     np.testing.assert_allclose(survey.means, [images[labels == k].mean(axis=0) for k in range(10)], rtol=1e-5)
     np.testing.assert_allclose(
         survey.variances, [images[labels == k].astype(float).var(axis=0) for k in range(10)], rtol=1e-4, atol=0.05
     )
     assert survey.histogram.tolist() == np.bincount(images.ravel(), minlength=256).tolist()
-    np.testing.assert_array_equal(survey.traits.slant, atlas.traits(images).slant)
+    np.testing.assert_array_equal(survey.traits.slant, measures.traits(images).slant)
 
 
 def test_a_digit_that_does_not_occur_has_no_mean():
-    survey = atlas.survey(np.full((3, 28, 28), 7, np.uint8), np.array([1, 1, 2]))
+    survey = measures.survey(np.full((3, 28, 28), 7, np.uint8), np.array([1, 1, 2]))
 
     assert np.isnan(survey.means[0]).all()
     assert survey.means[1].tolist() == np.full((28, 28), 7.0).tolist()
@@ -104,7 +104,7 @@ def test_neighbours_are_those_of_brute_force(dataset):
     images = dataset.x_train[:500]
     query = dataset.x_test[3]
 
-    found = atlas.nearest(images, query)
+    found = measures.nearest(images, query)
 
     distances = [float(np.linalg.norm(image.astype(float) - query)) for image in images]
     assert found.indices.tolist() == np.argsort(distances)[:5].tolist()
@@ -114,9 +114,9 @@ def test_neighbours_are_those_of_brute_force(dataset):
 def test_a_digit_is_not_its_own_neighbour(dataset):
     images = dataset.x_train[:50]
 
-    assert 7 not in atlas.nearest(images, images[7], but=7).indices
-    assert atlas.nearest(images, images[7]).indices[0] == 7
-    assert len(atlas.nearest(images[:3], images[0], but=0).indices) == 2
+    assert 7 not in measures.nearest(images, images[7], but=7).indices
+    assert measures.nearest(images, images[7]).indices[0] == 7
+    assert len(measures.nearest(images[:3], images[0], but=0).indices) == 2
 
 
 def test_near_duplicates_are_all_pairs_of_a_class_within_the_threshold(dataset):
@@ -125,7 +125,7 @@ def test_near_duplicates_are_all_pairs_of_a_class_within_the_threshold(dataset):
     images[20], labels[20] = images[5], (labels[5] + 1) % 10  # the same picture, called something else
     told = []
 
-    found = atlas.near_duplicates(images, labels, within=25, tell=told.append)
+    found = measures.near_duplicates(images, labels, within=25, tell=told.append)
 
     flat = images.reshape(400, -1).astype(float)
     rms = {
@@ -146,22 +146,22 @@ def test_near_duplicates_are_all_pairs_of_a_class_within_the_threshold(dataset):
 def test_a_class_of_one_image_has_no_pair():
     images = np.zeros((2, 28, 28), np.uint8)
 
-    assert atlas.near_duplicates(images, np.array([1, 2])).indices.shape == (0, 2)
+    assert measures.near_duplicates(images, np.array([1, 2])).indices.shape == (0, 2)
 
 
 def test_how_hard_an_image_is_is_its_cross_entropy():
     probabilities = np.float32([[0.5, 0.25] + [0.03125] * 8] * 3)
 
     np.testing.assert_allclose(
-        atlas.losses(np.array([0, 1, -1]), probabilities), [np.log(2), np.log(4), np.log(2)], rtol=1e-5
+        measures.losses(np.array([0, 1, -1]), probabilities), [np.log(2), np.log(4), np.log(2)], rtol=1e-5
     )
-    assert atlas.losses(np.array([9]), np.eye(1, 10, dtype=np.float32))[0] == pytest.approx(-np.log(1e-7), rel=1e-4)
+    assert measures.losses(np.array([9]), np.eye(1, 10, dtype=np.float32))[0] == pytest.approx(-np.log(1e-7), rel=1e-4)
 
 
 def test_a_map_by_principal_components_is_that_of_scikit_learn(dataset):
     vectors = dataset.x_train[:300].reshape(300, -1).astype(np.float32)
 
-    plane = atlas.layout(vectors, Layout.PCA)
+    plane = measures.layout(vectors, Layout.PCA)
 
     expected = PCA(2, svd_solver="full").fit_transform(vectors.astype(float))
     assert plane.dtype == np.float32
@@ -174,12 +174,12 @@ def test_a_neighbour_embedding_keeps_digits_by_their_like(dataset):
     vectors, labels = dataset.x_train[:400].reshape(400, -1).astype(np.float32), dataset.y_train[:400]
     told = []
 
-    plane = atlas.layout(vectors, Layout.TSNE, told.append)
+    plane = measures.layout(vectors, Layout.TSNE, told.append)
 
-    like = [labels[atlas.nearest(plane, plane[k], but=k).indices] == labels[k] for k in range(400)]
-    by_components = atlas.layout(vectors, Layout.PCA)
+    like = [labels[measures.nearest(plane, plane[k], but=k).indices] == labels[k] for k in range(400)]
+    by_components = measures.layout(vectors, Layout.PCA)
     like_there = [
-        labels[atlas.nearest(by_components, by_components[k], but=k).indices] == labels[k] for k in range(400)
+        labels[measures.nearest(by_components, by_components[k], but=k).indices] == labels[k] for k in range(400)
     ]
     assert np.mean(like) > np.mean(like_there) + 0.2
     assert told == sorted(told)
@@ -196,13 +196,13 @@ def test_a_neighbour_embedding_ends_when_it_is_told_to(dataset):
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        atlas.layout(dataset.x_train[:200].reshape(200, -1).astype(np.float32), Layout.TSNE, enough)
+        measures.layout(dataset.x_train[:200].reshape(200, -1).astype(np.float32), Layout.TSNE, enough)
 
 
 @pytest.mark.parametrize("kind", Layout)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_map_of_very_few_is_a_map(kind, count, dataset):
-    plane = atlas.layout(dataset.x_train[:count].reshape(count, -1).astype(np.float32), kind)
+    plane = measures.layout(dataset.x_train[:count].reshape(count, -1).astype(np.float32), kind)
 
     assert plane.shape == (count, 2)
     assert np.isfinite(plane).all()
@@ -210,7 +210,7 @@ def test_a_map_of_very_few_is_a_map(kind, count, dataset):
 
 @pytest.mark.parametrize("kind", Layout)
 def test_what_is_all_the_same_lies_in_one_place(kind):
-    plane = atlas.layout(np.zeros((40, 60), np.float32), kind)
+    plane = measures.layout(np.zeros((40, 60), np.float32), kind)
 
     assert plane.tolist() == np.zeros((40, 2)).tolist()
 
@@ -218,9 +218,9 @@ def test_what_is_all_the_same_lies_in_one_place(kind):
 def test_a_sample_is_the_same_every_time_and_of_those_it_is_drawn_from():
     indices = np.arange(0, 1000, 7)
 
-    drawn = atlas.sample(indices, 50)
+    drawn = measures.sample(indices, 50)
 
-    assert drawn.tolist() == atlas.sample(indices, 50).tolist()
+    assert drawn.tolist() == measures.sample(indices, 50).tolist()
     assert set(drawn) <= set(indices)
     assert len(set(drawn)) == 50
-    assert atlas.sample(indices, 10_000).tolist() == indices.tolist()
+    assert measures.sample(indices, 10_000).tolist() == indices.tolist()

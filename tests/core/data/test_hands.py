@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.data import atlas, hands
 from core.data import dataset as data
-from core.ink import drawing, thinning
+from core.data import measures
+from core.data import redraw
+from core.ink import preparation
+from core.ink import skeleton
 
-CENTRE = drawing.CENTRE - 0.5  # of the pixels' middles, where MNIST's centres of mass lie
+CENTRE = preparation.CENTRE - 0.5  # of the pixels' middles, where MNIST's centres of mass lie
 
 
 def line(length: int = 20) -> np.ndarray:
@@ -32,32 +34,32 @@ class TestRedrawn:
     def test_is_made_as_every_drawing_is(self, dataset, is_thick):
         rng = np.random.default_rng(0)
         for image, digit in zip(dataset.x_train[:60], dataset.y_train[:60], strict=True):
-            drawn = hands.redrawn(image, int(digit), rng, is_thick)
+            drawn = redraw.redrawn(image, int(digit), rng, is_thick)
             rows, columns = (np.flatnonzero(drawn.max(axis=axis) > 0) for axis in (1, 0))
             y, x = (np.average(np.arange(28), weights=drawn.sum(axis=axis)) for axis in (1, 0))
 
             assert drawn.shape == (28, 28)
             assert drawn.dtype == np.uint8
             assert drawn.max() == 255
-            assert max(np.ptp(rows), np.ptp(columns)) + 1 <= drawing.BOX
+            assert max(np.ptp(rows), np.ptp(columns)) + 1 <= preparation.BOX
             assert abs(y - CENTRE) <= 1
             assert abs(x - CENTRE) <= 1
 
     def test_the_same_chance_gives_the_same_drawing(self, dataset):
         image, digit = dataset.x_train[3], int(dataset.y_train[3])
 
-        first, second, other = (hands.redrawn(image, digit, np.random.default_rng(seed)) for seed in (1, 1, 2))
+        first, second, other = (redraw.redrawn(image, digit, np.random.default_rng(seed)) for seed in (1, 1, 2))
 
         np.testing.assert_array_equal(first, second)
         assert not np.array_equal(first, other)
 
     def test_a_ring_by_a_pen_that_leaves_it_open_stays_one_ring(self, dataset, monkeypatch):
-        monkeypatch.setattr(hands, "ANY_PEN", (0.06, 0.12))
+        monkeypatch.setattr(redraw, "ANY_PEN", (0.06, 0.12))
         zeros = dataset.x_train[(dataset.y_train == 0)][:40]
         rings = [image for image in zeros if pieces_and_holes(image) == (1, 1)][:20]
         rng = np.random.default_rng(0)
 
-        drawn = [pieces_and_holes(hands.redrawn(image, 0, rng)) for image in rings]
+        drawn = [pieces_and_holes(redraw.redrawn(image, 0, rng)) for image in rings]
 
         assert drawn.count((1, 1)) >= len(drawn) - 1
 
@@ -67,31 +69,31 @@ class TestRedrawn:
         digits = [int(digit) for digit in dataset.y_train[:80]]
 
         thin, thick = (
-            atlas.traits(
+            measures.traits(
                 np.stack(
-                    [hands.redrawn(image, digit, rng, is_thick) for image, digit in zip(images, digits, strict=True)]
+                    [redraw.redrawn(image, digit, rng, is_thick) for image, digit in zip(images, digits, strict=True)]
                 )
             )
             for is_thick in (False, True)
         )
 
-        assert np.median(thin.stroke_width) == pytest.approx(drawing.STROKE_WIDTH, abs=0.35)
+        assert np.median(thin.stroke_width) == pytest.approx(preparation.STROKE_WIDTH, abs=0.35)
         assert np.median(thick.stroke_width) >= np.median(thin.stroke_width)
 
     def test_some_ones_get_a_flag_and_some_a_foot_and_no_other_digit_does(self, monkeypatch):
         for name in ("TURN", "SLANT", "STRETCH"):
-            monkeypatch.setattr(hands, name, 0.0)
-        monkeypatch.setattr(hands, "ANY_PEN", (0.1, 0.12))
+            monkeypatch.setattr(redraw, name, 0.0)
+        monkeypatch.setattr(redraw, "ANY_PEN", (0.1, 0.12))
         rng = np.random.default_rng(0)
 
-        widths = [np.ptp(np.flatnonzero(hands.redrawn(line(), 1, rng).max(axis=0) > 64)) + 1 for _ in range(80)]
-        others = [np.ptp(np.flatnonzero(hands.redrawn(line(), 4, rng).max(axis=0) > 64)) + 1 for _ in range(20)]
+        widths = [np.ptp(np.flatnonzero(redraw.redrawn(line(), 1, rng).max(axis=0) > 64)) + 1 for _ in range(80)]
+        others = [np.ptp(np.flatnonzero(redraw.redrawn(line(), 4, rng).max(axis=0) > 64)) + 1 for _ in range(20)]
 
         assert max(others) <= 4
         assert 0.35 <= np.mean([width > 4 for width in widths]) <= 0.8
 
     def test_a_flag_leaves_from_the_top_to_the_left(self):
-        lines = hands._with_habits(hands.centre_lines(line()), 1, _certain(flagged=True))
+        lines = redraw._with_habits(redraw.centre_lines(line()), 1, _certain(flagged=True))
         added = lines[lines[:, 0] < lines[0, 0] - 2]
 
         assert len(added)
@@ -122,7 +124,7 @@ def small(dataset) -> data.Dataset:
 
 @pytest.fixture(scope="module")
 def enlarge(small):
-    return hands.enlarging(small, seed=0)
+    return redraw.enlarging(small, seed=0)
 
 
 class TestEnlarging:
@@ -145,12 +147,12 @@ class TestEnlarging:
         rng = np.random.default_rng((0, 11))
         image, digit = small.x_train[11], int(small.y_train[11])
 
-        np.testing.assert_array_equal(more.x_train[41], hands.redrawn(image, digit, rng))
-        np.testing.assert_array_equal(more.x_train[71], hands.redrawn(image, digit, rng, is_thick=True))
+        np.testing.assert_array_equal(more.x_train[41], redraw.redrawn(image, digit, rng))
+        np.testing.assert_array_equal(more.x_train[71], redraw.redrawn(image, digit, rng, is_thick=True))
 
 
 def test_a_digit_s_lines_are_as_long_as_they_should_be(dataset):
-    lines = hands.centre_lines(dataset.x_train[0])
+    lines = redraw.centre_lines(dataset.x_train[0])
 
-    assert hands.LINES * 0.8 <= np.ptp(lines, axis=0).max() <= hands.LINES
-    assert thinning.skeleton(np.zeros((3, 3), bool)).sum() == 0
+    assert redraw.LINES * 0.8 <= np.ptp(lines, axis=0).max() <= redraw.LINES
+    assert skeleton.skeleton(np.zeros((3, 3), bool)).sum() == 0

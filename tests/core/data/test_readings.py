@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from core.data import atlas, readings
 from core.data import dataset as data
-from core.data.atlas import Layout
-from core.data.readings import PIXELS, DrawMap, NearDuplicates, ReadAll
+from core.data import measures
+from core.data import questions
+from core.data.measures import Layout
+from core.data.questions import PIXELS, DrawMap, NearDuplicates, ReadAll
 from core.errors import NotExplainable, RunDamaged
-from core.model import keras_model as model
+from core.model import keras_model
 from core.model.specs import Conv2D, Dense, Experiment, Flatten
 from core.runs import run as runs
 from core.runs.run import Checkpoint
@@ -32,7 +33,7 @@ def digits(dataset, monkeypatch):
 def run(request, runs_root: Path) -> runs.Run:
     """A run whose network has its initial weights."""
     run = runs.create(request.param, "A run")
-    run.write_weights(Checkpoint(0, model.variables(model.build(request.param))[0], None))
+    run.write_weights(Checkpoint(0, keras_model.variables(keras_model.build(request.param))[0], None))
     return run
 
 
@@ -43,7 +44,7 @@ def heard(job) -> list[float]:
 
 
 def penultimate(run: runs.Run, images: np.ndarray) -> np.ndarray:
-    network = model.build(run.experiment())
+    network = keras_model.build(run.experiment())
     return keras.Model(network.input, network.layers[-1].input).predict_on_batch(images[..., None])
 
 
@@ -51,7 +52,7 @@ def test_it_reads_what_keras_reads_and_keeps_it_beside_the_run(run, digits):
     told = heard(ReadAll(run.id, run.root, 0))
 
     kept = run.readings(0)
-    expected = model.build(run.experiment()).predict_on_batch(digits.x_train[..., None])
+    expected = keras_model.build(run.experiment()).predict_on_batch(digits.x_train[..., None])
     np.testing.assert_allclose(kept.probabilities, expected, atol=1e-4)
     assert kept.y_true.tolist() == digits.y_train.tolist()
     assert told == sorted(told)
@@ -61,7 +62,7 @@ def test_it_reads_what_keras_reads_and_keeps_it_beside_the_run(run, digits):
 def test_neighbours_by_features_are_those_of_brute_force(run, digits):
     ReadAll(run.id, run.root, 0).work(lambda share: None)
 
-    found = readings.neighbours(run.id, run.root, 0, digits.x_train[5], but=5)
+    found = questions.neighbours(run.id, run.root, 0, digits.x_train[5], but=5)
 
     features = penultimate(run, digits.x_train)
     distances = np.linalg.norm(features - features[5], axis=1)
@@ -72,20 +73,20 @@ def test_neighbours_by_features_are_those_of_brute_force(run, digits):
 
 def test_without_having_read_it_knows_no_neighbours(run, digits):
     with pytest.raises(RunDamaged, match="read all digits first"):
-        readings.neighbours(run.id, run.root, 0, digits.x_test[0], None)
+        questions.neighbours(run.id, run.root, 0, digits.x_test[0], None)
 
 
-@pytest.mark.parametrize("layer", readings.layers(NARROW))
+@pytest.mark.parametrize("layer", questions.layers(NARROW))
 def test_a_map_of_a_layer_is_that_of_its_outputs(layer, digits, runs_root):
     run = runs.create(NARROW, "A run")
-    run.write_weights(Checkpoint(0, model.variables(model.build(NARROW))[0], None))
+    run.write_weights(Checkpoint(0, keras_model.variables(keras_model.build(NARROW))[0], None))
 
     plane = DrawMap(300, Layout.PCA, layer, run.id, run.root, 0).work(lambda share: None)
 
-    network = model.build(NARROW)
-    chosen = digits.x_train[atlas.sample(np.arange(len(digits.x_train)), 300)]
+    network = keras_model.build(NARROW)
+    chosen = digits.x_train[measures.sample(np.arange(len(digits.x_train)), 300)]
     outputs = keras.Model(network.input, network.get_layer(layer).output).predict_on_batch(chosen[..., None])
-    expected = atlas.layout(outputs, Layout.PCA)
+    expected = measures.layout(outputs, Layout.PCA)
     for axis in range(2):
         assert abs(np.corrcoef(plane[:, axis], expected[:, axis])[0, 1]) > 0.99
 
@@ -110,7 +111,7 @@ def test_a_layer_that_is_not_there_is_named(run):
 def test_a_network_whose_weights_are_no_numbers_is_told_of(job, runs_root):
     experiment = Experiment(layers=(Flatten(), Dense(units=100)))
     run = runs.create(experiment, "A run")
-    weights = model.variables(model.build(experiment))[0]
+    weights = keras_model.variables(keras_model.build(experiment))[0]
     run.write_weights(Checkpoint(0, {name: np.full_like(values, np.nan) for name, values in weights.items()}, None))
 
     with pytest.raises(NotExplainable, match="no numbers"):
@@ -126,6 +127,6 @@ def test_near_duplicates_are_sought_in_both_files(digits):
 
 
 def test_layers_are_called_as_in_the_network():
-    names = readings.layers(WIDE)
+    names = questions.layers(WIDE)
 
-    assert names == [layer.name for layer in model.build(WIDE).layers[2:]]
+    assert names == [layer.name for layer in keras_model.build(WIDE).layers[2:]]

@@ -41,7 +41,7 @@ from core.errors import (
     StorageFull,
     WorkerLost,
 )
-from core.evaluation.trials import AnswerTest
+from core.evaluation.questions import AnswerTest
 from core.model.specs import (
     SGD,
     Augmentation,
@@ -125,8 +125,8 @@ def test_a_worker_of_its_own_puts_what_it_generates_into_the_engines_folder_and_
 
 def test_a_fine_tuning_is_a_run_that_goes_on_where_another_was(engine, finished, dataset):
     hand = Handwriting(dataset.x_test[:3].copy(), dataset.y_test[:3].copy())
-    training = fine_tuning.usual_training(finished.experiment())
-    run = fine_tuning.create(finished, 36, hand, replaced(training, epochs=1), 64, 0.25, "My hand")
+    loop = fine_tuning.usual_training(finished.experiment())
+    run = fine_tuning.create(finished, 36, hand, replaced(loop, epochs=1), 64, 0.25, "My hand")
 
     engine.train(run)
     _until(lambda: engine.progress(run).state.is_over)
@@ -341,7 +341,7 @@ def test_a_damaged_evaluation_is_computed_again(engine, finished):
 
 
 def test_questions_are_answered_by_a_worker(engine):
-    from core.training import augment
+    from core.training import augmentation as augment
 
     augmentation = Augmentation(rotation=20.0)
     found = _until(lambda: engine.range_test(SMALL))
@@ -454,9 +454,9 @@ def test_the_second_run_waits_for_a_free_worker_and_can_leave_the_queue(engine, 
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_says_so(engine, root):
-    training = Training(epochs=3, train_size=640, optimizer=SGD(momentum=0.99), learning_rate=10.0)
+    loop = Training(epochs=3, train_size=640, optimizer=SGD(momentum=0.99), learning_rate=10.0)
     wild = (Conv2D(filters=8, activation="linear"), Flatten(), Dense(units=64, activation="linear"))
-    run = runs.create(Experiment(layers=wild, training=training), "wild", root)
+    run = runs.create(Experiment(layers=wild, training=loop), "wild", root)
     engine.train(run)
     _until(lambda: engine.progress(run).state.is_over)
 
@@ -487,9 +487,9 @@ def test_a_seed_gives_the_same_numbers_whatever_else_draws_in_the_worker(engine,
     def build(times):
         import hashlib
 
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        networks = [model.variables(model.build(experiment))[0] for _ in range(times)]
+        networks = [keras_model.variables(keras_model.build(experiment))[0] for _ in range(times)]
         return [hashlib.sha256(b"".join(map(bytes, network.values()))).hexdigest() for network in networks]
 
     made = [runs.create(experiment, name, root) for name in "abc"]
@@ -1008,7 +1008,7 @@ class TestTrainingInAWorker:
     def sent(self, monkeypatch, dataset):
         """The events sent, in order."""
         from core.data import dataset as data
-        from core.training import loop as training
+        from core.training import loop
 
         events = []
         worker = SimpleNamespace(
@@ -1017,8 +1017,8 @@ class TestTrainingInAWorker:
         monkeypatch.setattr("distributed.get_worker", lambda: worker)
         monkeypatch.setattr(engine_module, "_warm_up", lambda: None)
         monkeypatch.setattr(data, "load", lambda: dataset)
-        monkeypatch.setattr(training, "FIRST_CHUNK_STEPS", 1)
-        monkeypatch.setattr(training, "MAX_CHUNK_STEPS", 1)
+        monkeypatch.setattr(loop, "FIRST_CHUNK_STEPS", 1)
+        monkeypatch.setattr(loop, "MAX_CHUNK_STEPS", 1)
         return events
 
     @staticmethod
@@ -1037,9 +1037,9 @@ class TestTrainingInAWorker:
     def test_leaves_the_network_of_its_best_epoch_for_keras(self, monkeypatch, sent, tiny, root, tmp_path):
         import keras
 
-        from core.training import loop as training
+        from core.training import loop
 
-        val_accuracies, train = {1: 0.5, 2: 0.75, 3: 0.25}, training.train
+        val_accuracies, train = {1: 0.5, 2: 0.75, 3: 0.25}, loop.train
 
         def judged(experiment, dataset, on_event, **options):
             def tell(event):
@@ -1048,7 +1048,7 @@ class TestTrainingInAWorker:
 
             return train(experiment, dataset, tell, **options)
 
-        monkeypatch.setattr(training, "train", judged)
+        monkeypatch.setattr(loop, "train", judged)
         run = runs.create(replaced(tiny, training=replaced(tiny.training, epochs=3)), "test", root)
 
         engine_module._train(run.id, root)

@@ -7,7 +7,7 @@ from core.data import dataset as data
 from core.engine import predictor
 from core.engine.predictor import Predictor
 from core.errors import RunDamaged
-from core.evaluation import trials
+from core.evaluation import questions
 from core.model import specs
 from core.runs import run as runs
 from core.runs.run import Checkpoint, Run
@@ -20,18 +20,18 @@ def few_images(monkeypatch, dataset) -> None:
 
 def network(experiment: specs.Experiment, step: int):
     """Another network for every step, as if it had learned in between."""
-    from core.model import keras_model as model
+    from core.model import keras_model
 
-    return model.build(specs.replaced(experiment, training=specs.replaced(experiment.training, seed=step)))
+    return keras_model.build(specs.replaced(experiment, training=specs.replaced(experiment.training, seed=step)))
 
 
 def made(experiment: specs.Experiment, *steps: int) -> Run:
     """A run with checkpoints at these steps."""
-    from core.model import keras_model as model
+    from core.model import keras_model
 
     run = runs.create(experiment, "A run")
     for step in steps:
-        run.write_weights(Checkpoint(step, model.variables(network(experiment, step))[0], None))
+        run.write_weights(Checkpoint(step, keras_model.variables(network(experiment, step))[0], None))
     return run
 
 
@@ -112,7 +112,7 @@ class TestEvaluate:
         monkeypatch.setattr(type(cost), "evaluation_batch", batch)
         run = made(tiny, 1)
 
-        trials.AnswerTest(run.id, run.root, 1).work(lambda share: None)
+        questions.AnswerTest(run.id, run.root, 1).work(lambda share: None)
 
         evaluation = run.evaluation(1)
         np.testing.assert_allclose(evaluation.probabilities, probabilities(tiny, 1, dataset.x_test), rtol=1e-4)

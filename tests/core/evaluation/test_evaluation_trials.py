@@ -8,8 +8,9 @@ import pytest
 from core.data import dataset as data
 from core.engine import predictor
 from core.errors import RunNotFound
-from core.evaluation import judgement, robustness
-from core.evaluation.trials import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings, held_out_count, held_out_images
+from core.evaluation import rejection
+from core.evaluation import robustness
+from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings, held_out_count, held_out_images
 from core.model.specs import Experiment, Flatten, Training, replaced
 from core.runs import run as runs
 
@@ -84,9 +85,9 @@ def test_drawings_are_answered_as_draw_answers(run, monkeypatch):
 
     def read(run_id, root, step, images):
         assert (run_id, root, step) == (run.id, run.root, 8)
-        return [judgement.Reading(np.eye(10, dtype=np.float32)[one[0, 0]], 0.0, True, "") for one in images]
+        return [rejection.Reading(np.eye(10, dtype=np.float32)[one[0, 0]], 0.0, True, "") for one in images]
 
-    monkeypatch.setattr(judgement, "read", read)
+    monkeypatch.setattr(rejection, "read", read)
 
     probabilities = ReadDrawings(run.id, run.root, 8, drawings.tobytes()).work(told.append)
 

@@ -12,9 +12,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from core.data import dataset as data
-from core.data import fakes
-from core.evaluation import judgement
-from core.evaluation.judgement import Inside, Reading
+from core.data import non_digits
+from core.evaluation import rejection
+from core.evaluation.rejection import Inside, Reading
 
 SEVEN = Reading(np.float32([0.01] * 7 + [0.91] + [0.01] * 2), -1.0, True, "")
 NOTHING = Reading(np.full(10, 0.1, np.float32), 2.0, False, "No digit comes near it: the nearest would be a 3.")
@@ -34,13 +34,13 @@ class TestTemperature:
     def test_that_by_which_logits_were_scaled_is_found(self, true):
         rng = np.random.default_rng(0)
         logits = rng.normal(0, 2, (20_000, 10))
-        y_true = (judgement.softmax(logits).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1)
+        y_true = (rejection.softmax(logits).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1)
 
-        assert judgement.temperature(logits * true, y_true) == pytest.approx(true, rel=0.06)
+        assert rejection.temperature(logits * true, y_true) == pytest.approx(true, rel=0.06)
 
     @given(arrays.arrays(np.float64, (3, 10), elements=st.floats(-500, 500)))
     def test_probabilities_add_up_and_keep_their_order(self, logits):
-        probabilities = judgement.softmax(logits)
+        probabilities = rejection.softmax(logits)
 
         np.testing.assert_allclose(probabilities.sum(axis=1), 1)
         assert (np.diff(np.take_along_axis(probabilities, logits.argsort(axis=1), axis=1), axis=1) >= 0).all()
@@ -49,12 +49,12 @@ class TestTemperature:
 class TestScores:
     def test_what_lies_outside_a_class_subspace_is_what_its_principal_components_leave(self):
         maps = np.random.default_rng(0).normal(size=(200, 60)).astype(np.float32)
-        pca = PCA(judgement.DIRECTIONS, svd_solver="full").fit(maps)
+        pca = PCA(rejection.DIRECTIONS, svd_solver="full").fit(maps)
         left = ((maps - pca.inverse_transform(pca.transform(maps))) ** 2).sum(axis=1)
 
-        centre, directions = judgement._subspace(maps)
+        centre, directions = rejection._subspace(maps)
 
-        np.testing.assert_allclose(judgement._residuals(maps, centre, directions), left, rtol=1e-3)
+        np.testing.assert_allclose(rejection._residuals(maps, centre, directions), left, rtol=1e-3)
 
     def test_the_weights_are_those_of_logistic_regression(self):
         rng = np.random.default_rng(0)
@@ -62,16 +62,16 @@ class TestScores:
         x, y = np.concatenate([digits, others]), np.repeat([0, 1], [400, 100])
         oracle = LogisticRegression(class_weight="balanced", C=1e6).fit(x, y)
 
-        np.testing.assert_allclose(judgement.logistic_regression(digits, others), oracle.coef_[0], rtol=0.01)
+        np.testing.assert_allclose(rejection.logistic_regression(digits, others), oracle.coef_[0], rtol=0.01)
 
     def test_digits_are_accepted_and_what_is_like_no_class_is_refused(self):
         rng = np.random.default_rng(1)
         known, unseen, later = (_clouds(rng, 1500) for _ in range(3))
         strange = Inside(*(rng.normal(0, 2, (500, width)).astype(np.float32) for width in (40, 0, 10)))
 
-        fitted = judgement.fit(*known, *unseen, strange)
+        fitted = rejection.fit(*known, *unseen, strange)
 
-        assert (fitted.strangeness(later[0]) <= 0).mean() == pytest.approx(judgement.ACCEPTED, abs=0.02)
+        assert (fitted.strangeness(later[0]) <= 0).mean() == pytest.approx(rejection.ACCEPTED, abs=0.02)
         assert (fitted.strangeness(strange) > 0).mean() > 0.99
 
     def test_a_class_that_is_missing_is_no_obstacle(self):
@@ -80,13 +80,13 @@ class TestScores:
         seen = Inside(all_classes.maps[few], all_classes.features[few], all_classes.logits[few])
         strange = Inside(all_classes.maps[:50] * 9, all_classes.features[:50], all_classes.logits[:50] * 0)
 
-        fitted = judgement.fit(seen, y[few], seen, y[few], strange)
+        fitted = rejection.fit(seen, y[few], seen, y[few], strange)
 
         assert np.isfinite(fitted.strangeness(all_classes)).all()
 
 
 def test_things_that_are_no_digits_are_pictures_like_others(dataset):
-    pictures = fakes.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
+    pictures = non_digits.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
 
     assert pictures.shape == (60, 28, 28)
     assert pictures.dtype == np.uint8
@@ -95,20 +95,20 @@ def test_things_that_are_no_digits_are_pictures_like_others(dataset):
 
 class TestOfADrawing:
     def test_an_empty_sheet_is_no_digit_whatever_was_read(self):
-        found = judgement.of_drawing(np.zeros((280, 280), np.float32), SEVEN)
+        found = rejection.of_drawing(np.zeros((280, 280), np.float32), SEVEN)
 
         assert not found.is_digit
         assert found.reason == "There is nothing drawn yet."
 
     def test_a_digit_stays_one(self):
-        assert judgement.of_drawing(np.ones((280, 280), np.float32), SEVEN) == SEVEN
+        assert rejection.of_drawing(np.ones((280, 280), np.float32), SEVEN) == SEVEN
 
     @pytest.mark.parametrize("reading", [SEVEN, NOTHING], ids=["read as a digit", "refused"])
     def test_two_that_stand_apart_are_no_digit_whatever_was_read(self, reading):
         ink = np.zeros((280, 280), np.float32)
         ink[100:180, 60:70] = ink[100:180, 200:210] = 1
 
-        found = judgement.of_drawing(ink, reading)
+        found = rejection.of_drawing(ink, reading)
 
         assert not found.is_digit
         assert found.reason.startswith("There seem to be 2 digits")
@@ -117,14 +117,14 @@ class TestOfADrawing:
         ink = np.zeros((280, 280), np.float32)
         ink[60:220, 60:70] = ink[180:220, 200:210] = 1
 
-        assert judgement.of_drawing(ink, SEVEN).is_digit
+        assert rejection.of_drawing(ink, SEVEN).is_digit
 
     @pytest.mark.parametrize("reading", [SEVEN, NOTHING], ids=["read as a digit", "refused"])
     def test_a_pattern_is_no_digit_and_is_told_from_one(self, reading):
         ink = np.zeros((280, 280), np.float32)
         ink[::4, ::4] = 1
 
-        found = judgement.of_drawing(ink, reading)
+        found = rejection.of_drawing(ink, reading)
 
         assert not found.is_digit
         assert found.reason.startswith("The ink is in 4,900 pieces: expected digits")
@@ -133,11 +133,11 @@ class TestOfADrawing:
         ink = np.zeros((280, 280), np.float32)
         ink[60:220, 130:150] = 1
 
-        assert judgement.of_drawing(ink, NOTHING) == NOTHING
+        assert rejection.of_drawing(ink, NOTHING) == NOTHING
 
     def test_doubt_between_two_is_named(self):
-        assert "a 4 and something of a 9" in judgement._reason(np.float32([0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0.4]))
-        assert "nearest would be a 8" in judgement._reason(np.float32([0.1] * 8 + [0.2 * 8, 0]))
+        assert "a 4 and something of a 9" in rejection._reason(np.float32([0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0.4]))
+        assert "nearest would be a 8" in rejection._reason(np.float32([0.1] * 8 + [0.2 * 8, 0]))
 
 
 class TestOfTheShippedNetwork:
@@ -150,7 +150,7 @@ class TestOfTheShippedNetwork:
         if digits.is_stand_in:
             pytest.skip("it was fitted for MNIST")
 
-        readings = judgement.read(*self.where, digits.x_test)
+        readings = rejection.read(*self.where, digits.x_test)
 
         sure = np.mean([reading.probabilities.max() for reading in readings])
         right = np.mean([r.probabilities.argmax() == y for r, y in zip(readings, digits.y_test, strict=True)])
@@ -160,12 +160,12 @@ class TestOfTheShippedNetwork:
     def test_of_an_unsure_picture_the_surest_of_three_looks_counts(self):
         images = data.load().x_test[:1500]
         every = [ndimage.rotate(images, angle, (2, 1), reshape=False, order=1) for angle in (0, -6, 6)]
-        fitted, run = judgement._kept(*self.where), self.where
-        looks = np.stack([judgement.softmax(judgement._look(*run, x).logits / fitted.temperature) for x in every])
+        fitted, run = rejection._kept(*self.where), self.where
+        looks = np.stack([rejection.softmax(rejection._look(*run, x).logits / fitted.temperature) for x in every])
         sure = looks.max(axis=2)
-        surest = np.where(sure[0] >= judgement.SURE, 0, sure.argmax(axis=0))
+        surest = np.where(sure[0] >= rejection.SURE, 0, sure.argmax(axis=0))
 
-        readings = judgement.read(*run, images)
+        readings = rejection.read(*run, images)
 
         assert np.count_nonzero(surest) > 0
         assert [one.probabilities.argmax() for one in readings] == [looks[k, n].argmax() for n, k in enumerate(surest)]
@@ -173,7 +173,7 @@ class TestOfTheShippedNetwork:
     def test_a_chessboard_is_refused_with_a_reason(self):
         board = (np.indices((28, 28)).sum(axis=0) // 4 % 2 * 255).astype(np.uint8)
 
-        (reading,) = judgement.read(*self.where, board[None])
+        (reading,) = rejection.read(*self.where, board[None])
 
         assert not reading.is_digit
         assert reading.strangeness > 0
@@ -182,7 +182,7 @@ class TestOfTheShippedNetwork:
     def test_without_its_judgement_everything_is_a_digit(self, shipped):
         shipped._fs.rm(shipped._path("judgements"), recursive=True)
 
-        (reading,) = judgement.read(*self.where, np.zeros((1, 28, 28), np.uint8))
+        (reading,) = rejection.read(*self.where, np.zeros((1, 28, 28), np.uint8))
 
         assert reading.is_digit
         assert np.isnan(reading.strangeness)
@@ -193,9 +193,9 @@ class TestOfTheShippedNetwork:
         monkeypatch.setattr(data, "_loaded", dataset)
         told: list[float] = []
 
-        assert judgement.Judge(*self.where, images=300).work(told.append)
+        assert rejection.Judge(*self.where, images=300).work(told.append)
 
         assert told == sorted(told)
         assert shipped.judgement(shipped.steps()[0])["temperature"] > 0
-        (reading,) = judgement.read(*self.where, dataset.x_test[:1])
+        (reading,) = rejection.read(*self.where, dataset.x_test[:1])
         assert np.isfinite(reading.strangeness)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from core.explain import arithmetic, attribution, persuasion
-from core.explain import inspection as explain
+from core.explain import adversarial
+from core.explain import arithmetic, attribution
+from core.explain import inspection
+from core.explain.adversarial import Norm
 from core.explain.arithmetic import Form
 from core.explain.attribution import Method
-from core.explain.persuasion import Norm
-from core.model import keras_model as model
+from core.model import keras_model
 from core.model import presets
 from core.model.specs import (
     Activation,
@@ -31,7 +32,7 @@ from core.model.specs import (
     Training,
     replaced,
 )
-from core.training import loop as training
+from core.training import loop
 
 OF_EVERY_KIND = Experiment(
     layers=(
@@ -92,13 +93,13 @@ def ink(image) -> np.ndarray:
 def learned(dataset) -> keras.Model:
     """A small network that has seen 2,000 digits three times."""
     recipe = replaced(SMALL.training, epochs=3, batch_size=32, train_size=2000, validation_split=0.0)
-    network, _ = training.train(replaced(SMALL, training=recipe), dataset, lambda event: None)
+    network, _ = loop.train(replaced(SMALL, training=recipe), dataset, lambda event: None)
     return network
 
 
 @pytest.fixture(scope="module")
-def reader(learned) -> explain.Reader:
-    return explain.Reader(learned)
+def reader(learned) -> inspection.Reader:
+    return inspection.Reader(learned)
 
 
 def with_moving_statistics(network: keras.Model) -> keras.Model:
@@ -124,8 +125,8 @@ def places_of(layer: arithmetic.Layer) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("experiment", [OF_EVERY_KIND, POOLED_AWAY, *(p.experiment for p in presets.PRESETS.values())])
 def test_every_number_worked_out_by_hand_is_that_of_keras(experiment, image):
-    network = with_moving_statistics(model.build(experiment))
-    layers, answers = explain.layers(network), explain.Inspector(network).answers(image)
+    network = with_moving_statistics(keras_model.build(experiment))
+    layers, answers = inspection.layers(network), inspection.Inspector(network).answers(image)
     for layer in layers.values():
         for place in places_of(layer) if layer.inputs else []:
             found = arithmetic.unit(layer, tuple(answers[name] for name in layer.inputs), answers[layer.name], place)
@@ -135,8 +136,8 @@ def test_every_number_worked_out_by_hand_is_that_of_keras(experiment, image):
 
 
 def test_every_kind_of_layer_has_its_form():
-    forms = [layer.form for layer in explain.layers(model.build(OF_EVERY_KIND)).values()]
-    of_pooled = [layer.form for layer in explain.layers(model.build(POOLED_AWAY)).values()]
+    forms = [layer.form for layer in inspection.layers(keras_model.build(OF_EVERY_KIND)).values()]
+    of_pooled = [layer.form for layer in inspection.layers(keras_model.build(POOLED_AWAY)).values()]
 
     assert set(forms) | set(of_pooled) == set(Form)
 
@@ -145,10 +146,10 @@ def test_every_kind_of_layer_has_its_form():
 def test_a_convolutions_sum_is_that_of_keras_ops(padding, strides, kernel_size):
     rng = np.random.default_rng(0)
     image = rng.normal(size=(11, 11, 3)).astype(np.float32)
-    network = model.build(
+    network = keras_model.build(
         Experiment(layers=(Conv2D(filters=4, kernel_size=kernel_size, padding=padding, strides=strides), Flatten()))
     )
-    layer = explain.layers(network)["01_conv2d"]
+    layer = inspection.layers(network)["01_conv2d"]
     kernel = rng.normal(size=(kernel_size, kernel_size, 3, 4)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(keras.ops.conv(image[None], kernel, strides, padding))[0]
     side = expected.shape[0]
@@ -163,9 +164,9 @@ def test_a_convolutions_sum_is_that_of_keras_ops(padding, strides, kernel_size):
 
 
 def test_what_lies_outside_the_image_counts_nothing(image):
-    network = model.build(Experiment(layers=(Conv2D(filters=2, padding="same"), Flatten())))
-    answers = explain.Inspector(network).answers(image)
-    layer = explain.layers(network)["01_conv2d"]
+    network = keras_model.build(Experiment(layers=(Conv2D(filters=2, padding="same"), Flatten())))
+    answers = inspection.Inspector(network).answers(image)
+    layer = inspection.layers(network)["01_conv2d"]
     corner = arithmetic.unit(layer, (answers["rescaling"],), answers[layer.name], (0, 0, 1))
 
     assert corner.corner == (-1, -1)
@@ -174,10 +175,10 @@ def test_what_lies_outside_the_image_counts_nothing(image):
 
 
 def test_the_contributions_add_up_to_the_sum(image):
-    network = model.build(presets.FIRST_CNN.experiment)
-    answers = explain.Inspector(network).answers(image)
+    network = keras_model.build(presets.FIRST_CNN.experiment)
+    answers = inspection.Inspector(network).answers(image)
     for name in ("01_conv2d", "04_dense", "probabilities"):
-        layer = explain.layers(network)[name]
+        layer = inspection.layers(network)[name]
         place = (9, 9, 3) if name == "01_conv2d" else (3,)
         found = arithmetic.unit(layer, tuple(answers[n] for n in layer.inputs), answers[name], place)
 
@@ -190,8 +191,8 @@ def test_the_contributions_add_up_to_the_sum(image):
 
 @pytest.mark.parametrize("experiment", [OF_EVERY_KIND, presets.FAST_99.experiment, presets.LENET_5.experiment])
 def test_nothing_outside_its_receptive_field_changes_a_unit(experiment, image):
-    network = with_moving_statistics(model.build(experiment))
-    layers, inspector = explain.layers(network), explain.Inspector(network)
+    network = with_moving_statistics(keras_model.build(experiment))
+    layers, inspector = inspection.layers(network), inspection.Inspector(network)
     before = inspector.answers(image)
     noise = np.random.default_rng(2).integers(0, 256, image.shape).astype(np.uint8)
     for layer in [layer for layer in layers.values() if len(layer.shape) == 3 and layer.inputs]:
@@ -204,10 +205,10 @@ def test_nothing_outside_its_receptive_field_changes_a_unit(experiment, image):
 
 
 def test_a_receptive_field_is_no_larger_than_it_is():
-    network = model.build(
+    network = keras_model.build(
         Experiment(layers=(Conv2D(filters=1), MaxPooling2D(pool_size=2), Conv2D(filters=1), Flatten()))
     )
-    layers = explain.layers(network)
+    layers = inspection.layers(network)
 
     assert arithmetic.receptive_field(layers, "01_conv2d", (4, 7, 0)) == (4, 7, 7, 10)
     assert arithmetic.receptive_field(layers, "02_maxpooling2d", (4, 7, 0)) == (8, 14, 12, 18)
@@ -289,13 +290,13 @@ def test_grad_cam_weighs_the_last_maps_by_their_mean_gradient(reader, learned, i
 
 
 def test_grad_cam_looks_behind_the_normalisation_and_activation_of_the_last_convolution():
-    network = model.build(Experiment(layers=(Residual(filters=4), MaxPooling2D(pool_size=2), Flatten())))
+    network = keras_model.build(Experiment(layers=(Residual(filters=4), MaxPooling2D(pool_size=2), Flatten())))
 
-    assert explain.last_convolution(network).name == "01_residual_1_activation"
+    assert inspection.last_convolution(network).name == "01_residual_1_activation"
 
 
 def test_without_a_convolution_there_is_no_grad_cam_and_it_says_so(ink):
-    found = attribution.explain(explain.Reader(model.build(presets.MLP.experiment)), ink, 3)
+    found = attribution.explain(inspection.Reader(keras_model.build(presets.MLP.experiment)), ink, 3)
 
     assert set(found.maps) == set(Method) - {Method.GRAD_CAM}
     assert found.missing == {Method.GRAD_CAM: "This network has no convolution, so there are no feature maps to weigh."}
@@ -347,8 +348,8 @@ def test_maps_of_a_learned_network_beat_chance(reader, dataset):
 
 
 def test_weights_are_made_random_again_from_the_last_layer_back(learned):
-    random = model.variables(model.build(SMALL))[0]
-    learned_weights = model.variables(learned)[0]
+    random = keras_model.variables(keras_model.build(SMALL))[0]
+    learned_weights = keras_model.variables(learned)[0]
     mixed = attribution.randomised(learned_weights, random, ["probabilities", "04_dense"])
     changed = {name for name in mixed if mixed[name] is random[name]}
 
@@ -356,10 +357,10 @@ def test_weights_are_made_random_again_from_the_last_layer_back(learned):
 
 
 def test_a_network_with_random_weights_fails_the_sanity_check(ink):
-    network = model.build(SMALL)
-    reader, weights = explain.Reader(network), model.variables(network)[0]
+    network = keras_model.build(SMALL)
+    reader, weights = inspection.Reader(network), keras_model.variables(network)[0]
     before, _ = attribution.maps(reader, ink, 7)
-    model.set_variables(network, attribution.randomised(weights, weights, attribution.levels(weights)[-1]))
+    keras_model.set_variables(network, attribution.randomised(weights, weights, attribution.levels(weights)[-1]))
     after, _ = attribution.maps(reader, ink, 7)
 
     for method in before:
@@ -368,12 +369,12 @@ def test_a_network_with_random_weights_fails_the_sanity_check(ink):
 
 
 def test_a_learned_network_passes_it(learned, ink):
-    weights, scratch = model.variables(learned)[0], model.build(SMALL)
-    initial = model.variables(scratch)[0]
-    reader = explain.Reader(scratch)
-    model.set_variables(scratch, weights)
+    weights, scratch = keras_model.variables(learned)[0], keras_model.build(SMALL)
+    initial = keras_model.variables(scratch)[0]
+    reader = inspection.Reader(scratch)
+    keras_model.set_variables(scratch, weights)
     before, _ = attribution.maps(reader, ink, 7)
-    model.set_variables(scratch, initial)
+    keras_model.set_variables(scratch, initial)
     after, _ = attribution.maps(reader, ink, 7)
 
     for method in (Method.SMOOTH_GRAD, Method.INTEGRATED):
@@ -385,13 +386,13 @@ def test_a_learned_network_passes_it(learned, ink):
 
 @pytest.mark.parametrize("norm", Norm)
 def test_a_small_change_makes_it_another_digit(reader, learned, image, norm):
-    found = persuasion.smallest_change(reader, image, 3, norm)
+    found = adversarial.smallest_change(reader, image, 3, norm)
     by = (found.image.astype(float) - image) / 255
 
     assert found.is_reached
     assert learned.predict_on_batch(found.image[None, ..., None])[0].argmax() == 3
     assert (found.l2, found.linf) == pytest.approx((np.sqrt((by**2).sum()), np.abs(by).max()))
-    assert (found.l2 if norm is Norm.L2 else found.linf) < persuasion.LARGEST[norm] / 2
+    assert (found.l2 if norm is Norm.L2 else found.linf) < adversarial.LARGEST[norm] / 2
 
 
 def test_of_a_linear_network_the_change_is_nearly_the_smallest_there_is():
@@ -406,17 +407,17 @@ def test_of_a_linear_network_the_change_is_nearly_the_smallest_there_is():
         linear.weights[k] = -1.0
     apart, way = float(scores[a] - scores[b]), weights[b] - weights[a]
 
-    assert persuasion.smallest_change(linear, image, b, Norm.L2).l2 == pytest.approx(
+    assert adversarial.smallest_change(linear, image, b, Norm.L2).l2 == pytest.approx(
         apart / np.linalg.norm(way), rel=0.1, abs=0.02
     )
-    assert persuasion.smallest_change(linear, image, b, Norm.LINF).linf == pytest.approx(
+    assert adversarial.smallest_change(linear, image, b, Norm.LINF).linf == pytest.approx(
         apart / np.abs(way).sum(), abs=1.5 / 255
     )
 
 
 def test_a_digit_that_is_read_so_already_needs_no_change(reader, image):
     read = int(reader.scores((image / 255).astype(np.float32)[None]).argmax())
-    found = persuasion.smallest_change(reader, image, read, Norm.L2)
+    found = adversarial.smallest_change(reader, image, read, Norm.L2)
 
     assert (found.l2, found.linf, found.is_reached) == (0, 0, True)
     assert (found.image == image).all()
@@ -425,15 +426,15 @@ def test_a_digit_that_is_read_so_already_needs_no_change(reader, image):
 def test_what_no_change_within_the_bounds_reaches_is_said_to_be_so():
     weights = np.zeros((10, 28, 28))
     weights[4] = 1.0
-    found = persuasion.smallest_change(Linear(weights - 5 * (np.arange(10) == 2)[:, None, None]),
+    found = adversarial.smallest_change(Linear(weights - 5 * (np.arange(10) == 2)[:, None, None]),
                                        np.full((28, 28), 100, np.uint8), 2, Norm.LINF)  # fmt: skip
 
     assert not found.is_reached
-    assert found.linf <= persuasion.LARGEST[Norm.LINF] + 1 / 255
+    assert found.linf <= adversarial.LARGEST[Norm.LINF] + 1 / 255
 
 
 def test_the_network_reads_its_perfect_digits_as_meant(reader):
-    images, probabilities = persuasion.perfect_digits(reader)
+    images, probabilities = adversarial.perfect_digits(reader)
 
     assert images.shape == (10, 28, 28)
     assert images.min() >= 0

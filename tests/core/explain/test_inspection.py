@@ -57,9 +57,9 @@ MAPS = {
 
 
 def built(*layers: LayerSpec) -> Any:
-    from core.model import keras_model as model
+    from core.model import keras_model
 
-    return model.build(Experiment(layers=layers))
+    return keras_model.build(Experiment(layers=layers))
 
 
 def inspector(network: Any) -> Any:
@@ -134,11 +134,11 @@ class TestAnyNetwork:
         np.testing.assert_array_equal(snapshot.image, dataset.x_train[0])
 
     def test_looking_changes_nothing(self, network, dataset):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        before, _ = model.variables(network)
+        before, _ = keras_model.variables(network)
         look(network, dataset)
-        after, _ = model.variables(network)
+        after, _ = keras_model.variables(network)
 
         for name, values in before.items():
             np.testing.assert_array_equal(after[name], values, err_msg=name)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.data.atlas import traits
 from core.data.dataset import read_npz
+from core.data.measures import traits
 from core.errors import DrawingError
-from core.ink.drawing import Preparation, ink_from_strokes, prepare, to_mnist
+from core.ink.preparation import Preparation, ink_from_strokes, prepare, to_mnist
 
 MNIST = os.environ.get("DIGITLAB_MNIST")
 STROKES = os.environ.get("DIGITLAB_STROKES")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFilter
 
 from core.errors import DrawingError
-from core.ink import scan
-from core.ink.drawing import ink_from_picture, ink_from_strokes
+from core.ink import photo as scan
+from core.ink.preparation import ink_from_picture, ink_from_strokes
 
 FIVE = [[[70, 50], [65, 95], [110, 95], [125, 130], [100, 150], [60, 140]], [[70, 50], [120, 48]]]
 SIDE = 320

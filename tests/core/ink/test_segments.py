@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import DrawingError
-from core.ink.drawing import ink_from_strokes
+from core.ink.preparation import ink_from_strokes
 from core.ink.segments import MOST_PIECES, count_apart, segments
 
 STROKES = os.environ.get("DIGITLAB_STROKES")

@@ -8,10 +8,10 @@ import os
 import numpy as np
 import pytest
 
-from core.data.atlas import traits
+from core.data.measures import traits
 from core.ink import segments
 from core.ink.components import components
-from core.ink.drawing import Preparation, prepare, sheet_of_strokes, to_mnist
+from core.ink.preparation import Preparation, prepare, sheet_of_strokes, to_mnist
 from core.ink.strokes import RIM, Sheet, Stroke, fitted, length
 
 STROKES = os.environ.get("DIGITLAB_STROKES")

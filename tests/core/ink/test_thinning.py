@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from core.ink.components import components
-from core.ink.drawing import ink_from_strokes
-from core.ink.thinning import depths, inked, margin, skeleton
+from core.ink.preparation import ink_from_strokes
+from core.ink.skeleton import depths, inked, margin, skeleton
 
 masks = arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24)))
 EIGHT = np.ones((3, 3))

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from core.data import dataset as data
 from core.errors import SpecError
-from core.model import codegen, ledger, presets, specs
+from core.model import ledger, presets, specs
+from core.model import script as codegen
 from core.model.specs import (
     SGD,
     Augmentation,
@@ -121,10 +122,10 @@ def run(experiment: Experiment) -> Any:
 
 
 def train(experiment: Experiment, dataset: data.Dataset) -> tuple[list[np.ndarray], list[EpochEnded]]:
-    from core.training import loop as training
+    from core.training import loop
 
     events: list[Any] = []
-    network, _ = training.train(experiment, dataset, events.append)
+    network, _ = loop.train(experiment, dataset, events.append)
     return network.get_weights(), [event for event in events if isinstance(event, EpochEnded)]
 
 
@@ -231,19 +232,19 @@ class TestParts:
     @pytest.mark.parametrize("kind", get_args(get_args(specs.Schedule)[0])[1:], ids=lambda kind: kind.__name__)
     def test_a_schedule_gives_the_lab_s_learning_rates(self, kind):
         for schedule in (kind(), *(kind(**{name: 0.7}) for name in kind.model_fields if name != "kind")):
-            training = Training(learning_rate=0.03, schedule=schedule)
+            loop = Training(learning_rate=0.03, schedule=schedule)
             names = [name.upper() for name in ("learning_rate", *kind.model_fields)]
 
-            script = part(codegen.script(Experiment(layers=(Flatten(),), training=training)), *names)
+            script = part(codegen.script(Experiment(layers=(Flatten(),), training=loop)), *names)
 
             learning_rates = script["LEARNING_RATE"] * script["factors"](np.arange(50) / 49)
-            np.testing.assert_array_equal(learning_rates.astype(np.float32), training.learning_rates(50))
+            np.testing.assert_array_equal(learning_rates.astype(np.float32), loop.learning_rates(50))
 
     @pytest.mark.parametrize("names", [*([name] for name in Augmentation.model_fields), [*Augmentation.model_fields]])
     def test_augmentation_changes_images_as_the_lab_does(self, names, dataset):
         import tensorflow as tf
 
-        from core.training import augment
+        from core.training import augmentation as augment
 
         augmentation = Augmentation(**dict.fromkeys(names, 0.4))
         images, seed = tf.constant(dataset.x_train[:20, ..., None], tf.float32), tf.constant([7, 5])
@@ -258,7 +259,7 @@ class TestParts:
     @settings(max_examples=8, deadline=None)
     @given(st.lists(strategies.layers(strategies.SMALL), max_size=4), st.integers(0, 1000))
     def test_any_network_is_built_as_the_lab_builds_it(self, layers, seed):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         experiment = Experiment(layers=(*layers, Flatten(), Dense(units=8)), training=Training(seed=seed))
         assume(ledger.read(experiment.layers).problem is None)
@@ -268,7 +269,7 @@ class TestParts:
 
         exec(lines, namespace)  # noqa: S102
 
-        network, expected = namespace["model"], model.build(experiment)
+        network, expected = namespace["model"], keras_model.build(experiment)
         assert_weights(network, expected.get_weights(), atol=0)
         assert configs(network) == configs(expected)
 
@@ -276,14 +277,14 @@ class TestParts:
     def test_any_optimizer_is_made_as_the_lab_makes_it(self, experiment):
         import keras
 
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         text = codegen.script(experiment)
         namespace = {"keras": keras, "layers": keras.layers, **part(text, "LEARNING_RATE")}
 
         *_, (kind, arguments) = calls(text, namespace)
 
-        assert _config(kind(**arguments).get_config()) == _config(model.build(experiment).optimizer.get_config())
+        assert _config(kind(**arguments).get_config()) == _config(keras_model.build(experiment).optimizer.get_config())
 
 
 def configs(network: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -315,9 +316,9 @@ UNUSED = (
 @pytest.fixture(scope="module")
 def file(tiny, dataset, tmp_path_factory):
     """A network's file, with a name that a visitor chose."""
-    from core.training import loop as training
+    from core.training import loop
 
-    network, _ = training.train(smaller(tiny, epochs=4), dataset, lambda event: None)
+    network, _ = loop.train(smaller(tiny, epochs=4), dataset, lambda event: None)
     saved = tmp_path_factory.mktemp("networks") / "my.keras"
     network.save(saved)
     return saved.rename(saved.with_name('Ann\'s "first" \\ net 3f2a1b.keras'))
@@ -383,7 +384,7 @@ for epoch in range(1, EPOCHS + 1):
         ids=["best epoch", "one epoch", "none held out"],
     )
     def test_it_says_where_the_lab_shows_the_network_of_another_epoch(self, training, is_said):
-        text = codegen.script(Experiment(layers=(Flatten(),), training=training))
+        text = codegen.script(Experiment(layers=(Flatten(),), training=loop))
 
         said = "What is tested and saved in the end is the network of the last epoch."
         assert (said in ast.get_docstring(ast.parse(text))) is is_said
@@ -443,7 +444,7 @@ seed_layers(model, SEED)
         @given(strategies.stacks(), strategies.trainings({"batch_size": 64}))
         def write(layers, training):
             assume(ledger.read(layers).problem is None)
-            text = codegen.script(Experiment(layers=layers, training=training))
+            text = codegen.script(Experiment(layers=layers, training=loop))
             compile(text, "script", "exec")
             assert [line for line in text.splitlines() if len(line) > 120] == []
             texts.append(text)

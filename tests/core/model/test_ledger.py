@@ -100,10 +100,10 @@ class TestAgainstKeras:
     @settings(deadline=None, max_examples=200)
     def test_shapes_and_parameters_are_those_of_the_network_that_is_built(self, stack):
         """Plain steps, for which Keras makes the fewest variables."""
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         read = ledger.read(stack)
-        network = model.build(Experiment(layers=stack, training=Training(batch_size=1, optimizer=SGD(momentum=0.0))))
+        network = keras_model.build(Experiment(layers=stack, training=Training(batch_size=1, optimizer=SGD(momentum=0.0))))
         parts = [parts_of(network, index) for index in range(1, len(stack) + 1)] + [network.layers[-1:]]
 
         assert [(row.output_shape, row.parameters) for row in read.rows] == [
@@ -147,10 +147,10 @@ class TestReceptiveField:
         """Every pixel is lit alone. With positive weights and no bias, an output answers to exactly those it sees."""
         import keras
 
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         whole = stack if ledger.read(stack).problem is None else (*stack, Flatten())
-        network = model.build(Experiment(layers=whole, training=Training(batch_size=1)))
+        network = keras_model.build(Experiment(layers=whole, training=Training(batch_size=1)))
         for variable in network.trainable_variables:
             variable.assign(np.zeros(variable.shape) if variable.name in ("bias", "beta") else np.ones(variable.shape))
         seen = keras.Model(network.inputs, parts_of(network, len(stack))[-1].output)

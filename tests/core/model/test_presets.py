@@ -41,9 +41,9 @@ def test_parameters_are_those_of_the_sources():
 
 @ALL
 def test_loss_at_initialisation_is_about_that_of_guessing(preset, dataset):
-    from core.model import keras_model as model
+    from core.model import keras_model
 
-    network = model.build(preset.experiment)
+    network = keras_model.build(preset.experiment)
     probabilities = network.predict_on_batch(dataset.x_train[:500, ..., None])
 
     loss = -np.log(probabilities[np.arange(500), dataset.y_train[:500]]).mean()

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.model import presets, share, specs
+from core.model import link
+from core.model import presets, specs
+from core.model.link import experiment_of, link_text, run_id_of
 from core.model.presets import LENET_5
-from core.model.share import experiment_of, link_text, run_id_of
 from core.model.specs import Experiment, replaced
 from tests.strategies import experiments
 
@@ -128,7 +129,7 @@ class TestRefusals:
         """Five megabytes in a link that is no longer than others."""
         text = packed(b" " * 5_000_000)
 
-        assert len(text) < share.MOST_CHARACTERS
+        assert len(text) < link.MOST_CHARACTERS
         with pytest.raises(SpecError, match="unpacks to more than 100,000 bytes"):
             experiment_of(text)
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from core.errors import StorageFull
-from core.explain import attribution, explainer
+from core.explain import attribution
+from core.explain import questions
+from core.explain.adversarial import Change, Norm
 from core.explain.attribution import Curves, Explanation
-from core.explain.explainer import Forgotten
-from core.explain.persuasion import Change, Norm
+from core.explain.questions import Forgotten
 from core.runs import run as runs
 from core.runs.arrays import Array
 
@@ -51,7 +52,7 @@ ANSWERS = {
         Change(4, Norm.LINF, NOISE.integers(0, 256, (28, 28), np.uint8), np.ones(10, np.float32), 1.5, 0.1, False),
     ),
     "perfect digits": (
-        explainer.PerfectDigits,
+        questions.PerfectDigits,
         (NOISE.random((10, 28, 28), np.float32), NOISE.random((10, 10), np.float32)),
     ),
     "places": (Array, NOISE.random((5000, 2), np.float32)),

@@ -18,7 +18,7 @@ def images(dataset) -> np.ndarray:
 def moved(images: np.ndarray, augmentation: Augmentation, seed: tuple[int, int] = (0, 0)) -> np.ndarray:
     import tensorflow as tf
 
-    from core.training import augment
+    from core.training import augmentation as augment
 
     return augment.transform(tf.constant(images), augmentation, tf.constant(seed, tf.int32)).numpy()
 
@@ -298,7 +298,7 @@ class TestAllAtOnce:
         """As the training calls it: traced once, for batches of any size."""
         import tensorflow as tf
 
-        from core.training import augment
+        from core.training import augmentation as augment
 
         compiled = tf.function(
             lambda batch, seed: augment.transform(batch, ALL_AT_ONCE, seed),
@@ -326,7 +326,7 @@ class TestAllAtOnce:
 class TestPreview:
     @pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING, ALL_AT_ONCE], ids=["none", "moved", "all"])
     def test_shows_what_the_training_sees(self, dataset, augmentation):
-        from core.training import augment
+        from core.training import augmentation as augment
 
         pictures = dataset.x_train[:20]
 
@@ -337,6 +337,6 @@ class TestPreview:
         np.testing.assert_allclose(shown, seen, atol=0.501)
 
     def test_of_no_images_is_empty(self):
-        from core.training import augment
+        from core.training import augmentation as augment
 
         assert augment.preview(np.zeros((0, 28, 28), np.uint8), ALL_AT_ONCE, seed=0).shape == (0, 28, 28)

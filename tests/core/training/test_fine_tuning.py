@@ -8,9 +8,10 @@ import pytest
 from core.data import dataset as data
 from core.data.handwriting import Handwriting
 from core.errors import DataError, RunDamaged, RunNotFound, SpecError, StorageFull
-from core.evaluation.trials import held_out_images
-from core.explain import explainer
-from core.model import codegen, specs
+from core.evaluation.questions import held_out_images
+from core.explain import questions
+from core.model import script
+from core.model import specs
 from core.model.specs import Augmentation, FineTuning, parse_experiment
 from core.runs import run as runs
 from core.runs.progress import Command, Progress, State
@@ -23,11 +24,11 @@ STEP = 26  # of the source: two epochs of 13 batches
 @pytest.fixture(scope="module")
 def weights(tiny, dataset) -> dict[str, np.ndarray]:
     """A trained network's."""
-    from core.model import keras_model as model
-    from core.training import loop as training
+    from core.model import keras_model
+    from core.training import loop
 
-    network, _ = training.train(tiny, dataset, lambda event: None)
-    return model.variables(network)[0]
+    network, _ = loop.train(tiny, dataset, lambda event: None)
+    return keras_model.variables(network)[0]
 
 
 @pytest.fixture
@@ -45,17 +46,17 @@ def hand(dataset) -> Handwriting:
 
 
 def created(source: runs.Run, hand: Handwriting, images: int = 100, share: float = 0.25, **changes) -> runs.Run:
-    training = specs.replaced(fine_tuning.usual_training(source.experiment()), **changes)
-    return fine_tuning.create(source, STEP, hand, training, images, share, "My hand")
+    loop = specs.replaced(fine_tuning.usual_training(source.experiment()), **changes)
+    return fine_tuning.create(source, STEP, hand, loop, images, share, "My hand")
 
 
 def trained(run: runs.Run, dataset, command=Command, resume=None, history=()):
     """Checkpoints by step, and how the run ended."""
-    from core.training import loop as training
+    from core.training import loop
 
     kept: dict[int, Checkpoint] = {}
     rows: list = []
-    _, state = training.train(
+    _, state = loop.train(
         run.experiment(),
         dataset,
         lambda event: rows.append(event),
@@ -115,7 +116,7 @@ class TestTheRecipe:
 
     def test_no_script_pretends_to_hold_it(self, source, hand):
         with pytest.raises(SpecError, match="which a script doesn't hold"):
-            codegen.script(created(source, hand).experiment())
+            script.script(created(source, hand).experiment())
 
     def test_the_doctor_suggests_no_training_from_random_weights(self, source, hand):
         run = created(source, hand)
@@ -205,11 +206,11 @@ class TestWhatCannotBe:
             created(source, Handwriting())
 
     def test_a_source_that_was_deleted(self, source, hand, runs_root):
-        training = fine_tuning.usual_training(source.experiment())
+        loop = fine_tuning.usual_training(source.experiment())
         source.delete()
 
         with pytest.raises(RunNotFound, match="no run"):
-            fine_tuning.create(source, STEP, hand, training, 100, 0.25, "My hand")
+            fine_tuning.create(source, STEP, hand, loop, 100, 0.25, "My hand")
 
     def test_a_step_that_isn_t_kept(self, source, hand):
         with pytest.raises(RunDamaged, match="never written"):
@@ -256,16 +257,16 @@ class TestWhatCannotBe:
 
 class TestLearning:
     def test_it_learns_the_hand_and_keeps_mnist(self, source, hand, dataset, weights):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         run = created(source, hand, images=300, share=0.4, epochs=12, learning_rate=0.003, augmentation=Augmentation())
         kept, state = trained(run, dataset)
 
-        network = model.build(run.experiment())
+        network = keras_model.build(run.experiment())
         held_out = held_out_images(run, dataset.y_train)
 
         def right(values: dict, images: np.ndarray, labels: np.ndarray) -> float:
-            model.set_variables(network, values)
+            keras_model.set_variables(network, values)
             return float((network.predict_on_batch(images[..., None]).argmax(axis=1) == labels).mean())
 
         start = fine_tuning.start_of(run)
@@ -315,18 +316,18 @@ class TestForgetting:
         run.write_weights(Checkpoint(4, weights, None))
         image = hand.images[0]
 
-        last = len(explainer.levels(run.id, run.root, 4)) - 1
-        before = explainer.explanation(run.id, run.root, 4, image, 3).maps
-        forgotten = explainer.forgetting(run.id, run.root, 4, image, 3, last).maps
+        last = len(questions.levels(run.id, run.root, 4)) - 1
+        before = questions.explanation(run.id, run.root, 4, image, 3).maps
+        forgotten = questions.forgetting(run.id, run.root, 4, image, 3, last).maps
 
         assert {name for name, values in forgotten.items() if np.array_equal(values, before[name])} == set()
 
     def test_of_a_first_training_goes_back_to_its_own_first_weights(self, source, hand, weights):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         untrained = {name: np.zeros_like(values) for name, values in weights.items()}
         source.write_weights(Checkpoint(0, untrained, None))
-        lent = explainer._lendable(source.id, source.root)
+        lent = questions._lendable(source.id, source.root)
 
         assert equal(lent.initial, untrained)
-        assert not equal(lent.initial, model.variables(lent.network)[0])
+        assert not equal(lent.initial, keras_model.variables(lent.network)[0])

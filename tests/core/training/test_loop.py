@@ -344,7 +344,7 @@ class TestAgainstKeras:
     def test_one_step_is_keras_own(self, dataset, optimizer, label_smoothing):
         import keras
 
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         layers = (Conv2D(filters=4), BatchNormalization(), MaxPooling2D(pool_size=4), Flatten(), Dense(units=16))
         experiment = Experiment(
@@ -361,7 +361,7 @@ class TestAgainstKeras:
         )
         indices, _ = data.split(dataset.y_train, 64, 0.0, seed=0)
         indices = np.random.default_rng((0, 1)).permutation(indices)  # seed 0, epoch 1; sums in float32 mind the order
-        network = model.build(experiment)
+        network = keras_model.build(experiment)
         y = dataset.y_train[indices]
 
         loss, accuracy = network.train_on_batch(
@@ -371,20 +371,20 @@ class TestAgainstKeras:
 
         assert outcome.losses == [pytest.approx(float(loss), rel=1e-5)]
         assert outcome.accuracies == [pytest.approx(float(accuracy))]
-        weights, optimizer_variables = model.variables(network)
+        weights, optimizer_variables = keras_model.variables(network)
         for name, values in weights.items():
             np.testing.assert_allclose(outcome.checkpoints[0].weights[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
         for ours, theirs in zip(outcome.checkpoints[0].optimizer, optimizer_variables, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
     def test_an_epochs_validation_is_what_evaluate_says(self, dataset, everything):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         unsmoothed = changed(EVERYTHING, label_smoothing=0.0)
         _, held_out = data.split(dataset.y_train, 250, 0.2, seed=3)
         for row, checkpoint in zip(everything.rows, everything.checkpoints, strict=True):
-            network = model.build(unsmoothed)
-            model.set_variables(network, checkpoint.weights)
+            network = keras_model.build(unsmoothed)
+            keras_model.set_variables(network, checkpoint.weights)
 
             loss, accuracy = network.evaluate(
                 dataset.x_train[held_out, ..., None], dataset.y_train[held_out], batch_size=7, verbose=0
@@ -395,7 +395,7 @@ class TestAgainstKeras:
             assert row.val_accuracy == pytest.approx(accuracy)
 
     def test_a_penalty_is_part_of_what_is_minimised_and_of_no_validation_loss(self, tiny, dataset):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         penalised = specs.replaced(
             tiny,
@@ -407,7 +407,7 @@ class TestAgainstKeras:
             ),
         )
         trained_on, held_out = data.split(dataset.y_train, 500, 0.2, seed=0)
-        network = model.build(penalised)
+        network = keras_model.build(penalised)
         losses = []
         for epoch in (1, 2):
             order = np.random.default_rng((0, epoch)).permutation(trained_on)
@@ -427,13 +427,13 @@ class TestAgainstKeras:
     def test_an_epochs_confusion_and_wrongest_are_those_of_its_own_predictions(self, dataset, everything):
         from sklearn.metrics import confusion_matrix
 
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        network = model.build(EVERYTHING)
+        network = keras_model.build(EVERYTHING)
         _, held_out = data.split(dataset.y_train, 250, 0.2, seed=3)
         y_true = dataset.y_train[held_out]
         for row, checkpoint in zip(everything.rows, everything.checkpoints, strict=True):
-            model.set_variables(network, checkpoint.weights)
+            keras_model.set_variables(network, checkpoint.weights)
             probabilities = network.predict_on_batch(dataset.x_train[held_out, ..., None])
             read, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
             wrong = sorted(np.flatnonzero(read != y_true), key=lambda i, sure=surest: -sure[i])[:10]
@@ -446,13 +446,13 @@ class TestAgainstKeras:
 
     def test_an_epochs_loss_counts_every_image_once_though_the_last_batch_is_smaller(self, tiny, dataset):
         """Where nothing is learned, an epoch's means are those of all images at the initial weights."""
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         still = standing_still(tiny)
         trained_on, _ = data.split(dataset.y_train, 500, 0.2, seed=0)
 
         outcome = train(still, dataset)
-        loss, accuracy = model.build(still).evaluate(
+        loss, accuracy = keras_model.build(still).evaluate(
             dataset.x_train[trained_on, ..., None], dataset.y_train[trained_on], verbose=0
         )
 
@@ -762,11 +762,11 @@ class TestEarlyCheckpoints:
         assert [checkpoint.step for checkpoint in of_16_batches.checkpoints] == [16, 32]
 
     def test_are_of_the_network_after_as_many_batches(self, dataset, everything):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        initial, _ = model.variables(model.build(EVERYTHING))
+        initial, _ = keras_model.variables(keras_model.build(EVERYTHING))
         stopped = drive(EVERYTHING, dataset, {0: Command(), 4: Command(is_stopping=True)})
-        after_four, _ = model.variables(stopped.network)
+        after_four, _ = keras_model.variables(stopped.network)
 
         assert steps_of(stopped.events)[-1] == 4
         for checkpoint, expected in ((everything.early[0], initial), (everything.early[3], after_four)):
@@ -776,13 +776,13 @@ class TestEarlyCheckpoints:
     @pytest.mark.usefixtures("one_by_one")
     @pytest.mark.parametrize(("stop", "kept"), [(0, [0]), (4, [0, 1, 2, 4]), (5, [0, 1, 2, 4, 5]), (7, [0, 1, 2, 4])])
     def test_a_stop_within_an_epoch_hands_out_the_network_as_it_is(self, dataset, stop, kept):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         stopped = drive(EVERYTHING, dataset, {0: Command(), stop: Command(is_stopping=True)})
 
         assert sorted({checkpoint.step for checkpoint in stopped.early}) == kept
         if stop in kept:
-            for name, values in model.variables(stopped.network)[0].items():
+            for name, values in keras_model.variables(stopped.network)[0].items():
                 np.testing.assert_array_equal(stopped.early[-1].weights[name], values, err_msg=name)
 
     def test_are_none_after_a_resume(self, dataset, everything):
@@ -936,13 +936,13 @@ class TestFindRange:
     @pytest.mark.parametrize("batch_size", [8, 64])
     def test_goes_round_a_set_smaller_than_its_hundred_batches(self, tiny, dataset, batch_size):
         """Of 20 images, 16 are trained on; the first step is too small to be seen."""
-        from core.model import keras_model as model
+        from core.model import keras_model
         from core.training import loop as training
 
         experiment = changed(tiny, train_size=20, batch_size=batch_size)
         trained_on, _ = data.split(dataset.y_train, 20, 0.2, seed=0)
         order = np.random.default_rng((0, 1)).permutation(trained_on)[np.arange(batch_size) % 16]
-        loss, _ = model.build(experiment).evaluate(
+        loss, _ = keras_model.build(experiment).evaluate(
             dataset.x_train[order, ..., None], dataset.y_train[order], batch_size=batch_size, verbose=0
         )
 
@@ -1018,9 +1018,9 @@ class TestEnds:
 
 class TestModel:
     def test_takes_raw_pixels_of_any_type_and_gives_probabilities(self, tiny, dataset):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        network = model.build(tiny)
+        network = keras_model.build(tiny)
         pixels = dataset.x_test[:20, ..., None]
 
         from_bytes = network.predict_on_batch(pixels)
@@ -1032,12 +1032,12 @@ class TestModel:
 
     def test_a_seed_gives_the_same_network_whatever_else_draws_random_numbers_meanwhile(self):
         """A network of every kind of layer, and one of every kind of initializer."""
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         with drawing_random_numbers():
             for experiment in EVERY_LAYER, EVERY_INITIALIZER:
-                networks = [model.variables(model.build(experiment))[0] for _ in range(3)]
-                other = model.variables(model.build(changed(experiment, seed=4)))[0]
+                networks = [keras_model.variables(keras_model.build(experiment))[0] for _ in range(3)]
+                other = keras_model.variables(keras_model.build(changed(experiment, seed=4)))[0]
 
                 kernels = [name for name in networks[0] if name.endswith("kernel") or "seed_generator" in name]
                 assert len(kernels) >= 7
@@ -1073,27 +1073,27 @@ class TestModel:
 
     def test_an_impossible_stack_is_refused_before_anything_is_built(self):
         from core.errors import SpecError
-        from core.model import keras_model as model
+        from core.model import keras_model
 
         with pytest.raises(SpecError, match=r"^The output layer: "):
-            model.build(Experiment(layers=()))
+            keras_model.build(Experiment(layers=()))
 
     def test_state_that_was_taken_can_be_given_to_a_network_of_the_same_kind(self, dataset, everything):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        network = model.build(EVERYTHING)
+        network = keras_model.build(EVERYTHING)
 
-        model.set_variables(network, everything.checkpoints[-1].weights, everything.checkpoints[-1].optimizer)
+        keras_model.set_variables(network, everything.checkpoints[-1].weights, everything.checkpoints[-1].optimizer)
 
-        assert_same_checkpoint(Checkpoint(21, *model.variables(network)), everything.checkpoints[-1])
+        assert_same_checkpoint(Checkpoint(21, *keras_model.variables(network)), everything.checkpoints[-1])
         pixels = dataset.x_test[:20, ..., None]
         np.testing.assert_array_equal(network.predict_on_batch(pixels), everything.network.predict_on_batch(pixels))
 
     def test_state_that_was_taken_does_not_change_with_the_network(self, tiny, dataset):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        network = model.build(tiny)
-        weights, _ = model.variables(network)
+        network = keras_model.build(tiny)
+        weights, _ = keras_model.variables(network)
         before = {name: values.copy() for name, values in weights.items()}
         network.train_on_batch(dataset.x_train[:32, ..., None], dataset.y_train[:32])
 
@@ -1101,17 +1101,17 @@ class TestModel:
             np.testing.assert_array_equal(values, before[name])
 
     def test_names_of_variables_do_not_depend_on_what_was_built_before(self, everything):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        first, second = (list(model.variables(model.build(EVERYTHING))[0]) for _ in range(2))
+        first, second = (list(keras_model.variables(keras_model.build(EVERYTHING))[0]) for _ in range(2))
 
         assert first == second == list(everything.checkpoints[0].weights)
 
     @pytest.mark.parametrize("optimizer", [Adam(), AdamW(), SGD(momentum=0.3, nesterov=True), RMSprop(rho=0.8)])
     def test_the_optimizer_gets_the_fields_of_its_spec(self, tiny, optimizer):
-        from core.model import keras_model as model
+        from core.model import keras_model
 
-        built = model.build(changed(tiny, optimizer=optimizer)).optimizer.get_config()
+        built = keras_model.build(changed(tiny, optimizer=optimizer)).optimizer.get_config()
 
         asked = {"learning_rate": 0.01, **optimizer.model_dump(exclude={"kind"})}
         assert {name: built[name] for name in asked} == {name: pytest.approx(value) for name, value in asked.items()}

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from core.explain.arithmetic import Form, Layer
-from core.explain.explainer import Tour
-from core.views import anatomy, pictures, sheets
-from core.views.sheets import CELL, CLEAR, KERNEL_SIDE, PALETTE, Cell
+from core.explain.questions import Tour
+from core.views import activation_sheet
+from core.views import network_html
+from core.views import pictures
+from core.views.activation_sheet import CELL, CLEAR, KERNEL_SIDE, PALETTE, Cell
 
 RANDOM = np.random.default_rng(0)
 LAYERS = [
@@ -31,8 +33,8 @@ def tour() -> Tour:
 
 
 def painted(tour: Tour) -> tuple[list[Cell], np.ndarray]:
-    cells, _, height = sheets.layout(tour)
-    return cells, sheets.painted(tour, cells, height)
+    cells, _, height = activation_sheet.layout(tour)
+    return cells, activation_sheet.painted(tour, cells, height)
 
 
 def drawn(sheet: np.ndarray, x: float, y: float, side: float) -> np.ndarray:
@@ -46,7 +48,7 @@ def drawn(sheet: np.ndarray, x: float, y: float, side: float) -> np.ndarray:
 def expected(values: np.ndarray, largest: float, side: float) -> np.ndarray:
     """As Pillow enlarges a picture of it."""
     size = (max(2, round(side * CELL) - 2),) * 2
-    image = Image.fromarray(anatomy.signed(values, largest)).resize(size, Image.Resampling.NEAREST)
+    image = Image.fromarray(network_html.signed(values, largest)).resize(size, Image.Resampling.NEAREST)
     return np.asarray(image).astype(int)
 
 
@@ -86,7 +88,7 @@ def test_a_layer_of_nan_is_white(tour):
     cells, sheet = painted(tour)
     cell = next(cell for cell in cells if cell.layer == "03_dense")
 
-    assert (drawn(sheet, cell.x, cell.y, cell.side) == anatomy.signed(np.zeros(()))).all()
+    assert (drawn(sheet, cell.x, cell.y, cell.side) == network_html.signed(np.zeros(()))).all()
 
 
 def test_as_a_picture_it_keeps_its_colours_and_what_is_clear(tour):

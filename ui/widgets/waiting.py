@@ -11,7 +11,7 @@ from core.engine import engine
 from core.engine.engine import Job
 from core.errors import DigitLabError, EngineNotReady
 from ui import messages
-from ui.state import session as state
+from ui.state import session
 
 POLL_SECONDS = 0.5
 READY_SECONDS = 1.0
@@ -26,7 +26,7 @@ def once_ready(part: Callable[..., None], *arguments: Any) -> None:
     was_waiting = engine.shared().status().phase is not engine.Phase.READY
 
     def kept_and_drawn() -> None:
-        state.keep_visit()
+        session.keep_visit()
         part(*arguments, was_waiting)
 
     st.fragment(kept_and_drawn, run_every=READY_SECONDS if was_waiting else None)()
@@ -54,17 +54,17 @@ def result(job: Job, key: str, said: str, offer: str, is_begun: bool = True) -> 
         offer: the label of the button that begins it.
         is_begun: whether it begins by itself.
     """
-    if not state.is_wanted(job, is_begun):
-        st.button(offer, icon=":material/play_arrow:", on_click=state.want, args=(job, True), key=f"begin-{key}")
+    if not session.is_wanted(job, is_begun):
+        st.button(offer, icon=":material/play_arrow:", on_click=session.want, args=(job, True), key=f"begin-{key}")
         return None
     try:
         found = engine.shared().work_on(job)
     except EngineNotReady:
         found = None
     except DigitLabError as error:
-        state.want(job, False)
+        session.want(job, False)
         st.error(messages.plain(str(error)), icon=":material/error:")
-        st.button("Try again", on_click=state.want, args=(job, True), key=f"again-{key}")
+        st.button("Try again", on_click=session.want, args=(job, True), key=f"again-{key}")
         return None
     if found is None:
         _progress(job, key, said)
@@ -80,12 +80,12 @@ def _progress(job: Job, key: str, said: str) -> None:
     except EngineNotReady as error:
         said = messages.plain(str(error))
     except DigitLabError as error:
-        state.want(job, False)
-        state.say(str(error))
+        session.want(job, False)
+        session.say(str(error))
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(engine.shared().share(job), said)
         if st.button("Cancel", icon=":material/close:", key=f"cancel-{key}"):
-            state.want(job, False)
+            session.want(job, False)
             engine.shared().cancel(job)
             st.rerun()

@@ -10,10 +10,10 @@ from core.runs import run as runs
 from core.runs.progress import Command, Progress
 from core.training import fine_tuning
 from ui import driving, navigation
-from ui.state import session as state
+from ui.state import session
 
 
-def start_training(draft: state.Draft, command: Command = engine.FULL_SPEED) -> None:
+def start_training(draft: session.Draft, command: Command = engine.FULL_SPEED) -> None:
     """Make a run of a draft, queue it, and take it into use.
 
     Args:
@@ -24,9 +24,9 @@ def start_training(draft: state.Draft, command: Command = engine.FULL_SPEED) -> 
         StorageFull: if its folder can't be written.
     """
     ledger.check(draft.experiment)
-    run = runs.create(draft.experiment, draft.preset, owner=state.visitor())
+    run = runs.create(draft.experiment, draft.preset, owner=session.visitor())
     driving.train(run, command)
-    state.use_run(run.id)
+    session.use_run(run.id)
 
 
 def start_again(run: runs.Run) -> None:
@@ -37,10 +37,10 @@ def start_again(run: runs.Run) -> None:
     """
     experiment = run.experiment()
     is_fine_tuning = experiment.fine_tuning is not None
-    owner = state.visitor()
+    owner = session.visitor()
     again = fine_tuning.again(run, owner) if is_fine_tuning else runs.create(experiment, run.record().name, owner=owner)
     driving.train(again)
-    state.use_run(again.id)
+    session.use_run(again.id)
 
 
 def steps(progress: Progress | None) -> None:

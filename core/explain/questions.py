@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import NotExplainable
-from core.explain import arithmetic, attribution, persuasion
+from core.explain import adversarial
+from core.explain import arithmetic, attribution
 from core.explain.arithmetic import Form, Layer
 from core.model import ledger
 from core.runs import run as runs
@@ -149,16 +150,16 @@ def forgetting(run_id: str, root: str, step: int, image: np.ndarray, digit: int,
 
 
 def smallest_change(
-    run_id: str, root: str, step: int, image: np.ndarray, target: int, norm: persuasion.Norm
-) -> persuasion.Change:
+    run_id: str, root: str, step: int, image: np.ndarray, target: int, norm: adversarial.Norm
+) -> adversarial.Change:
     """The smallest change of a digit that makes the network of a run read another. Arguments and errors as `explanation`."""
 
-    def find() -> persuasion.Change:
+    def find() -> adversarial.Change:
         with _borrowed(run_id, root, step) as reader:
-            return persuasion.smallest_change(reader, image, target, norm)
+            return adversarial.smallest_change(reader, image, target, norm)
 
     question = f"{norm} change of {_name(image)} towards {target}"
-    return runs.find(run_id, root).answered(step, question, persuasion.Change, find)
+    return runs.find(run_id, root).answered(step, question, adversarial.Change, find)
 
 
 def perfect_digits(run_id: str, root: str, step: int) -> PerfectDigits:
@@ -166,7 +167,7 @@ def perfect_digits(run_id: str, root: str, step: int) -> PerfectDigits:
 
     def find() -> PerfectDigits:
         with _borrowed(run_id, root, step) as reader:
-            return persuasion.perfect_digits(reader)
+            return adversarial.perfect_digits(reader)
 
     return runs.find(run_id, root).answered(step, "perfect digits", PerfectDigits, find)
 
@@ -182,7 +183,7 @@ def _ink(image: np.ndarray) -> np.ndarray:
 @contextmanager
 def _borrowed(run_id: str, root: str, step: int, forgotten: Sequence[str] = ()) -> Iterator[attribution.Reader]:
     """The run's network with the weights it had after so many batches, some layers' as before all training. One at a time."""
-    from core.model import keras_model as model
+    from core.model import keras_model
 
     with _READING:
         lent = _lendable(run_id, root)
@@ -192,7 +193,7 @@ def _borrowed(run_id: str, root: str, step: int, forgotten: Sequence[str] = ()) 
                 f"After {step} batches this network's weights are not numbers any more (NaN or infinite), so nothing it says "
                 "has a reason. Choose an earlier moment of it in the sidebar, or train with a smaller learning rate."
             )
-        model.set_variables(lent.network, attribution.randomised(weights, lent.initial, forgotten))
+        keras_model.set_variables(lent.network, attribution.randomised(weights, lent.initial, forgotten))
         yield lent.reader
 
 
@@ -206,28 +207,28 @@ class _Lendable:
 @lru_cache(maxsize=2)
 def _lendable(run_id: str, root: str) -> _Lendable:
     """One network per run takes the weights of all its moments, so that its gradients are compiled once."""
-    from core.explain import inspection as explain
-    from core.model import keras_model as model
+    from core.explain import inspection
+    from core.model import keras_model
 
     run = runs.find(run_id, root)
     experiment = run.experiment()
-    network = model.build(experiment)
+    network = keras_model.build(experiment)
     # An older run may have begun with other weights than its seed gives today. A fine-tuning begins with what another run
     # learned, which is not nothing.
     is_of_random = 0 in run.steps() and experiment.fine_tuning is None
-    initial = run.weights(0) if is_of_random else model.variables(network)[0]
+    initial = run.weights(0) if is_of_random else keras_model.variables(network)[0]
     batch = min(MOST_AT_ONCE, ledger.read(experiment.layers).largest_batch)
-    return _Lendable(network, explain.Reader(network, batch), initial)
+    return _Lendable(network, inspection.Reader(network, batch), initial)
 
 
 @lru_cache(maxsize=MOST_NETWORKS)
 def _inspected(run_id: str, root: str, step: int):
     """An inspector of the run's network, and what its layers do."""
     from core.engine import predictor
-    from core.explain import inspection as explain
+    from core.explain import inspection
 
     network = predictor.network(run_id, root, step)
-    return explain.Inspector(network), explain.layers(network)
+    return inspection.Inspector(network), inspection.layers(network)
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,6 @@
 """Pictures of what explains a network: the arithmetic of one number, maps over it, changed digits.
 
-HTML text with its images in it, as in `core.views.anatomy`. Each says in words what it shows.
+HTML text with its images in it, as in `core.views.network_html`. Each says in words what it shows.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.explain import attribution
+from core.explain.adversarial import Change
 from core.explain.arithmetic import Form, Unit
 from core.explain.attribution import Curves, Explanation, Method
-from core.explain.explainer import Forgotten
-from core.explain.persuasion import Change
-from core.views import anatomy, pictures
-from core.views.anatomy import layer_name
+from core.explain.questions import Forgotten
+from core.views import network_html
+from core.views import pictures
+from core.views.network_html import layer_name
 
 ZOOM = 5  # of a pixel of the digit, so that an outline is thinner than one
 MAP_SIZE, SMALL_SIZE = 140, 70  # CSS pixels
@@ -37,7 +38,7 @@ def over_digit(values: np.ndarray, image: np.ndarray) -> np.ndarray:
         values: (28, 28) float, one number per pixel.
         image: (28, 28) uint8.
     """
-    colours, inked = (each.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1) for each in (anatomy.signed(values), image >= 128))
+    colours, inked = (each.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1) for each in (network_html.signed(values), image >= 128))
     edge = np.zeros_like(inked)
     edge[1:] |= inked[1:] != inked[:-1]
     edge[:, 1:] |= inked[:, 1:] != inked[:, :-1]
@@ -111,7 +112,7 @@ def _contributions(unit: Unit) -> str:
     if unit.flattened is not None:
         where = products.reshape(unit.flattened).sum(axis=2)
         picture = (
-            f"<div>{_image(anatomy.signed(where), 140, 'where the contributions lie')}"
+            f"<div>{_image(network_html.signed(where), 140, 'where the contributions lie')}"
             '<div style="font-size:.75rem;opacity:.75">where they lie: ochre for, blue against</div></div>'
         )
     return f'<div style="display:flex;flex-wrap:wrap;gap:1.2rem"><div style="flex:1 1 20rem">{terms}{rest}</div>{picture}</div>'
@@ -161,7 +162,7 @@ def _grid(
     height, width = values.shape
     is_written = max(height, width) <= LARGEST_WRITTEN
     size, font = (32, 10) if is_written else (max(4, 150 // max(height, width)), 0)
-    colours = anatomy.signed(values, largest)
+    colours = network_html.signed(values, largest)
     cells = []
     for place in np.ndindex(values.shape):
         colour = f"rgb({','.join(map(str, colours[place]))})"
@@ -242,7 +243,7 @@ def changed_digit(image: np.ndarray, change: Change) -> str:
     by = change.image.astype(np.float32) - image
     shown = [
         (image, "the digit"),
-        (anatomy.signed(by), f"ochre adds ink, blue takes it, {np.abs(by).max():.0f} of 255 levels at most"),
+        (network_html.signed(by), f"ochre adds ink, blue takes it, {np.abs(by).max():.0f} of 255 levels at most"),
         (change.image, f"{'read' if change.is_reached else 'still read'} as a {int(change.probabilities.argmax())}"),
     ]
     first, second, third = (

@@ -2,7 +2,7 @@
 
 Some are made of digits: two on one sheet, halves that don't belong together, one upon another, mirrored and turned ones. Others
 are letters of an unsteady hand, and lines without a plan, with pens of any width. All are prepared as drawings are, and the pens
-are those that `core.data.hands` redraws digits with, or thick strokes would be a sign of letters.
+are those that `core.data.redraw` redraws digits with, or thick strokes would be a sign of letters.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from core.data import hands
-from core.ink import drawing
+from core.data import redraw
+from core.ink import preparation
 
 Strokes = list[np.ndarray]  # (n, 2) float64 each, x to the right and y down, on a sheet 10 wide and 10 high
 
-SIDE = drawing.SIDE
+SIDE = preparation.SIDE
 SHEET = 4 * SIDE  # pixels
 UNMIRRORED = (0, 1, 3, 8)  # digits that look like one when they are mirrored or turned
 # Points as column and row, a stroke in each part; one that begins with ~ is a smooth curve through its points. Letters that
@@ -78,7 +78,7 @@ def fakes(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator, coun
     letters = list(LETTERS.values())
     return np.stack(
         [
-            drawing.to_mnist(_drawn(unsteady(strokes_of(letters[i // 2 % len(letters)]), rng), rng))
+            preparation.to_mnist(_drawn(unsteady(strokes_of(letters[i // 2 % len(letters)]), rng), rng))
             if i % 2
             else _fake(images, y_true, rng)
             for i in range(count)
@@ -143,7 +143,7 @@ def _fake(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator) -> n
         case 3 if odd := [image for image, digit in ((a, y_true[one]), (b, y_true[other])) if digit not in UNMIRRORED]:
             # turned by a right angle, or mirrored
             return _redrawn(np.rot90(odd[0], rng.choice([1, 3])) if rng.random() < 0.5 else odd[0][:, ::-1], rng)
-    return drawing.to_mnist(_scribble(rng))
+    return preparation.to_mnist(_scribble(rng))
 
 
 def _fitted(image: np.ndarray, width: int) -> np.ndarray:
@@ -173,7 +173,7 @@ def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
     """Strokes with a round pen as wide as those that digits are redrawn with, (SHEET, SHEET) float32 ink."""
     sheet = Image.new("L", (SHEET, SHEET))
     longer = float(np.ptp(np.vstack(strokes), axis=0).max()) * 8
-    pen, width = ImageDraw.Draw(sheet), max(2, round(longer * hands.any_pen(rng)))
+    pen, width = ImageDraw.Draw(sheet), max(2, round(longer * redraw.any_pen(rng)))
     for stroke in strokes:
         points = [tuple(point) for point in stroke * 8 + 16]
         if len(points) > 1:
@@ -185,6 +185,6 @@ def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
 
 def _redrawn(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What a small picture (h, w) uint8 shows, drawn with any pen and prepared; black where there is no ink."""
-    if picture.max() <= hands.EDGE * 255:
+    if picture.max() <= redraw.EDGE * 255:
         return np.zeros((SIDE, SIDE), np.uint8)
-    return hands.with_pen(hands.centre_lines(picture), hands.any_pen(rng))
+    return redraw.with_pen(redraw.centre_lines(picture), redraw.any_pen(rng))

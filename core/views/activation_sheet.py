@@ -11,10 +11,10 @@ import numpy as np
 
 from core.explain.arithmetic import Form
 from core.model.specs import CLASSES
-from core.views import anatomy
+from core.views import network_html
 
 if TYPE_CHECKING:
-    from core.explain.explainer import Tour
+    from core.explain.questions import Tour
 
 COLUMNS = 12  # maps in a row, each of side 1
 UNIT_SIDE = 0.5
@@ -23,7 +23,7 @@ KERNEL_SIDE, MOST_KERNELS = 0.31, 3  # of a filter's channels
 CELL = 42  # pixels of side 1
 LEVELS = 127  # of either colour: with white and clear, as many as a picture of one byte a pixel can have
 CLEAR = 2 * LEVELS + 1
-PALETTE = anatomy.signed(np.arange(-LEVELS, LEVELS + 1), LEVELS)
+PALETTE = network_html.signed(np.arange(-LEVELS, LEVELS + 1), LEVELS)
 LEFT_OUT = (Form.INPUT, Form.SAME, Form.FLAT)  # what gives out what it takes
 
 
@@ -56,7 +56,7 @@ def layout(tour: Tour) -> tuple[list[Cell], list[tuple[float, str]], float]:
         for index in range(shown):
             row, column = divmod(index, columns)
             number = index if what == "digit" else index + 1
-            said = f"{anatomy.layer_name(name)}, {what} {number}"
+            said = f"{network_html.layer_name(name)}, {what} {number}"
             cells.append(Cell(name, index, said, column * side, y + row * tall, side))
         y += math.ceil(shown / columns) * tall + GAP
     return cells, labels, y
@@ -78,12 +78,12 @@ def painted(tour: Tour, cells: list[Cell], height: float) -> np.ndarray:
 def _label(name: str, shape: tuple[int, ...], shown: int) -> str:
     size = " × ".join(map(str, shape)) if len(shape) == 3 else f"{shape[0]} numbers"
     rest = f", the first {shown}" if shown < shape[-1] else ""
-    return f"<b>{anatomy.layer_name(name)}</b>  {size}{rest}"
+    return f"<b>{network_html.layer_name(name)}</b>  {size}{rest}"
 
 
 def _levels(values: np.ndarray) -> np.ndarray:
     """Values on one scale as colours of `PALETTE`."""
-    return (np.rint(LEVELS * anatomy.strengths(values)) + LEVELS).astype(np.uint8)
+    return (np.rint(LEVELS * network_html.strengths(values)) + LEVELS).astype(np.uint8)
 
 
 def _paint(sheet: np.ndarray, x: float, y: float, side: float, levels: np.ndarray) -> None:

@@ -7,7 +7,7 @@ arXiv:1706.04599.
 **Out of distribution.** Logistic regression tells digits from other things by what the network makes of them: the features that
 its last layer takes, its logits, how far these lie from the nearest class (Mahalanobis; after Lee et al. 2018, arXiv:1807.03888),
 and how much of the last feature maps lies outside the subspaces in which the maps of the nearest classes lie (the residual after
-principal components; after Wang et al. 2022, ViM, arXiv:2203.10807). It is fitted on digits and on `core.data.fakes` (outlier
+principal components; after Wang et al. 2022, ViM, arXiv:2203.10807). It is fitted on digits and on `core.data.non_digits` (outlier
 exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPTED` of the held-out digits stay below, a picture
 is called no digit.
 
@@ -25,14 +25,15 @@ from typing import Any
 import numpy as np
 
 from core.data import dataset as data
-from core.data import fakes, hands
+from core.data import non_digits
+from core.data import redraw
 from core.engine import predictor
 from core.errors import DrawingError, RunDamaged
-from core.evaluation import trials
+from core.evaluation import questions
 from core.ink import segments
 from core.model import ledger
 from core.model.specs import CLASSES
-from core.runs import run as runs
+from core.runs import run
 
 ACCEPTED = 0.95  # of the held-out digits, half of them redrawn
 DIRECTIONS = 24  # of each class' maps that are usual
@@ -119,7 +120,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Judge(trials.Trial):
+class Judge(questions.Trial):
     """Fit the judgement of a run's network after so many batches, on images that its training held out.
 
     Attributes:
@@ -141,7 +142,7 @@ class Judge(trials.Trial):
             tell(share)
             return _look(self.run_id, self.root, self.step, images)
 
-        strange = fakes.fakes(dataset.x_train[known], dataset.y_train[known], rng, self.images // 2)
+        strange = non_digits.fakes(dataset.x_train[known], dataset.y_train[known], rng, self.images // 2)
         fitted = fit(
             inside(_half_redrawn(dataset.x_train[known], dataset.y_train[known], rng), 0.4),
             dataset.y_train[known],
@@ -275,7 +276,7 @@ def _kept(run_id: str, root: str, step: int) -> Judgement | None:
     key = run_id, root, step
     if key not in _judgements:
         with suppress(RunDamaged, KeyError, TypeError):
-            arrays = runs.find(run_id, root).judgement(step)
+            arrays = run.find(run_id, root).judgement(step)
             if arrays is not None and all(np.isfinite(values).all() for values in arrays.values()):
                 numbers = {name: float(arrays[name]) for name in ("temperature", "threshold")}
                 if numbers["temperature"] <= 0:
@@ -289,7 +290,7 @@ def _kept(run_id: str, root: str, step: int) -> Judgement | None:
 def _look(run_id: str, root: str, step: int, images: np.ndarray) -> Inside:
     """What a run's network makes of images (n, 28, 28) uint8."""
     network, (kernel, bias) = _insides(run_id, root, step)
-    batch = min(MOST_AT_ONCE, ledger.read(runs.find(run_id, root).experiment().layers).evaluation_batch)
+    batch = min(MOST_AT_ONCE, ledger.read(run.find(run_id, root).experiment().layers).evaluation_batch)
     parts = [network.predict_on_batch(images[i : i + batch, ..., None]) for i in range(0, len(images), batch)]
     maps = np.concatenate([_small(part) for part, _ in parts])
     features = np.concatenate([part.reshape(len(part), -1) for _, part in parts])
@@ -308,7 +309,7 @@ def _small(maps: np.ndarray) -> np.ndarray:
 def _half_redrawn(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Digits (n, 28, 28), the second half of them by other hands and pens, as drawings differ from MNIST."""
     half = len(images) // 2
-    drawn = [hands.redrawn(image, int(digit), rng) for image, digit in zip(images[half:], y_true[half:], strict=True)]
+    drawn = [redraw.redrawn(image, int(digit), rng) for image, digit in zip(images[half:], y_true[half:], strict=True)]
     return np.stack([*images[:half], *drawn])
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 
 from core.explain.attribution import SIDES, Reader, one_hot, probabilities
-from core.ink.drawing import BOX
+from core.ink.preparation import BOX
 from core.model.specs import CLASSES
 from core.runs.arrays import Array
 

@@ -6,21 +6,24 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.data.readings import ReadAll
+from core.data.questions import ReadAll
 from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady
-from core.evaluation import judgement
-from core.evaluation.judgement import Reading
+from core.evaluation import rejection
+from core.evaluation.rejection import Reading
 from core.explain.attribution import Method
-from core.ink import drawing, scan
-from core.ink.drawing import Ink, Prepared
+from core.ink import photo as scan
+from core.ink import preparation
+from core.ink.preparation import Ink, Prepared
 from core.runs import run as runs
-from core.views import exhibits, pictures
+from core.views import explanation_html
+from core.views import pictures
 from ui import digits, messages
 from ui.data import browser
 from ui.data.browser import Network
-from ui.state import session as state
-from ui.widgets import canvas, given_pictures, handwriting, live_pad, picture_strip, spoken, work
+from ui.state import session
+from ui.widgets import canvas, given_pictures, handwriting, live_pad, picture_strip, spoken
+from ui.widgets import waiting as work
 
 WIDTH = 320
 LOOK_SECONDS = 0.5
@@ -49,18 +52,18 @@ def choose_source() -> None:
     """What one draws on."""
     st.pills(
         "Draw on",
-        state.DRAW_SOURCES,
-        default=state.draw_source(),
+        session.DRAW_SOURCES,
+        default=session.draw_source(),
         required=True,
         label_visibility="collapsed",
-        **state.showing("draw-source", state.draw_source(), state.choose_draw_source),
+        **session.showing("draw-source", session.draw_source(), session.choose_draw_source),
     )
 
 
 def use_canvas() -> None:
     """Draw on the standard canvas, whatever was chosen on the Draw page."""
-    if state.draw_source() != "Canvas":
-        state.choose_draw_source("Canvas")
+    if session.draw_source() != "Canvas":
+        session.choose_draw_source("Canvas")
 
 
 def draw_and_read(run: runs.Run, step: int) -> None:
@@ -69,12 +72,12 @@ def draw_and_read(run: runs.Run, step: int) -> None:
 
 
 def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
-    source = state.draw_source()
+    source = session.draw_source()
     with st.container(horizontal=True, gap="large"):
         surface, answer = st.container(width=canvas.SIZES[canvas.DIGIT][0] + 4), st.container(width=WIDTH, key="answer")
     below = st.container()
     with surface:
-        ink = state.pad_sheet() if source == "Live pad" else SURFACES[source]()
+        ink = session.pad_sheet() if source == "Live pad" else SURFACES[source]()
     said = ""
     with answer, messages.shown():
         said = _answer(run, step, ink, was_waiting, below)
@@ -86,14 +89,14 @@ def _answer(run: runs.Run, step: int, ink: Ink | None, was_waiting: bool, below:
     """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
-    is_open = state.is_preparation_shown()
-    photo = state.photo() if is_open else None
-    found = () if photo is None else scan.steps(photo, **state.preparation().of_photo)
-    prepared = drawing.prepare(ink, state.preparation(), found) if is_open else None
-    image = prepared.image if prepared else drawing.to_mnist(ink, state.preparation())
+    is_open = session.is_preparation_shown()
+    photo = session.photo() if is_open else None
+    found = () if photo is None else scan.steps(photo, **session.preparation().of_photo)
+    prepared = preparation.prepare(ink, session.preparation(), found) if is_open else None
+    image = prepared.image if prepared else preparation.to_mnist(ink, session.preparation())
     images = [stage.image for stage in prepared.stages] if prepared else []
-    unread = [given for given in state.unread_pictures() if given[0] != state.drawing_number()]
-    waiting = [(*given, drawing.to_mnist(given[-1])) for given in unread]
+    unread = [given for given in session.unread_pictures() if given[0] != session.drawing_number()]
+    waiting = [(*given, preparation.to_mnist(given[-1])) for given in unread]
     try:
         questions = np.stack([image, *images, *(picture for *_, picture in waiting)])
         first, *others = engine.shared().read(run, step, questions)
@@ -107,12 +110,12 @@ def _answer(run: runs.Run, step: int, ink: Ink | None, was_waiting: bool, below:
     if was_waiting:
         st.rerun()
     for given, found in zip(waiting, others[len(images) :], strict=True):
-        state.keep_drawn(*given, _digit(found))
-    reading = judgement.of_drawing(drawing.seen(ink), first)
+        session.keep_drawn(*given, _digit(found))
+    reading = rejection.of_drawing(preparation.seen(ink), first)
     said = _reading(reading)
     if reading.count > 1:
         st.button("Read it as a whole number", icon=":material/pin:", on_click=_read_as_number, args=(ink,))
-    state.keep_reading(image, _digit(reading))
+    session.keep_reading(image, _digit(reading))
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(image, 112, "The drawing as 28 by 28 pixels."), width=112)
         st.html(
@@ -127,7 +130,7 @@ def _answer(run: runs.Run, step: int, ink: Ink | None, was_waiting: bool, below:
 
 
 def _read_as_number(ink: Ink) -> None:
-    state.read_as_number(ink)
+    session.read_as_number(ink)
     st.rerun()  # the whole page is another part of Draw, not only the fragment with the button
 
 
@@ -180,9 +183,9 @@ def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
     """A switch for each step of the preparation, and what each made of the drawing and the network of that."""
     st.toggle(
         "Step by step",
-        value=state.is_preparation_shown(),
+        value=session.is_preparation_shown(),
         key="preparation-shown",
-        on_change=lambda: state.show_preparation(state.widget_value("preparation-shown")),
+        on_change=lambda: session.show_preparation(session.widget_value("preparation-shown")),
         help="How your drawing became what the network sees, with what it would read after each step.",
     )
     if prepared is None:
@@ -194,21 +197,21 @@ def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
     stages = prepared.stages
     st.html(pictures.preparation([stage.picture for stage in stages], [stage.name for stage in stages], answers))
     with st.container(horizontal=True):
-        is_drawn = state.photo() is None
+        is_drawn = session.photo() is None
         for field, label in SWITCHES.items():
-            if is_drawn and field in drawing.OF_PHOTO:
+            if is_drawn and field in preparation.OF_PHOTO:
                 continue
-            is_on = getattr(state.preparation(), field)
-            state.show_in_widget(f"prepare-{field}", is_on)
+            is_on = getattr(session.preparation(), field)
+            session.show_in_widget(f"prepare-{field}", is_on)
             st.checkbox(label, is_on, key=f"prepare-{field}", on_change=_switch, args=(field,))
 
 
 def _switch(field: str) -> None:
-    state.prepare_by(field, state.widget_value(f"prepare-{field}"))
-    photo = state.photo()
-    if field in drawing.OF_PHOTO and photo is not None:
+    session.prepare_by(field, session.widget_value(f"prepare-{field}"))
+    photo = session.photo()
+    if field in preparation.OF_PHOTO and photo is not None:
         with messages.kept():
-            state.find_ink_anew(scan.ink_on_paper(photo, **state.preparation().of_photo))
+            session.find_ink_anew(scan.ink_on_paper(photo, **session.preparation().of_photo))
 
 
 # --- looked into --------------------------------------------------------------------------------------------------------
@@ -217,9 +220,9 @@ def _switch(field: str) -> None:
 @st.fragment(run_every=LOOK_SECONDS)
 def look_into(run: runs.Run, step: int) -> None:
     """The nearest training digits, which pixels mattered, and what was drawn before: at its own pace, never the bars'."""
-    image, ink = state.last_drawing(), state.ink()
+    image, ink = session.last_drawing(), session.ink()
     is_there = image is not None and ink is not None and bool(ink.any())
-    is_resting = state.seconds_since_reading() > REST_SECONDS
+    is_resting = session.seconds_since_reading() > REST_SECONDS
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Nearest training digits**")
@@ -242,12 +245,12 @@ def _nearest(network: Network, image: np.ndarray, is_resting: bool) -> None:
     job = ReadAll(network.run.id, network.run.root, network.step)
     has_read = browser.readings(dataset, network) is not None
     key = (network.run.id, network.step, has_read)
-    found = state.looked_up("nearest", (*key, image.tobytes()))
+    found = session.looked_up("nearest", (*key, image.tobytes()))
     if found is None and is_resting:
         look = lab.neighbours if has_read else browser.nearest_by_pixels
         found = look(*((network.run, network.step) if has_read else (dataset,)), image, None)
-        state.keep_looked_up("nearest", (*key, image.tobytes()), found)
-    found = found or state.looked_up_last("nearest")
+        session.keep_looked_up("nearest", (*key, image.tobytes()), found)
+    found = found or session.looked_up_last("nearest")
     if found is not None:
         shown = found.indices[:NEAREST]
         captions = [f"{dataset.y_train[i]} · {i:,}" for i in shown]
@@ -258,33 +261,33 @@ def _nearest(network: Network, image: np.ndarray, is_resting: bool) -> None:
 
 
 def _have_read(job: ReadAll) -> None:
-    if not state.is_wanted(job, False):
-        st.button("By pixels. Have the network compare them", on_click=state.want, args=(job, True), type="tertiary")
+    if not session.is_wanted(job, False):
+        st.button("By pixels. Have the network compare them", on_click=session.want, args=(job, True), type="tertiary")
         return
     try:
         engine.shared().work_on(job)
     except EngineNotReady:
         pass
     except DigitLabError:
-        state.want(job, False)
+        session.want(job, False)
         raise
     st.caption(f"The network reads the training digits: {engine.shared().share(job):.0%}")
 
 
 def _pixels(run: runs.Run, step: int, image: np.ndarray, is_resting: bool) -> None:
-    digit = state.last_digit()
+    digit = session.last_digit()
     if digit is None:
         st.caption("There is no digit whose pixels could have mattered.")
         return
     key = (run.id, step, image.tobytes(), digit)
-    found = state.looked_up("pixels", key)
+    found = session.looked_up("pixels", key)
     if found is None and is_resting:
         explanation = engine.shared().explanation(run, step, image, digit)
         if explanation is not None:
-            shown = exhibits.over_digit(explanation.maps[Method.INTEGRATED], image)
+            shown = explanation_html.over_digit(explanation.maps[Method.INTEGRATED], image)
             found = pictures.digit(shown, MAP_SIZE, f"Which pixels spoke for a {digit}, over the drawing.")
-            state.keep_looked_up("pixels", key, found)
-    said = found or state.looked_up_last("pixels")
+            session.keep_looked_up("pixels", key, found)
+    said = found or session.looked_up_last("pixels")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(said or pictures.digit(image, MAP_SIZE, "The drawing."), width=MAP_SIZE)
         st.caption(f"Ochre speaks for a {digit}, blue against it." if found else "Looking …", width=140)
@@ -292,7 +295,7 @@ def _pixels(run: runs.Run, step: int, image: np.ndarray, is_resting: bool) -> No
 
 def _session(is_there: bool) -> None:
     """What was drawn before; a click brings it back."""
-    drawn = state.drawn()[: -1 if is_there else None][::-1]
+    drawn = session.drawn()[: -1 if is_there else None][::-1]
     st.markdown("**Drawn in this session**")
     if not drawn:
         st.caption("What you drew before stands here. A click brings it back.")
@@ -306,5 +309,5 @@ def _session(is_there: bool) -> None:
         "drawn",
     )
     if chosen is not None:
-        state.bring_back(chosen)
+        session.bring_back(chosen)
         st.rerun()

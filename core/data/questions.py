@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from core.data import atlas
 from core.data import dataset as data
-from core.data.atlas import Components, Layout, Neighbours, Pairs, Tell
+from core.data import measures
+from core.data.measures import Components, Layout, Neighbours, Pairs, Tell
 from core.errors import NotExplainable, RunDamaged
-from core.evaluation.trials import is_of
+from core.evaluation.questions import is_of
 from core.model import ledger, specs
 from core.runs import run as runs
 from core.runs.arrays import Array
@@ -69,13 +69,13 @@ class ReadAll:
 class NearDuplicates:
     """Find the near-duplicates among all digits, those of the test file numbered after those of the training file."""
 
-    within: float = atlas.NEAR
+    within: float = measures.NEAR
 
     def work(self, tell: Tell) -> Pairs:
         """See `atlas.near_duplicates`."""
         dataset = data.load()
         images = np.concatenate([dataset.x_train, dataset.x_test])
-        return atlas.near_duplicates(images, np.concatenate([dataset.y_train, dataset.y_test]), self.within, tell)
+        return measures.near_duplicates(images, np.concatenate([dataset.y_train, dataset.y_test]), self.within, tell)
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ class DrawMap:
 
     def _places(self, tell: Tell) -> np.ndarray:
         dataset = data.load()
-        images = dataset.x_train[atlas.sample(np.arange(len(dataset.x_train)), self.count)]
+        images = dataset.x_train[measures.sample(np.arange(len(dataset.x_train)), self.count)]
         if self.layer == PIXELS:
             vectors = images.reshape(len(images), -1).astype(np.float32) / 255
         else:
             vectors = self._outputs(images, lambda share: tell(_READING_SHARE * share))
         begun = 0 if self.layer == PIXELS else _READING_SHARE
-        return atlas.layout(vectors, self.layout, lambda share: tell(begun + (1 - begun) * share))
+        return measures.layout(vectors, self.layout, lambda share: tell(begun + (1 - begun) * share))
 
     def _outputs(self, images: np.ndarray, tell: Tell) -> np.ndarray:
         """The layer's outputs for images (n, 28, 28), or their principal components where they are many: (n, d) float32."""
@@ -148,10 +148,10 @@ def neighbours(run_id: str, root: str, step: int, image: np.ndarray, but: int | 
     dataset = data.load()
     features = _features(run_id, root, step, dataset.digest)
     if len(query) <= WIDEST:
-        return atlas.nearest(features, query, but=but)
+        return measures.nearest(features, query, but=but)
     rough = _fitted(run_id, root, step, dataset.digest).of(query[None])[0]
-    candidates = np.sort(atlas.nearest(features, rough, RECHECKED, but).indices)
-    exact = atlas.nearest(inside.predict_on_batch(dataset.x_train[candidates][..., None]), query)
+    candidates = np.sort(measures.nearest(features, rough, RECHECKED, but).indices)
+    exact = measures.nearest(inside.predict_on_batch(dataset.x_train[candidates][..., None]), query)
     return Neighbours(candidates[exact.indices], exact.distances)
 
 
@@ -204,7 +204,7 @@ def _up_to(run_id: str, root: str, step: int, layer: str) -> Any:
 def _components(run: runs.Run, inside: Any, images: np.ndarray) -> Components:
     """The principal components of what a part of a network gives out, found from as many digits as can be held."""
     width = int(np.prod(inside.output.shape[1:]))
-    some = images[: min(atlas.FITTED_ON, max(2 * atlas.COMPONENTS, MOST_VALUES // width))]
+    some = images[: min(measures.FITTED_ON, max(2 * measures.COMPONENTS, MOST_VALUES // width))]
     return Components(np.concatenate([_flat(inside, batch) for _, batch in _batches(run, some)]))
 
 

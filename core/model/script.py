@@ -266,7 +266,7 @@ def _seed_layers() -> str:
 
 
 def _transform(augmentation: Augmentation) -> list[str]:
-    """`core.training.augment.transform` without what isn't asked for, the functions it then calls, and the values they read."""
+    """`core.training.augmentation.transform` without what isn't asked for, the functions it then calls, and the values they read."""
     text = _AUGMENT.read_text(encoding="utf-8")
     functions = _functions(text)
     transform = _Asked(augmentation).visit(functions.pop("transform"))

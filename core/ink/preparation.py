@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from core.errors import DrawingError
-from core.ink import strokes, thinning
-from core.ink.scan import ink_from_picture as ink_from_picture
+from core.ink import skeleton
+from core.ink import strokes
+from core.ink.photo import ink_from_picture as ink_from_picture
 from core.ink.strokes import Sheet, Stroke
 
 SIDE = 28
@@ -207,13 +208,13 @@ def _redrawn(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
     grey = np.asarray(coarse)
     mask = grey >= EDGE_OF_STROKE * grey.max()
-    lines, depths = thinning.skeleton(mask), thinning.depths(mask)
+    lines, depths = skeleton.skeleton(mask), skeleton.depths(mask)
     depth = float(np.quantile(depths[lines], THIN_SHARE))
     if 2 * depth > BLOT * FINE:
         return ink, ink[rows, columns]
     length = max(np.ptp(places) for places in np.nonzero(lines))
     radius = max(STROKE_WIDTH / (BOX - STROKE_WIDTH) * (length + 1) / 2, 0.5)
-    fine, margin = thinning.inked(lines, radius), thinning.margin(radius)
+    fine, margin = skeleton.inked(lines, radius), skeleton.margin(radius)
     if (spare := depth - radius) > 0:
         own = fine[margin:-margin, margin:-margin]
         np.maximum(own, np.clip(depths - spare, 0, 1), out=own)

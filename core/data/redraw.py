@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from core.data.dataset import Dataset
-from core.ink import drawing, thinning
+from core.ink import preparation
+from core.ink import skeleton
 
 LINES = 80  # pixels of a digit's longer side, in which its lines are moved
 TURN, SLANT, STRETCH = 12.0, 0.12, 0.2  # degrees; sideways, and wider or narrower, at most
@@ -65,7 +66,7 @@ def with_pen(points: np.ndarray, width: float) -> np.ndarray:
     x, y = np.rint(points).astype(int).T
     lines = np.zeros((y.max() + 1, x.max() + 1), bool)
     lines[y, x] = True
-    return drawing.to_mnist(thinning.inked(lines, width * LINES / 2))
+    return preparation.to_mnist(skeleton.inked(lines, width * LINES / 2))
 
 
 def centre_lines(image: np.ndarray) -> np.ndarray:
@@ -78,7 +79,7 @@ def centre_lines(image: np.ndarray) -> np.ndarray:
     ink = Image.fromarray(np.ascontiguousarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
     scale = LINES / max(ink.size)
     large = ink.resize([max(1, round(side * scale)) for side in ink.size], Image.Resampling.BICUBIC)
-    y, x = np.nonzero(thinning.skeleton(np.asarray(large) > EDGE * 255))
+    y, x = np.nonzero(skeleton.skeleton(np.asarray(large) > EDGE * 255))
     return np.column_stack([x, y]).astype(float)
 
 

@@ -103,12 +103,12 @@ class ReadDrawings(Trial):
 
     def work(self, tell: Tell) -> np.ndarray:
         """Probabilities (n, 10) float32, as `judgement.read`; nothing is kept, because the drawings aren't the run's."""
-        from core.evaluation import judgement  # which is made of trials
+        from core.evaluation import rejection  # which is made of trials
 
         images, found = np.frombuffer(self.pixels, np.uint8).reshape(-1, *IMAGE_SHAPE[:2]), []
         for start in range(0, len(images), AT_ONCE):
             tell(start / len(images))
-            found += judgement.read(self.run_id, self.root, self.step, images[start : start + AT_ONCE])
+            found += rejection.read(self.run_id, self.root, self.step, images[start : start + AT_ONCE])
         return np.stack([reading.probabilities for reading in found])
 
 

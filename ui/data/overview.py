@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core.data import atlas
+from core.data import measures
 from core.data.dataset import Dataset
-from core.data.readings import NearDuplicates
+from core.data.questions import NearDuplicates
 from core.model.specs import CLASSES, Training
 from core.views import charts, pictures
 from ui import digits
 from ui.data import browser
-from ui.widgets import work
+from ui.widgets import waiting
 
 MOST_PAIRS = 12
 _QUIET = {"displayModeBar": False}
@@ -113,16 +113,16 @@ def near_duplicates(dataset: Dataset) -> None:
     """Pairs of digits of one class that are nearly the same picture."""
     st.markdown("**Near-duplicates**")
     st.caption(
-        f"Two images of one digit, from the training or the test file, that differ by at most {atlas.NEAR:g} of 255 grey values "
+        f"Two images of one digit, from the training or the test file, that differ by at most {measures.NEAR:g} of 255 grey values "
         "(root mean square over the pixels). Found among 50 principal components, then compared pixel by pixel; none is missed."
     )
     said = f"Comparing {len(dataset.x_train) + len(dataset.x_test):,} digits"
-    found = work.result(NearDuplicates(), "near-duplicates", said, "Look for them", is_begun=False)
+    found = waiting.result(NearDuplicates(), "near-duplicates", said, "Look for them", is_begun=False)
     if found is None:
         return
     images = np.concatenate([dataset.x_train, dataset.x_test])
     labels = np.concatenate([dataset.y_train, dataset.y_test])
-    is_near = found.distances <= atlas.NEAR
+    is_near = found.distances <= measures.NEAR
     of = labels[found.indices[:, 0]]
     counts = np.bincount(of[is_near], minlength=CLASSES)
     crossing = int(((found.indices < len(dataset.x_train)).sum(axis=1) == 1)[is_near].sum())
