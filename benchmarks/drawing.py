@@ -25,13 +25,13 @@ import numpy as np
 from benchmarks import limit, report
 from core import shipped
 from core.errors import DrawingError
-from core.evaluation import metrics
-from core.evaluation import rejection
+from core.evaluation import metrics, rejection
 from core.ink import preparation
 from core.ink.preparation import Ink
 from core.ink.strokes import Sheet
 from core.model.specs import CLASSES
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.run import Run
 
 CANVAS = 320  # pixels
 CONFIDENT = 0.9
@@ -191,14 +191,14 @@ def _ink(folder: Path, name: str) -> np.ndarray | None:
         return None
 
 
-def _network(run_id: str | None, step: int | None) -> tuple[runs.Run, int]:
-    run = runs.find(run_id) if run_id else shipped.installed(runs.root())[0]
+def _network(run_id: str | None, step: int | None) -> tuple[Run, int]:
+    run = registry.find(run_id) if run_id else shipped.installed(registry.root())[0]
     if run is None:
         raise SystemExit("No network is shipped with this checkout: name a run with --run.")
     return run, run.steps()[-1] if step is None else step
 
 
-def read(run: runs.Run, step: int, given: list[tuple[int, Ink | None]]) -> Answers:
+def read(run: Run, step: int, given: list[tuple[int, Ink | None]]) -> Answers:
     """What the network says to each; to what could not be read, that all digits are equally likely, and none."""
     probabilities, refused = np.full((len(given), CLASSES), 1 / CLASSES, np.float32), np.ones(len(given), bool)
     readable = [place for place, (_, ink) in enumerate(given) if ink is not None and ink.any()]
@@ -212,7 +212,7 @@ def read(run: runs.Run, step: int, given: list[tuple[int, Ink | None]]) -> Answe
     return Answers(np.array([label for label, _ in given]), probabilities, refused)
 
 
-def _table(run: runs.Run, step: int, digits: list[Digit]) -> None:
+def _table(run: Run, step: int, digits: list[Digit]) -> None:
     ways = [Way(f"pen {width} px", width=width) for width in WIDTHS]
     ways += [Way(f"size {size:.0%}", size=size) for size in SIZES]
     ways += [Way(f"{name} corner", size=0.4, corner=corner) for name, corner in CORNERS.items()]

@@ -16,13 +16,14 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import limit, report
-from core.data import dataset
+from core.data import datasets
 from core.engine import predictor
 from core.evaluation import metrics
 from core.evaluation.questions import AnswerTest
 from core.model import ledger, presets
-from core.runs import run as runs
-from core.runs.run import Checkpoint
+from core.runs import registry
+from core.runs.contents import Checkpoint
+from core.runs.run import Run
 
 
 def main() -> None:
@@ -34,10 +35,10 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from core.model import keras_model
 
-    experiment, images = presets.FIRST_CNN.experiment, dataset.load().x_test[..., None]
+    experiment, images = presets.FIRST_CNN.experiment, datasets.load().x_test[..., None]
     batch = ledger.read(experiment.layers).evaluation_batch
     with tempfile.TemporaryDirectory(prefix="digitlab-benchmark-") as root:
-        run = runs.create(experiment, "First CNN", root)
+        run = registry.create(experiment, "First CNN", root)
         run.write_weights(Checkpoint(1, keras_model.variables(keras_model.build(experiment))[0], None))
         network = predictor.network(run.id, root, 1)
         ways = (
@@ -60,7 +61,7 @@ def main() -> None:
     report.result(ratio=rows[-1][4], ratio_same_batch=rows[-1][5], seconds=rows[-1][1])
 
 
-def _evaluate(run: runs.Run) -> str:
+def _evaluate(run: Run) -> str:
     AnswerTest(run.id, run.root, 1).work(lambda share: None)
     answers = run.evaluation(1)
     return metrics.table(answers.y_true, answers.probabilities)

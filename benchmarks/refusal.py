@@ -21,12 +21,12 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks import limit
 from core import shipped
 from core.data.non_digits import LETTERS, Strokes, smooth, strokes_of, unsteady
-from core.evaluation import metrics
-from core.evaluation import rejection
+from core.evaluation import metrics, rejection
 from core.ink import preparation
 from core.ink.preparation import Ink
 from core.ink.strokes import Sheet
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.run import Run
 
 CANVAS = 280
 SIGNS = {
@@ -138,7 +138,7 @@ def inks_of(drawn: list[dict], width: float) -> list[Ink]:
     return [preparation.sheet_of_strokes(digit["strokes"], digit["box"], CANVAS, width) for digit in drawn]
 
 
-def read(run: runs.Run, step: int, inks: list[Ink]) -> list[rejection.Reading]:
+def read(run: Run, step: int, inks: list[Ink]) -> list[rejection.Reading]:
     """What the page says of each drawing."""
     readings = rejection.read(run.id, run.root, step, np.stack([preparation.to_mnist(ink) for ink in inks]))
     return [rejection.of_drawing(preparation.seen(ink), reading) for ink, reading in zip(inks, readings, strict=True)]
@@ -154,7 +154,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with open(arguments.strokes) as file:
         drawn = json.load(file)
-    run = runs.find(arguments.run, arguments.root)
+    run = registry.find(arguments.run, arguments.root)
     progress = run.progress()
     step = progress.step_of(progress.best.epoch)
     y_true = np.array([digit["label"] for digit in drawn])

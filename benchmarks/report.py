@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.data import dataset
+from core.data import datasets
 
 
 def demand_mnist() -> None:
     """End here where MNIST is out of reach: what is measured on its stand-in compares with nothing."""
-    if dataset.load().is_stand_in:
+    if datasets.load().is_stand_in:
         raise SystemExit("Benchmarks need MNIST: let DIGITLAB_MNIST name Keras' mnist.npz, or go online.")
 
 

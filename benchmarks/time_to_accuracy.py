@@ -16,7 +16,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks import limit, report
-from core.data import dataset as data
+from core.data import datasets
 from core.model import presets
 from core.model.specs import replaced
 
@@ -67,7 +67,7 @@ def _load() -> None:
     from core.model import keras_model
 
     keras_model.warm_up()
-    data.load()
+    datasets.load()
 
 
 def _fast_99(seed: int) -> Result:
@@ -75,7 +75,7 @@ def _fast_99(seed: int) -> Result:
 
     recipe = presets.FAST_99.experiment
     experiment = replaced(recipe, training=replaced(recipe.training, seed=seed))
-    dataset = data.load()
+    dataset = datasets.load()
     started = time.perf_counter()
     network, _ = loop.train(experiment, dataset, on_event=lambda event: None)
     return time.perf_counter() - started, _test_accuracy(network, dataset.x_test[..., None], dataset.y_test)
@@ -84,7 +84,7 @@ def _fast_99(seed: int) -> Result:
 def _article(epochs: int) -> Result:
     import keras
 
-    dataset = data.load()
+    dataset = datasets.load()
     x_train, x_test = (x[..., None].astype(np.float32) / 255 for x in (dataset.x_train, dataset.x_test))
     keras.utils.set_random_seed(0)
     started = time.perf_counter()

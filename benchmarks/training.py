@@ -36,11 +36,11 @@ import numpy as np
 from playwright.sync_api import Page, TimeoutError, expect
 
 from benchmarks import limit, report, server
-from core.data import dataset as data
+from core.data import datasets
 from core.engine.engine import WATCH_SECONDS, Engine, Phase
 from core.model import presets
 from core.model.specs import Experiment, replaced
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.progress import State
 
 POLL_SECONDS = 0.01
@@ -153,7 +153,7 @@ def _compare(
 def _ours(engine: Engine, experiment: Experiment, root: str) -> Timing:
     while engine.status().phase is not Phase.READY:
         time.sleep(POLL_SECONDS)
-    run = runs.create(experiment, "First CNN", root)
+    run = registry.create(experiment, "First CNN", root)
     started, ends = time.perf_counter(), []
     engine.train(run)
     while True:
@@ -177,8 +177,10 @@ def _fit(experiment: Experiment) -> Timing:
 
     from core.model import keras_model
 
-    training, dataset = experiment.training, data.load()
-    trained_on, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
+    training, dataset = experiment.training, datasets.load()
+    trained_on, held_out = datasets.split(
+        dataset.y_train, training.train_size, training.validation_split, training.seed
+    )
     x_train, y_train = dataset.x_train[trained_on][..., None], dataset.y_train[trained_on]
     held = dataset.x_train[held_out][..., None], dataset.y_train[held_out]
     started, ends = time.perf_counter(), []

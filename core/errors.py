@@ -11,6 +11,7 @@ DigitLabError
 │   ├── NotYours       another visitor's, whose link gives reading alone
 │   └── StorageFull    there is no room, no right or no such place to write it
 ├── NotExplainable     a network or a digit that nothing can be told about
+│   └── NotNumbers     the network's weights are NaN or infinite
 ├── TrainingError      training ended by itself
 │   └── LossNotFinite  the loss became NaN or infinite
 └── EngineError        where the work runs
@@ -65,6 +66,20 @@ class StorageFull(RunError):
 
 class NotExplainable(DigitLabError):
     """A network, or a layer of one, that a method can tell nothing about."""
+
+
+class NotNumbers(NotExplainable):
+    """A network's weights are no numbers any more, so that nothing it says has a reason."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        super().__init__(
+            f"After {step} batches this network's weights are not numbers any more (NaN or infinite), so nothing can be told about "
+            "it. Choose an earlier moment of it in the sidebar, or train with a smaller learning rate."
+        )
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.step,)
 
 
 class TrainingError(DigitLabError):

@@ -18,13 +18,15 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from core.data import dataset as data
-from core.data.dataset import Dataset
+from core.data import datasets
+from core.data.datasets import Dataset
 from core.errors import DataError, RunError
 from core.model import specs
 from core.model.specs import BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint
 from core.runs.progress import EpochEnded, Event, Started, State
+from core.runs.run import Run
 
 ASSETS = Path(__file__).parent / "assets"
 FIGURES = ASSETS / "reference.json"
@@ -68,7 +70,7 @@ EXPERIMENT = specs.Experiment(
 )
 
 
-def installed(at: str) -> tuple[runs.Run | None, str]:
+def installed(at: str) -> tuple[Run | None, str]:
     """The shipped run: among the runs at this root, else in a folder of this process, else where it was shipped; and why it isn't
     among the runs, "" where it is.
 
@@ -82,14 +84,14 @@ def installed(at: str) -> tuple[runs.Run | None, str]:
 
 
 @cache
-def _copied(at: str) -> tuple[runs.Run, str]:
+def _copied(at: str) -> tuple[Run, str]:
     why_not = ""
     for place in (lambda: at, _own_folder):
         try:
-            return runs.install(ASSETS / RUN_ID, place()), why_not
+            return registry.install(ASSETS / RUN_ID, place()), why_not
         except (RunError, OSError) as error:
             why_not = why_not or f"Runs can't be kept here, only used for now. {error}"
-    return runs.Run(RUN_ID, str(ASSETS)), why_not
+    return Run(RUN_ID, str(ASSETS)), why_not
 
 
 @cache
@@ -107,7 +109,7 @@ def figures() -> dict[str, str | float]:
     return json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
 
 
-def train(root: str) -> runs.Run:
+def train(root: str) -> Run:
     """Train `EXPERIMENT` as a run at this root. Takes three quarters of an hour on two cores, and imports TensorFlow.
 
     Raises:
@@ -120,7 +122,7 @@ def train(root: str) -> runs.Run:
     enlarge = redraw.enlarging(dataset, EXPERIMENT.training.seed)  # before TensorFlow fills each core's memory
     from core.training import loop
 
-    run = runs.create(EXPERIMENT, NAME, root)
+    run = registry.create(EXPERIMENT, NAME, root)
     record = run.progress()
 
     def tell(event: Event) -> None:
@@ -131,7 +133,7 @@ def train(root: str) -> runs.Run:
             case EpochEnded():
                 logger.info("epoch %d: %.2f%% on validation", event.epoch, 100 * (event.val_accuracy or 0))
 
-    def keep(checkpoint: runs.Checkpoint) -> None:
+    def keep(checkpoint: Checkpoint) -> None:
         if checkpoint.optimizer is None:
             run.write_weights(checkpoint)
         else:
@@ -143,7 +145,7 @@ def train(root: str) -> runs.Run:
 
 
 def _mnist() -> Dataset:
-    dataset = data.load()
+    dataset = datasets.load()
     if dataset.is_stand_in:
         raise DataError(
             "The shipped network is trained from MNIST: let DIGITLAB_MNIST name Keras' mnist.npz, or go online."
@@ -151,13 +153,13 @@ def _mnist() -> Dataset:
     return dataset
 
 
-def _version(run: runs.Run) -> str:
+def _version(run: Run) -> str:
     """What tells one shipped network, judgement included, from another."""
     parts = sorted(path for kind in ("checkpoints", "judgements") for path in run._fs.ls(run._path(kind), detail=False))
     return sha256(b"".join(run._fs.cat_file(path) for path in parts)).hexdigest()[:16]
 
 
-def ship(run: runs.Run) -> runs.Run:
+def ship(run: Run) -> Run:
     """Put a finished run in the place of the shipped one: its best epoch's network alone, judged, as a .keras file too, and its
     figures. The test set is opened for it, once, when nothing is left to choose.
 
@@ -167,17 +169,16 @@ def ship(run: runs.Run) -> runs.Run:
     import keras
 
     from core.engine import predictor
-    from core.evaluation import metrics
-    from core.evaluation import rejection
+    from core.evaluation import metrics, rejection
 
     progress, record, dataset = run.progress(), run.record(), _mnist()
     step = progress.step_of(progress.best.epoch)
     network = predictor.network(run.id, run.root, step)
     with tempfile.TemporaryDirectory() as folder:
-        shipped = runs.Run(RUN_ID, folder)
+        shipped = Run(RUN_ID, folder)
         for name in ("spec.json", "history.json", "curve.npz"):
             shipped._write(name, Path(run.root, run.id, name).read_bytes())
-        shipped.write_weights(runs.Checkpoint(step, run.weights(step), None))
+        shipped.write_weights(Checkpoint(step, run.weights(step), None))
         keras.Model(network.input, network.output).save(Path(folder, "model.keras"))  # without the optimizer's numbers
         shipped.write_keras_file(Path(folder, "model.keras").read_bytes())
         shipped.write_record(record)
@@ -196,7 +197,7 @@ def ship(run: runs.Run) -> runs.Run:
         "test": metrics.accuracy(dataset.y_test, probabilities),
     }
     FIGURES.write_text(json.dumps(measured, indent=2) + "\n")
-    return runs.Run(RUN_ID, str(ASSETS))
+    return Run(RUN_ID, str(ASSETS))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 import streamlit as st
 
 from ui import digits
-from ui.data import browser, digit_map
-from ui.data import overview
+from ui.data import browser, digit_map, overview
 from ui.state import session
 from ui.widgets import handwriting
 

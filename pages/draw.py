@@ -5,8 +5,7 @@ import streamlit as st
 from ui import guards, messages
 from ui.draw import whole_number
 from ui.state import session
-from ui.widgets import handwriting
-from ui.widgets import single_digit
+from ui.widgets import handwriting, single_digit
 
 st.title("Draw")
 run, step = guards.trained_run("reads what you draw")

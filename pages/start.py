@@ -8,8 +8,7 @@ from core.model import presets
 from core.views import pictures
 from ui import digits, guards, late_requests, messages, navigation
 from ui.state import session
-from ui.widgets import run_start
-from ui.widgets import single_digit
+from ui.widgets import run_start, single_digit
 
 st.title("Build a network. Watch it learn. Draw for it.")
 st.markdown(

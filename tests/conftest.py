@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core import shipped as reference
-from core.data import dataset as data
+from core.data import datasets
 from core.model.specs import Conv2D, Experiment, Flatten, MaxPooling2D, Training
 from core.runs.run import Run
 
@@ -37,10 +37,10 @@ def shipped(monkeypatch: pytest.MonkeyPatch, runs_root: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def dataset() -> data.Dataset:
+def dataset() -> datasets.Dataset:
     """At most 2,000 training and 500 test images: of MNIST where it is at hand, else of its stand-in."""
-    whole = data.load()
-    return data.Dataset(
+    whole = datasets.load()
+    return datasets.Dataset(
         whole.x_train[:2000].copy(),
         whole.y_train[:2000].copy(),
         whole.x_test[:500].copy(),

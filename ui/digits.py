@@ -10,11 +10,10 @@ from importlib import import_module
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.data import dataset as data
-from core.data import measures
+from core.data import datasets, measures
 from core.data.measures import Survey, Traits
 from core.errors import DataError, RunDamaged
-from core.runs import run as runs
+from core.runs.run import Run
 from ui import messages
 
 SURVEY_PATIENCE_SECONDS = 0.3
@@ -22,12 +21,12 @@ PATIENCE_SECONDS = 2.0  # a file on this machine is there within it
 
 
 class _Loading:
-    def __init__(self, load: Callable[..., data.Dataset] = data.load) -> None:
+    def __init__(self, load: Callable[..., datasets.Dataset] = datasets.load) -> None:
         self.share, self.dataset, self.error = 0.0, None, None
         self._done = threading.Event()
         threading.Thread(target=self._load, args=(load,), name="data-load", daemon=True).start()
 
-    def _load(self, load: Callable[..., data.Dataset]) -> None:
+    def _load(self, load: Callable[..., datasets.Dataset]) -> None:
         try:
             self.dataset = load(on_progress=lambda share: setattr(self, "share", share))
         except DataError as error:
@@ -63,7 +62,7 @@ def look_again() -> None:
     global _again
     with _current_lock:
         if _again is None or _again.is_done(0):
-            _again = _Loading(data.look_again)
+            _again = _Loading(datasets.look_again)
 
 
 def _under_way() -> _Loading | None:
@@ -77,7 +76,7 @@ def _under_way() -> _Loading | None:
         return _again
 
 
-def dataset() -> data.Dataset:
+def dataset() -> datasets.Dataset:
     """MNIST or its stand-in. While it is being fetched the page stops here, and goes on when it has come.
 
     Raises:
@@ -103,7 +102,7 @@ def banner(place: DeltaGenerator) -> bool:
         if dataset.is_stand_in:
             st.warning(
                 "MNIST could not be fetched, so these are scikit-learn's 1,797 small digits scaled up to 28 × 28. Everything works, "
-                f"but figures are not MNIST's. {messages.plain(dataset.trouble)} Or save {data.URL} in ~/.keras/datasets.",
+                f"but figures are not MNIST's. {messages.plain(dataset.trouble)} Or save {datasets.URL} in ~/.keras/datasets.",
                 icon=":material/cloud_off:",
             )
         else:
@@ -115,9 +114,9 @@ def banner(place: DeltaGenerator) -> bool:
     return True
 
 
-def is_of_other(run: runs.Run) -> bool:
+def is_of_other(run: Run) -> bool:
     """Whether a run was trained on other digits than those in use, as far as it says and they are known."""
-    chosen = data.chosen()
+    chosen = datasets.chosen()
     with suppress(RunDamaged):
         return chosen is not None and run.record().dataset not in ("", chosen.digest)
     return False
@@ -133,7 +132,7 @@ def _wait_for(loading: _Loading) -> None:
 class _Surveying:
     """The training file's survey and the test file's traits, measured on a thread."""
 
-    def __init__(self, dataset: data.Dataset) -> None:
+    def __init__(self, dataset: datasets.Dataset) -> None:
         self.dataset, self.survey, self.test_traits = dataset, None, None
         self._thread = threading.Thread(target=self._measure, name="data-survey", daemon=True)
         self._thread.start()
@@ -150,7 +149,7 @@ class _Surveying:
 _surveying: _Surveying | None = None
 
 
-def survey(dataset: data.Dataset) -> tuple[Survey, Traits]:
+def survey(dataset: datasets.Dataset) -> tuple[Survey, Traits]:
     """What is measured of the training file, and the traits of the test file's images: once for the whole process. The first
     time the page stops here for some seconds, says so, and goes on when it is done."""
     global _surveying

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from core.engine import engine
 from core.errors import NotYours
-from core.runs import run as runs
 from core.runs.progress import Command
+from core.runs.run import Run
 from ui.state import session
 
 NOT_YOURS = (
@@ -14,7 +14,7 @@ NOT_YOURS = (
 )
 
 
-def is_allowed(run: runs.Run) -> bool:
+def is_allowed(run: Run) -> bool:
     """Return whether this visitor may drive a run: who began it, and everyone on one's own machine. A run whose beginner isn't
     known, made by an older version, is nobody's.
 
@@ -24,7 +24,7 @@ def is_allowed(run: runs.Run) -> bool:
     return session.is_local() or run.record().owner == session.visitor()
 
 
-def train(run: runs.Run, command: Command = engine.FULL_SPEED) -> None:
+def train(run: Run, command: Command = engine.FULL_SPEED) -> None:
     """Queue a run, new or to be resumed.
 
     Args:
@@ -38,7 +38,7 @@ def train(run: runs.Run, command: Command = engine.FULL_SPEED) -> None:
     engine.shared().train(run, command)
 
 
-def command(run: runs.Run, **changes: object) -> None:
+def command(run: Run, **changes: object) -> None:
     """Pause, step, go on, turn a knob, stop, or leave the queue: change these fields of what a run is asked to do.
 
     Raises:
@@ -49,7 +49,7 @@ def command(run: runs.Run, **changes: object) -> None:
     engine.shared().command(run.id, **changes)
 
 
-def delete(run: runs.Run) -> None:
+def delete(run: Run) -> None:
     """Delete a run that is over, with all that was found out about it.
 
     Raises:
@@ -61,6 +61,6 @@ def delete(run: runs.Run) -> None:
     engine.shared().delete(run)
 
 
-def _require_allowed(run: runs.Run) -> None:
+def _require_allowed(run: Run) -> None:
     if not is_allowed(run):
         raise NotYours(NOT_YOURS)

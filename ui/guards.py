@@ -8,15 +8,15 @@ import streamlit as st
 
 from core.engine import engine
 from core.errors import RunDamaged
-from core.runs import run as runs
 from core.runs.progress import Progress
+from core.runs.run import Run
 from ui import digits, navigation
 from ui.state import session
 
 LOOK_SECONDS = 1.0
 
 
-def trained_run(purpose: str) -> tuple[runs.Run, int]:
+def trained_run(purpose: str) -> tuple[Run, int]:
     """The run in use and after how many batches its network is meant: its best epoch's end, unless another was chosen. The page
     stops here where no epoch is finished.
 
@@ -41,7 +41,7 @@ def trained_run(purpose: str) -> tuple[runs.Run, int]:
     return run, step_in_use(run, progress)
 
 
-def step_in_use(run: runs.Run, progress: Progress) -> int:
+def step_in_use(run: Run, progress: Progress) -> int:
     """After how many batches a run's network is meant: as chosen, where that is still kept, else at its best epoch's end.
 
     Raises:
@@ -56,13 +56,13 @@ def step_in_use(run: runs.Run, progress: Progress) -> int:
     return step
 
 
-def await_first_epoch(run: runs.Run, progress: Progress) -> None:
+def await_first_epoch(run: Run, progress: Progress) -> None:
     """Draw the page again once the run has finished an epoch, or has ended without."""
     if not progress.state.is_over:
         st.fragment(_look, run_every=LOOK_SECONDS)(run)
 
 
-def _look(run: runs.Run) -> None:
+def _look(run: Run) -> None:
     with suppress(RunDamaged):
         progress = engine.shared().progress(run)
         if not (progress.history or progress.state.is_over):

@@ -9,8 +9,8 @@ import streamlit as st
 from core import shipped
 from core.engine import engine
 from core.errors import RunDamaged
-from core.runs import run as runs
 from core.runs.progress import State
+from core.runs.run import Run
 from ui import digits, driving, messages
 from ui.state import session
 
@@ -51,7 +51,7 @@ def choose_run() -> None:
     _say_that_room_is_short()
 
 
-def _choose_step(run: runs.Run) -> None:
+def _choose_step(run: Run) -> None:
     """Which of its epochs' networks is meant; nothing before the second."""
     try:
         progress = engine.shared().progress(run)
@@ -78,7 +78,7 @@ def _choose_step(run: runs.Run) -> None:
     )
 
 
-def _offer_to_delete(run: runs.Run, label: str) -> None:
+def _offer_to_delete(run: Run, label: str) -> None:
     """A button that asks once more; nothing for the shipped run, and for those of other visitors."""
     try:
         if run.id == shipped.RUN_ID or not driving.is_allowed(run):
@@ -91,7 +91,7 @@ def _offer_to_delete(run: runs.Run, label: str) -> None:
         st.button("Delete for good", icon=":material/delete_forever:", on_click=_delete, args=(run,), type="primary")
 
 
-def _delete(run: runs.Run) -> None:
+def _delete(run: Run) -> None:
     with messages.kept():
         driving.delete(run)
         session.forget_run(run.id)
@@ -110,7 +110,7 @@ def _say_that_room_is_short() -> None:
 @st.cache_data(max_entries=50, show_spinner=False)
 def _labels(listed: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Run ids, newest first, with labels that neither change nor repeat: a menu takes its options by them."""
-    newest = sorted((_label(runs.Run(run_id, root)), run_id) for run_id, root in listed)[::-1][:MOST_RUNS_LISTED]
+    newest = sorted((_label(Run(run_id, root)), run_id) for run_id, root in listed)[::-1][:MOST_RUNS_LISTED]
     seen: set[str] = set()
     labels = {}
     for (_, label), run_id in newest:
@@ -119,7 +119,7 @@ def _labels(listed: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return labels
 
 
-def _label(run: runs.Run) -> tuple[float, str]:
+def _label(run: Run) -> tuple[float, str]:
     try:
         record = run.record()
     except RunDamaged:
@@ -135,7 +135,7 @@ def labels() -> dict[str, str]:
     return _labels(tuple((run.id, run.root) for run in session.visible_runs()))
 
 
-def condition(run: runs.Run) -> str:
+def condition(run: Run) -> str:
     """How a run is, in a few words."""
     try:
         progress, record = engine.shared().progress(run), run.record()

@@ -7,7 +7,7 @@ import streamlit as st
 from core.engine import engine
 from core.engine.engine import Phase, Status
 from core.errors import RunDamaged
-from core.runs import run as runs
+from core.runs.run import Run
 from ui import messages, runs_menu
 from ui.state import session
 
@@ -34,7 +34,7 @@ def strip() -> None:
         st.caption(ONLY_THIS_TAB, help=WHY_ONLY)
 
 
-def _strip(phase_at_run: Phase, run: runs.Run | None) -> None:
+def _strip(phase_at_run: Phase, run: Run | None) -> None:
     if session.was_painted():
         engine.shared().start()
     status = engine.shared().status()
@@ -65,7 +65,7 @@ def _who(status: Status) -> str:
     return f"{said} · {len(status.queued)} waiting" if status.queued else said
 
 
-def _name(run: runs.Run) -> str:
+def _name(run: Run) -> str:
     try:
         return messages.name(run.record().name)
     except RunDamaged:

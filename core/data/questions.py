@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from core.data import dataset as data
-from core.data import measures
+from core.data import datasets, measures
 from core.data.measures import Components, Layout, Neighbours, Pairs, Tell
 from core.errors import NotExplainable, RunDamaged
 from core.evaluation.questions import is_of
 from core.model import ledger, specs
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.arrays import Array
+from core.runs.contents import Readings
+from core.runs.run import Run
 
 PIXELS = "pixels"
 MOST_VALUES = 32_000_000  # of a layer's outputs that are held at once, 128 MB
@@ -45,7 +46,7 @@ class ReadAll:
             NotExplainable: if its weights aren't numbers any more.
             StorageFull: if there is no room for what it read.
         """
-        dataset, run = data.load(), runs.find(self.run_id, self.root)
+        dataset, run = datasets.load(), registry.find(self.run_id, self.root)
         _check(run, self.step)
         inside, last = _halves(self.run_id, self.root, self.step)
         probabilities, features, components = [], [], None
@@ -58,7 +59,7 @@ class ReadAll:
             features.append(components.of(values) if components else values)
             tell(start / len(dataset.x_train))
         run.write_readings(
-            runs.Readings(
+            Readings(
                 self.step, np.concatenate(probabilities), np.concatenate(features), dataset.y_train, dataset.digest
             )
         )
@@ -73,7 +74,7 @@ class NearDuplicates:
 
     def work(self, tell: Tell) -> Pairs:
         """See `atlas.near_duplicates`."""
-        dataset = data.load()
+        dataset = datasets.load()
         images = np.concatenate([dataset.x_train, dataset.x_test])
         return measures.near_duplicates(images, np.concatenate([dataset.y_train, dataset.y_test]), self.within, tell)
 
@@ -104,11 +105,11 @@ class DrawMap:
         """
         if self.layer == PIXELS:
             return self._places(tell)
-        question = f"{self.layout} of {self.layer} for {self.count} digits of {data.load().digest}"
-        return runs.find(self.run_id, self.root).answered(self.step, question, Array, lambda: self._places(tell))
+        question = f"{self.layout} of {self.layer} for {self.count} digits of {datasets.load().digest}"
+        return registry.find(self.run_id, self.root).answered(self.step, question, Array, lambda: self._places(tell))
 
     def _places(self, tell: Tell) -> np.ndarray:
-        dataset = data.load()
+        dataset = datasets.load()
         images = dataset.x_train[measures.sample(np.arange(len(dataset.x_train)), self.count)]
         if self.layer == PIXELS:
             vectors = images.reshape(len(images), -1).astype(np.float32) / 255
@@ -119,7 +120,7 @@ class DrawMap:
 
     def _outputs(self, images: np.ndarray, tell: Tell) -> np.ndarray:
         """The layer's outputs for images (n, 28, 28), or their principal components where they are many: (n, d) float32."""
-        run, inside = runs.find(self.run_id, self.root), _up_to(self.run_id, self.root, self.step, self.layer)
+        run, inside = registry.find(self.run_id, self.root), _up_to(self.run_id, self.root, self.step, self.layer)
         width = int(np.prod(inside.output.shape[1:]))
         _check(run, self.step)
         components = _components(run, inside, images) if width > WIDEST else None
@@ -145,7 +146,7 @@ def neighbours(run_id: str, root: str, step: int, image: np.ndarray, but: int | 
     """
     inside, _ = _halves(run_id, root, step)
     query = inside.predict_on_batch(image[None, ..., None]).reshape(-1)
-    dataset = data.load()
+    dataset = datasets.load()
     features = _features(run_id, root, step, dataset.digest)
     if len(query) <= WIDEST:
         return measures.nearest(features, query, but=but)
@@ -164,7 +165,7 @@ def layers(experiment: specs.Experiment) -> list[str]:
 @lru_cache(maxsize=2)
 def _features(run_id: str, root: str, step: int, digest: str) -> np.ndarray:
     """What the last layer took of each training digit of the data set in use, whose digest tells one answer from another."""
-    found, in_use = runs.find(run_id, root).readings(step), data.load()
+    found, in_use = registry.find(run_id, root).readings(step), datasets.load()
     if found is None or not is_of(found, in_use, in_use.y_train):
         raise RunDamaged(f"Run {run_id} has no readings after {step} batches: have it read all digits first.")
     return found.features
@@ -186,7 +187,7 @@ def _halves(run_id: str, root: str, step: int) -> tuple[Any, Any]:
 @lru_cache(maxsize=2)
 def _fitted(run_id: str, root: str, step: int, digest: str) -> Components:
     """The principal components of what the last layer takes of the data set in use, whose digest tells one answer from another."""
-    return _components(runs.find(run_id, root), _halves(run_id, root, step)[0], data.load().x_train)
+    return _components(registry.find(run_id, root), _halves(run_id, root, step)[0], datasets.load().x_train)
 
 
 @lru_cache(maxsize=2)
@@ -201,14 +202,14 @@ def _up_to(run_id: str, root: str, step: int, layer: str) -> Any:
     return keras.Model(network.input, network.get_layer(layer).output)
 
 
-def _components(run: runs.Run, inside: Any, images: np.ndarray) -> Components:
+def _components(run: Run, inside: Any, images: np.ndarray) -> Components:
     """The principal components of what a part of a network gives out, found from as many digits as can be held."""
     width = int(np.prod(inside.output.shape[1:]))
     some = images[: min(measures.FITTED_ON, max(2 * measures.COMPONENTS, MOST_VALUES // width))]
     return Components(np.concatenate([_flat(inside, batch) for _, batch in _batches(run, some)]))
 
 
-def _check(run: runs.Run, step: int) -> None:
+def _check(run: Run, step: int) -> None:
     if not all(np.isfinite(values).all() for values in run.weights(step).values()):
         raise NotExplainable(
             f"After {step} batches this network's weights are no numbers any more (NaN or infinite), so there is nothing to sort "
@@ -220,7 +221,7 @@ def _flat(inside: Any, images: np.ndarray) -> np.ndarray:
     return inside.predict_on_batch(images[..., None]).reshape(len(images), -1)
 
 
-def _batches(run: runs.Run, images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _batches(run: Run, images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Batches as large as this network bears, each with its place."""
     size = ledger.read(run.experiment().layers).evaluation_batch
     for start in range(0, len(images), size):

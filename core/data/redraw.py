@@ -16,9 +16,8 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image
 
-from core.data.dataset import Dataset
-from core.ink import preparation
-from core.ink import skeleton
+from core.data.datasets import Dataset
+from core.ink import preparation, skeleton
 
 LINES = 80  # pixels of a digit's longer side, in which its lines are moved
 TURN, SLANT, STRETCH = 12.0, 0.12, 0.2  # degrees; sideways, and wider or narrower, at most

@@ -31,8 +31,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from core.data import dataset as data
-from core.data import questions
+from core.data import datasets, questions
 from core.engine import predictor
 from core.engine.hidden_modules import hidden
 from core.engine.scratch import Scratch
@@ -49,10 +48,11 @@ from core.errors import (
 )
 from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, Trial
 from core.model import ledger, specs
-from core.runs import allowance, progress, storage
-from core.runs import run as runs
+from core.runs import allowance, progress, registry, storage
 from core.runs.allowance import Allowance
+from core.runs.contents import Checkpoint, Evaluation, Robustness
 from core.runs.progress import Command, EpochEnded, Event, Progress, Snapshot, State, StateChanged, Turned
+from core.runs.run import Run
 from core.training.range_test import RangeTest
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ class Engine:
         self._progress: dict[str, Progress] = {}  # run id -> what its events said
         self._roots: dict[str, str] = {}
         self._commands: dict[str, Command] = {}
-        self._datasets: dict[str, data.DatasetId] = {}  # run id -> what it is trained on
-        self._answered_for: data.DatasetId | None = None  # of which digits the answers below are
+        self._datasets: dict[str, datasets.DatasetId] = {}  # run id -> what it is trained on
+        self._answered_for: datasets.DatasetId | None = None  # of which digits the answers below are
         self._seen_at: dict[str, float] = {}  # run id -> when anybody last asked how far it is
         self._watchers, self._watching = ThreadPoolExecutor(1, thread_name_prefix="engine-watcher"), None
         self._looks: dict[tuple[str, int, bytes], Snapshot] = {}  # by run, digit and drawing
@@ -219,7 +219,7 @@ class Engine:
 
     # -- training --------------------------------------------------------------------------------------------------------
 
-    def train(self, run: runs.Run, command: Command = FULL_SPEED) -> None:
+    def train(self, run: Run, command: Command = FULL_SPEED) -> None:
         """Queue a run, new or to be resumed from its last epoch, with its knobs as they were turned last. Starts the engine if need
         be; the run waits for it. Waits for the data set where that is still being fetched.
 
@@ -229,7 +229,7 @@ class Engine:
         Raises:
             DataError: if there is no data set, or the run's epochs so far were trained on another one.
         """
-        dataset = data.load().id
+        dataset = datasets.load().id
         with self._lock:
             if run.id in self._futures or run.id in self._waiting():
                 return
@@ -243,7 +243,7 @@ class Engine:
         self.start()
         self._wake.set()
 
-    def delete(self, run: runs.Run) -> None:
+    def delete(self, run: Run) -> None:
         """Delete a run that is over, and forget it.
 
         Raises:
@@ -314,7 +314,7 @@ class Engine:
                 self._watching = self._watchers.submit(self._fetch_snapshot, live, *look)
             return self._looks.get(look, live.snapshot)
 
-    def trace(self, run: runs.Run, image: np.ndarray) -> dict[int, np.ndarray]:
+    def trace(self, run: Run, image: np.ndarray) -> dict[int, np.ndarray]:
         """What a run's network said to a digit, (28, 28) uint8, by the number of batches: (10,) float32 each, after those of which
         a checkpoint was kept and those that were watched. Does not wait: what isn't known yet is asked for, and there at a
         later call.
@@ -364,7 +364,7 @@ class Engine:
         is_paused = self._progress[run_id].state is State.PAUSED
         return is_paused or self.commanded(run_id).batches_per_second is not None
 
-    def progress(self, run: runs.Run) -> Progress:
+    def progress(self, run: Run) -> Progress:
         """How far a run is: live where it is under way, else as its folder says.
 
         A run that its folder calls unfinished but that no scheduler knows is INTERRUPTED.
@@ -389,7 +389,7 @@ class Engine:
 
     # -- answers ---------------------------------------------------------------------------------------------------------
 
-    def predict(self, run: runs.Run, step: int, images: np.ndarray, timeout: float = 2.0) -> np.ndarray:
+    def predict(self, run: Run, step: int, images: np.ndarray, timeout: float = 2.0) -> np.ndarray:
         """Probabilities (n, 10) float32 of a run's network after so many batches for images (n, 28, 28) uint8. Waits, up to
         `timeout` seconds.
 
@@ -400,7 +400,7 @@ class Engine:
         """
         return self._ask_actor("probabilities", run, step, images, timeout)
 
-    def read(self, run: runs.Run, step: int, images: np.ndarray, timeout: float = 2.0) -> list[Reading]:
+    def read(self, run: Run, step: int, images: np.ndarray, timeout: float = 2.0) -> list[Reading]:
         """What a run's network after so many batches reads in images (n, 28, 28) uint8, and whether they are digits at all. Waits,
         and raises, as `predict`.
 
@@ -412,14 +412,14 @@ class Engine:
             self._have_judged(run, step)
         return found
 
-    def _have_judged(self, run: runs.Run, step: int) -> None:
+    def _have_judged(self, run: Run, step: int) -> None:
         from core.evaluation.rejection import Judge
 
         with suppress(EngineError, RunError):  # its answers go on as they are; the next one asks again
             if self.progress(run).state.is_over:
                 self.work_on(Judge(run.id, run.root, step))
 
-    def moment(self, run: runs.Run, step: int, image: np.ndarray, timeout: float = 10.0) -> Moment:
+    def moment(self, run: Run, step: int, image: np.ndarray, timeout: float = 10.0) -> Moment:
         """What the time machine shows of a run's network after so many batches. Waits, up to `timeout` seconds.
 
         Args:
@@ -430,7 +430,7 @@ class Engine:
         """
         return self._ask_actor("moment", run, step, image, timeout)
 
-    def _ask_actor(self, question: str, run: runs.Run, step: int, content: np.ndarray, timeout: float) -> Any:
+    def _ask_actor(self, question: str, run: Run, step: int, content: np.ndarray, timeout: float) -> Any:
         from distributed.scheduler import KilledWorker
 
         with self._lock:
@@ -440,7 +440,7 @@ class Engine:
             actor = self._actor
             self._asking += 1
         try:
-            asked = actor.result(timeout=timeout).answer(data.chosen(), question, run.id, run.root, step, content)
+            asked = actor.result(timeout=timeout).answer(datasets.chosen(), question, run.id, run.root, step, content)
             answer = asked.result(timeout=timeout)
         except TimeoutError:
             raise EngineNotReady("The network is still being loaded.") from None
@@ -454,7 +454,7 @@ class Engine:
                 self._asking -= 1
         return _unwrapped(answer)
 
-    def evaluation(self, run: runs.Run, step: int) -> runs.Evaluation | None:
+    def evaluation(self, run: Run, step: int) -> Evaluation | None:
         """The test set's answers of a run's network; None while they are being computed, which the first call begins.
 
         Raises:
@@ -463,11 +463,11 @@ class Engine:
         """
         return self._beside_run(AnswerTest(run.id, run.root, step))
 
-    def validation(self, run: runs.Run, step: int) -> runs.Evaluation | None:
+    def validation(self, run: Run, step: int) -> Evaluation | None:
         """The answers of a run's network for the images that were held out; else as `evaluation`."""
         return self._beside_run(AnswerHeldOut(run.id, run.root, step))
 
-    def robustness(self, run: runs.Run, step: int) -> runs.Robustness | None:
+    def robustness(self, run: Run, step: int) -> Robustness | None:
         """What a run's network reads in damaged test images; else as `evaluation`. It takes a while: `share` and `cancel` take
         the same job, `trials.BreakIt`."""
         return self._beside_run(BreakIt(run.id, run.root, step))
@@ -519,12 +519,12 @@ class Engine:
         key = ("augmented", augmentation.model_dump_json(), indices, seed)
         return self._answer(key, _augmented, augmentation, indices, seed)
 
-    def tour(self, run: runs.Run, step: int, image: np.ndarray, timeout: float = 10.0) -> Tour:
+    def tour(self, run: Run, step: int, image: np.ndarray, timeout: float = 10.0) -> Tour:
         """What every layer of a run's network makes of a digit, (28, 28) uint8. Waits, and raises, as `predict`."""
         return self._ask_actor("tour", run, step, image, timeout)
 
     def unit(
-        self, run: runs.Run, step: int, image: np.ndarray, layer: str, place: tuple[int, ...], timeout: float = 5.0
+        self, run: Run, step: int, image: np.ndarray, layer: str, place: tuple[int, ...], timeout: float = 5.0
     ) -> Unit:
         """How one number of a layer comes about. Waits, and raises, as `predict`.
 
@@ -533,7 +533,7 @@ class Engine:
         """
         return self._ask_actor("unit", run, step, (image, layer, place), timeout)
 
-    def explanation(self, run: runs.Run, step: int, image: np.ndarray, digit: int) -> Explanation | None:
+    def explanation(self, run: Run, step: int, image: np.ndarray, digit: int) -> Explanation | None:
         """Why a run's network says a digit of an image, (28, 28) uint8, or doesn't.
 
         Raises:
@@ -541,19 +541,19 @@ class Engine:
         """
         return self._explain("explanation", run, step, image, digit)
 
-    def forgetting(self, run: runs.Run, step: int, image: np.ndarray, digit: int, level: int) -> Forgotten | None:
+    def forgetting(self, run: Run, step: int, image: np.ndarray, digit: int, level: int) -> Forgotten | None:
         """The maps of `explanation` once some layers have forgotten what they learned: at level 0 the last, then more."""
         return self._explain("forgetting", run, step, image, digit, level)
 
-    def smallest_change(self, run: runs.Run, step: int, image: np.ndarray, target: int, norm: Norm) -> Change | None:
+    def smallest_change(self, run: Run, step: int, image: np.ndarray, target: int, norm: Norm) -> Change | None:
         """The smallest change of a digit found that makes a run's network read another."""
         return self._explain("smallest_change", run, step, image, target, norm)
 
-    def perfect_digits(self, run: runs.Run, step: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def perfect_digits(self, run: Run, step: int) -> tuple[np.ndarray, np.ndarray] | None:
         """What a run's network thinks each digit should look like, (10, 28, 28) float32 ink, and how it reads that, (10, 10)."""
         return self._explained(("perfect_digits", run.id, step), "perfect_digits", run.id, run.root, step)
 
-    def _explain(self, question: str, run: runs.Run, step: int, image: np.ndarray, *arguments: Any) -> Any:
+    def _explain(self, question: str, run: Run, step: int, image: np.ndarray, *arguments: Any) -> Any:
         key = (question, run.id, step, image.tobytes(), *arguments)
         return self._explained(key, question, run.id, run.root, step, image, *arguments)
 
@@ -563,7 +563,7 @@ class Engine:
             raise found
         return found
 
-    def neighbours(self, run: runs.Run, step: int, image: np.ndarray, but: int | None = None) -> Neighbours | None:
+    def neighbours(self, run: Run, step: int, image: np.ndarray, but: int | None = None) -> Neighbours | None:
         """The training digits that a run's network finds most like an image, (28, 28) uint8; `but` an index to leave out.
 
         Raises:
@@ -629,7 +629,7 @@ class Engine:
             self._require_ready()
             future = self._asked.get(key)
             if future is None:
-                task = (_about, data.chosen(), function, *arguments)
+                task = (_about, datasets.chosen(), function, *arguments)
                 self._asked[key] = self._client.submit(_in_worker, *task, pure=False)
                 return None
             if not future.done():
@@ -647,7 +647,7 @@ class Engine:
     def _forget_other_digits(self) -> None:
         """Let go of answers to the images of a data set that is no longer the one in use, and of questions about them."""
         with self._lock:
-            before, self._answered_for = self._answered_for, data.chosen()
+            before, self._answered_for = self._answered_for, datasets.chosen()
             if before not in (None, self._answered_for):
                 self._answers.clear()
                 self._asked.clear()
@@ -668,7 +668,7 @@ class Engine:
                 return
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
         with suppress(DataError):  # the pages that need it say so
-            data.load()  # what questions are about
+            datasets.load()  # what questions are about
 
     def _connect(self):
         import dask
@@ -749,7 +749,7 @@ class Engine:
         self._futures[run_id] = future
         future.add_done_callback(lambda done: self._done(run_id, done))
 
-    def _attach(self, run: runs.Run, recorded: Progress) -> None:
+    def _attach(self, run: Run, recorded: Progress) -> None:
         """Follow a run that another process of ours gave to the scheduler."""
         with self._lock:
             self._commands.pop(run.id, None)  # was for an earlier part of its training
@@ -760,8 +760,8 @@ class Engine:
                     recorded.apply(event)
             self._client.subscribe_topic(_topic(run.id), lambda message: self._heard(run.id, message[1]))
 
-    def _run(self, run_id: str) -> runs.Run:
-        return runs.Run(run_id, self._roots[run_id])
+    def _run(self, run_id: str) -> Run:
+        return Run(run_id, self._roots[run_id])
 
     def _fetch_snapshot(self, live: Progress, run_id: str, digit: int, drawing: bytes) -> None:
         with suppress(
@@ -810,7 +810,7 @@ class Engine:
 
     def _end(self, run_id: str, state: State, message: str) -> None:
         with suppress(RunError):  # shown all the same; the folder says later that it was never finished
-            runs.Run(run_id, self._roots[run_id]).write_state(state, message)
+            Run(run_id, self._roots[run_id]).write_state(state, message)
         self._progress[run_id].apply(StateChanged(state, message))
 
     def _tell_workers(self, run_id: str, command: Command, changed: tuple[str, ...] = ()) -> None:
@@ -890,7 +890,7 @@ class Engine:
             return
         self._checked_room_at = time.monotonic()
         status = self.status()
-        self._allowance = allowance.keep_within(runs.root(), {*status.training, *status.queued})
+        self._allowance = allowance.keep_within(registry.root(), {*status.training, *status.queued})
 
     def _look_after(self, client: Client, workers: dict[str, dict]) -> None:
         """Warm workers that are new, notice when none is left, restart an idle one that has grown, and have the next run begin."""
@@ -992,9 +992,9 @@ def _in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
         return _Failure(EngineError(f"{type(error).__name__}: {str(error)[:500]}"))
 
 
-def _about(dataset: data.DatasetId | None, function: Callable[..., Any], *arguments: Any) -> Any:
+def _about(dataset: datasets.DatasetId | None, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function that finds this data set as the one in use; None for a server that doesn't know its own yet."""
-    with data.using(dataset):
+    with datasets.using(dataset):
         return function(*arguments)
 
 
@@ -1042,7 +1042,7 @@ def _is_in(recorded: Progress, event: Event) -> bool:
     return False
 
 
-def _trained_on(run: runs.Run, dataset: data.DatasetId) -> str:
+def _trained_on(run: Run, dataset: datasets.DatasetId) -> str:
     """The digest of what a run is trained on if it goes on with this data set; empty where nobody wrote down what it began with.
 
     Raises:
@@ -1059,7 +1059,7 @@ def _trained_on(run: runs.Run, dataset: data.DatasetId) -> str:
     return began
 
 
-def _macs(run: runs.Run) -> int:
+def _macs(run: Run) -> int:
     return ledger.read(run.experiment().layers).macs
 
 
@@ -1067,7 +1067,7 @@ def _is_at_speed(live: Progress) -> bool:
     return live.seconds_left is not None and live.images_per_second > 0
 
 
-def _whole_work(run: runs.Run) -> float:
+def _whole_work(run: Run) -> float:
     """Multiply-adds for all images of all epochs."""
     experiment = run.experiment()
     return _macs(run) * experiment.images_per_epoch * experiment.training.epochs
@@ -1142,7 +1142,7 @@ class _Actor:
 
         self._predictor = Predictor()
 
-    def answer(self, dataset: data.DatasetId | None, question: str, *arguments: Any) -> Any:
+    def answer(self, dataset: datasets.DatasetId | None, question: str, *arguments: Any) -> Any:
         return _in_worker(_about, dataset, getattr(self._predictor, question), *arguments)
 
 
@@ -1183,21 +1183,21 @@ def _seconds_per_epoch(experiment: specs.Experiment) -> float:
     _warm_up()
     from core.training import loop
 
-    return loop.seconds_per_epoch(experiment, data.load())
+    return loop.seconds_per_epoch(experiment, datasets.load())
 
 
 def _range_test(experiment: specs.Experiment) -> RangeTest:
     _warm_up()
     from core.training import loop
 
-    return loop.find_range(experiment, data.load())
+    return loop.find_range(experiment, datasets.load())
 
 
 def _augmented(augmentation: specs.Augmentation, indices: tuple[int, ...], seed: int) -> np.ndarray:
     _warm_up()
     from core.training import augmentation as augment
 
-    return augment.preview(data.load().x_train[list(indices)], augmentation, seed)
+    return augment.preview(datasets.load().x_train[list(indices)], augmentation, seed)
 
 
 def _unfinished(record: Progress) -> str:
@@ -1234,7 +1234,7 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
     told of none."""
     from distributed import get_worker
 
-    worker, topic, run = get_worker(), _topic(run_id), runs.Run(run_id, root)
+    worker, topic, run = get_worker(), _topic(run_id), Run(run_id, root)
 
     def send(event: Event) -> None:
         worker.log_event(topic, progress.to_wire(event))
@@ -1249,10 +1249,10 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
     def read_command() -> Command:
         nonlocal looked_at
         if time.monotonic() - looked_at >= GONE_SECONDS:
-            looked_at, _ = time.monotonic(), runs.find(run_id, root)
+            looked_at, _ = time.monotonic(), registry.find(run_id, root)
         return _read_command(run_id)
 
-    def keep(checkpoint: runs.Checkpoint) -> None:
+    def keep(checkpoint: Checkpoint) -> None:
         if checkpoint.optimizer is None:
             run.write_weights(checkpoint)
             run.thin(record)
@@ -1286,12 +1286,11 @@ def _train(run_id: str, root: str, command: Command = FULL_SPEED) -> None:
         tell(StateChanged(State.RUNNING))
         _warm_up()
         from core.model import keras_model
-        from core.training import fine_tuning
-        from core.training import loop
+        from core.training import fine_tuning, loop
 
         network, state = loop.train(
             run.experiment(),
-            data.load(),
+            datasets.load(),
             tell,
             read_command=read_command,
             on_checkpoint=keep,

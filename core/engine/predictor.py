@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data import dataset as data
+from core.data import datasets
 from core.errors import RunDamaged
 from core.evaluation import metrics
-from core.explain import arithmetic
-from core.explain import questions
+from core.explain import arithmetic, questions
 from core.model import ledger
 from core.model.specs import CLASSES
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.run import Run
 
 if TYPE_CHECKING:
     from core.evaluation import rejection
@@ -88,14 +88,14 @@ class Predictor:
         from core.explain import inspection
         from core.model import keras_model
 
-        run = runs.find(run_id, root)
+        run = registry.find(run_id, root)
         training = run.experiment().training
         if self._travelling[0] != run_id:
             self._travelling = run_id, keras_model.build(run.experiment())
         network = self._travelling[1]
         keras_model.set_variables(network, run.weights(step))
-        inspector, dataset = inspection.Inspector(network), data.load()
-        _, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
+        inspector, dataset = inspection.Inspector(network), datasets.load()
+        _, held_out = datasets.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
         held_out, confusion = held_out[:MOST_HELD_OUT], None
         if len(held_out):
             read = answers(network, run, dataset.x_train[held_out]).argmax(axis=1)
@@ -121,7 +121,7 @@ def trace(run_id: str, root: str, steps: tuple[int, ...], image: np.ndarray) -> 
     """
     from core.model import keras_model
 
-    run, found = runs.find(run_id, root), []
+    run, found = registry.find(run_id, root), []
     with _TRACING:
         network = _traced(run_id, root)
         for step in steps:
@@ -137,10 +137,10 @@ _TRACING = threading.Lock()  # one network takes one checkpoint's weights after 
 def _traced(run_id: str, root: str):
     from core.model import keras_model
 
-    return keras_model.build(runs.find(run_id, root).experiment())
+    return keras_model.build(registry.find(run_id, root).experiment())
 
 
-def answers(model, run: runs.Run, images: np.ndarray, tell: Callable[[float], None] = lambda share: None) -> np.ndarray:
+def answers(model, run: Run, images: np.ndarray, tell: Callable[[float], None] = lambda share: None) -> np.ndarray:
     """Probabilities (n, 10) float32 for images (n, 28, 28) uint8, as many at once as this network bears.
 
     Args:
@@ -166,7 +166,7 @@ def network(run_id: str, root: str, step: int):
 def _load(run_id: str, root: str, step: int):
     from core.model import keras_model
 
-    run = runs.find(run_id, root)
+    run = registry.find(run_id, root)
     if step not in run.steps():
         raise RunDamaged(f"Run {run_id} has no checkpoint after {step} batches; it has {run.steps()}.")
     network = keras_model.build(run.experiment())

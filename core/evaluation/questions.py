@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from core.data import dataset as data
+from core.data import datasets
 from core.engine import predictor
 from core.evaluation import robustness
 from core.model.specs import IMAGE_SHAPE
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Evaluation, Readings, Robustness
+from core.runs.run import Run
 
 Tell = Callable[[float], None]
 AT_ONCE = 200  # drawings, between two tellings
@@ -44,9 +46,9 @@ class Trial:
             RunDamaged: if that can't be read.
         """
 
-    def _run(self) -> runs.Run:
+    def _run(self) -> Run:
         """The run, as long as it is there: to write into a deleted one would bring its folder back."""
-        return runs.find(self.run_id, self.root)
+        return registry.find(self.run_id, self.root)
 
     def _answers(self, images: np.ndarray, tell: Tell) -> np.ndarray:
         return predictor.answers(predictor.network(self.run_id, self.root, self.step), self._run(), images, tell)
@@ -56,15 +58,15 @@ class Trial:
 class AnswerTest(Trial):
     """Let it answer for the whole test set."""
 
-    def kept(self) -> runs.Evaluation | None:
-        found, dataset = runs.Run(self.run_id, self.root).evaluation(self.step), data.load()
+    def kept(self) -> Evaluation | None:
+        found, dataset = Run(self.run_id, self.root).evaluation(self.step), datasets.load()
         return found if found is not None and is_of(found, dataset, dataset.y_test) else None
 
     def work(self, tell: Tell) -> int:
         """For how many images it answered."""
-        dataset = data.load()
+        dataset = datasets.load()
         probabilities = self._answers(dataset.x_test, tell)
-        self._run().write_evaluation(runs.Evaluation(self.step, probabilities, dataset.y_test, dataset=dataset.digest))
+        self._run().write_evaluation(Evaluation(self.step, probabilities, dataset.y_test, dataset=dataset.digest))
         return len(probabilities)
 
 
@@ -72,25 +74,25 @@ class AnswerTest(Trial):
 class AnswerHeldOut(Trial):
     """Let it answer for the images that its training held out."""
 
-    def kept(self) -> runs.Evaluation | None:
-        run = runs.Run(self.run_id, self.root)
+    def kept(self) -> Evaluation | None:
+        run = Run(self.run_id, self.root)
         found = run.validation(self.step)
         if found is None:
             return None
-        dataset = data.load()
+        dataset = datasets.load()
         held_out = held_out_images(run, dataset.y_train)
         is_same = np.array_equal(found.indices, held_out) and is_of(found, dataset, dataset.y_train[held_out])
         return found if is_same else None
 
     def work(self, tell: Tell) -> int:
         """For how many images it answered."""
-        dataset, read = data.load(), self._run().readings(self.step)
+        dataset, read = datasets.load(), self._run().readings(self.step)
         held_out = held_out_images(self._run(), dataset.y_train)
         if read is not None and is_of(read, dataset, dataset.y_train):  # it has read all of them already
             probabilities = read.probabilities[held_out]
         else:
             probabilities = self._answers(dataset.x_train[held_out], tell)
-        answers = runs.Evaluation(self.step, probabilities, dataset.y_train[held_out], held_out, dataset.digest)
+        answers = Evaluation(self.step, probabilities, dataset.y_train[held_out], held_out, dataset.digest)
         self._run().write_validation(answers)
         return len(probabilities)
 
@@ -119,15 +121,15 @@ class BreakIt(Trial):
     Raises, when it works, also NotExplainable: if an answer is no numbers.
     """
 
-    def kept(self) -> runs.Robustness | None:
-        found, dataset = runs.Run(self.run_id, self.root).robustness(self.step), data.load()
+    def kept(self) -> Robustness | None:
+        found, dataset = Run(self.run_id, self.root).robustness(self.step), datasets.load()
         chosen = robustness.chosen(len(dataset.x_test))
         is_same = found is not None and robustness.is_of(found, dataset.x_test[chosen], dataset.y_test[chosen])
         return found if is_same else None
 
     def work(self, tell: Tell) -> int:
         """How many images it read in each way."""
-        dataset = data.load()
+        dataset = datasets.load()
         chosen = robustness.chosen(len(dataset.x_test))
         network, run = predictor.network(self.run_id, self.root, self.step), self._run()
         measured = robustness.measure(
@@ -141,19 +143,19 @@ class BreakIt(Trial):
         return len(chosen)
 
 
-def is_of(found: runs.Evaluation | runs.Readings, dataset: data.Dataset, y_true: np.ndarray) -> bool:
+def is_of(found: Evaluation | Readings, dataset: datasets.Dataset, y_true: np.ndarray) -> bool:
     """Whether answers are to those images of this data set whose labels are these, (n,), as far as is known: older ones don't say of
     which data set they are."""
     return found.dataset in ("", dataset.digest) and np.array_equal(found.y_true, y_true)
 
 
-def held_out_count(run: runs.Run, count: int) -> int:
+def held_out_count(run: Run, count: int) -> int:
     """How many images a run held out, of a training file of so many."""
     training = run.experiment().training
     return round(min(training.train_size or count, count) * training.validation_split)
 
 
-def held_out_images(run: runs.Run, y_train: np.ndarray) -> np.ndarray:
+def held_out_images(run: Run, y_train: np.ndarray) -> np.ndarray:
     """Indices into the training file of the images a run held out, (n,) int64; none where it held out none."""
     training = run.experiment().training
-    return data.split(y_train, training.train_size, training.validation_split, training.seed)[1]
+    return datasets.split(y_train, training.train_size, training.validation_split, training.seed)[1]

@@ -24,9 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data import dataset as data
-from core.data import non_digits
-from core.data import redraw
+from core.data import datasets, non_digits, redraw
 from core.engine import predictor
 from core.errors import DrawingError, RunDamaged
 from core.evaluation import questions
@@ -131,8 +129,10 @@ class Judge(questions.Trial):
 
     def work(self, tell: Callable[[float], None]) -> bool:
         """True, when it is kept."""
-        dataset, training, rng = data.load(), self._run().experiment().training, np.random.default_rng(0)
-        trained, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
+        dataset, training, rng = datasets.load(), self._run().experiment().training, np.random.default_rng(0)
+        trained, held_out = datasets.split(
+            dataset.y_train, training.train_size, training.validation_split, training.seed
+        )
         known, unseen = (
             rng.choice(some, min(self.images, len(some)), replace=False)
             for some in (trained, held_out if len(held_out) else trained)

@@ -19,7 +19,7 @@ import numpy as np
 from core.errors import NotExplainable
 from core.evaluation import metrics
 from core.model.specs import CLASSES, IMAGE_SHAPE
-from core.runs.run import Robustness
+from core.runs.contents import Robustness
 
 SEED = 20
 MOST_IMAGES = 1000

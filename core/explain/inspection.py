@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.explain.arithmetic import Form, Layer
-from core.model import keras_model
-from core.model import specs
+from core.model import keras_model, specs
 from core.runs.progress import Snapshot
 
 MOST_KERNELS = 32

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from core.errors import NotExplainable
-from core.explain import adversarial
-from core.explain import arithmetic, attribution
+from core.explain import adversarial, arithmetic, attribution
 from core.explain.arithmetic import Form, Layer
 from core.model import ledger
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.arrays import Array
 
 MOST_NETWORKS = 4
@@ -122,12 +121,12 @@ def explanation(run_id: str, root: str, step: int, image: np.ndarray, digit: int
             return attribution.explain(reader, _ink(image), digit)
 
     question = f"explanation of {digit} in {_name(image)}"
-    return runs.find(run_id, root).answered(step, question, attribution.Explanation, find)
+    return registry.find(run_id, root).answered(step, question, attribution.Explanation, find)
 
 
 def levels(run_id: str, root: str, step: int) -> list[list[str]]:
     """Which layers of a run's network forget at each level of the cascade."""
-    return attribution.levels(runs.find(run_id, root).weights(step))
+    return attribution.levels(registry.find(run_id, root).weights(step))
 
 
 def forgetting(run_id: str, root: str, step: int, image: np.ndarray, digit: int, level: int) -> Forgotten:
@@ -143,7 +142,7 @@ def forgetting(run_id: str, root: str, step: int, image: np.ndarray, digit: int,
             maps, _ = attribution.maps(reader, _ink(image), digit)
         return Forgotten(tuple(forgotten[level]), len(forgotten), maps)
 
-    run = runs.find(run_id, root)
+    run = registry.find(run_id, root)
     how = "" if run.experiment().fine_tuning is None else " what two trainings taught them"
     question = f"{digit} in {_name(image)} when layers up to level {level} have forgotten{how}"
     return run.answered(step, question, Forgotten, find)
@@ -159,7 +158,7 @@ def smallest_change(
             return adversarial.smallest_change(reader, image, target, norm)
 
     question = f"{norm} change of {_name(image)} towards {target}"
-    return runs.find(run_id, root).answered(step, question, adversarial.Change, find)
+    return registry.find(run_id, root).answered(step, question, adversarial.Change, find)
 
 
 def perfect_digits(run_id: str, root: str, step: int) -> PerfectDigits:
@@ -169,7 +168,7 @@ def perfect_digits(run_id: str, root: str, step: int) -> PerfectDigits:
         with _borrowed(run_id, root, step) as reader:
             return adversarial.perfect_digits(reader)
 
-    return runs.find(run_id, root).answered(step, "perfect digits", PerfectDigits, find)
+    return registry.find(run_id, root).answered(step, "perfect digits", PerfectDigits, find)
 
 
 def _name(image: np.ndarray) -> str:
@@ -187,7 +186,7 @@ def _borrowed(run_id: str, root: str, step: int, forgotten: Sequence[str] = ()) 
 
     with _READING:
         lent = _lendable(run_id, root)
-        weights = runs.find(run_id, root).weights(step)
+        weights = registry.find(run_id, root).weights(step)
         if not all(np.isfinite(values).all() for values in weights.values()):
             raise NotExplainable(
                 f"After {step} batches this network's weights are not numbers any more (NaN or infinite), so nothing it says "
@@ -210,7 +209,7 @@ def _lendable(run_id: str, root: str) -> _Lendable:
     from core.explain import inspection
     from core.model import keras_model
 
-    run = runs.find(run_id, root)
+    run = registry.find(run_id, root)
     experiment = run.experiment()
     network = keras_model.build(experiment)
     # An older run may have begun with other weights than its seed gives today. A fine-tuning begins with what another run

@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image
 
 from core.errors import DrawingError
-from core.ink import skeleton
-from core.ink import strokes
+from core.ink import skeleton, strokes
 from core.ink.photo import ink_from_picture as ink_from_picture
 from core.ink.strokes import Sheet, Stroke
 

@@ -182,7 +182,7 @@ def _constants(training: Training) -> str:
 
 
 def _split(training: Training) -> list[str]:
-    """As `core.data.dataset.split`."""
+    """As `core.data.datasets.split`."""
     size = "TRAIN_SIZE" if training.train_size < specs.TRAINING_SET_SIZE else "len(y_train)"
     used = f"draw(np.arange(len(y_train)), {size})"
     if _is_validated(training):

@@ -13,7 +13,7 @@ from pathlib import Path
 import fsspec
 
 from core.errors import RunDamaged, RunError
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.run import Run
 
 SHARE = 0.5  # of the room that runs take and that is free beside them, where DIGITLAB_RUNS_GB says nothing
@@ -45,7 +45,7 @@ def keep_within(root: str, under_way: Collection[str] = ()) -> Allowance:
 
     Returns: what is taken afterwards.
     """
-    sizes = {run: run.size() for run in runs.all_runs(root)}
+    sizes = {run: run.size() for run in registry.all_runs(root)}
     used = sum(sizes.values())
     most = _most(root, used)
     if most is None or used <= most or os.environ.get("DIGITLAB_LOCAL") == "1":

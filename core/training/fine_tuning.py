@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.data import dataset as data
+from core.data import datasets
 from core.data.handwriting import Handwriting
 from core.errors import DataError, RunDamaged, StorageFull
 from core.model import ledger
 from core.model.specs import Adam, Augmentation, Cosine, Experiment, FineTuning, Training, replaced
-from core.runs import run as runs
-from core.runs.run import Checkpoint, Drawings, Run
+from core.runs import registry
+from core.runs.contents import Checkpoint, Drawings
+from core.runs.run import Run
 
 LEAST_TO_HOLD_OUT = 10  # with fewer drawings all are learned from
 HELD_OUT = 0.25  # of the drawings, where there are enough
@@ -85,7 +86,7 @@ def create(
         SpecError: if a value is out of its bounds.
         StorageFull: if there is no room.
     """
-    source = runs.find(source.id, source.root)
+    source = registry.find(source.id, source.root)
     before, weights = source.experiment(), source.weights(step)
     if not all(np.isfinite(values).all() for values in weights.values()):
         raise RunDamaged(
@@ -101,7 +102,7 @@ def create(
         share=share,
     )
     experiment = replaced(before, training=training, fine_tuning=fine_tuning)
-    return _written(experiment, name, runs.root(), weights, drawings, owner)
+    return _written(experiment, name, registry.root(), weights, drawings, owner)
 
 
 def again(run: Run, owner: str = "") -> Run:
@@ -133,8 +134,8 @@ def start_of(run: Run) -> Start | None:
 
 
 def mixed(
-    dataset: data.Dataset, train_indices: np.ndarray, start: Start, experiment: Experiment
-) -> tuple[data.Dataset, np.ndarray]:
+    dataset: datasets.Dataset, train_indices: np.ndarray, start: Start, experiment: Experiment
+) -> tuple[datasets.Dataset, np.ndarray]:
     """The data set with the drawings behind its training images, and which of these are taken in an epoch, (n,) int64: some of
     those trained on, each digit with its share of them, and the drawings, each as often as needed for their share.
 
@@ -149,7 +150,7 @@ def mixed(
     )
     images = train_indices[:0]
     if fine_tuning.images:
-        chosen, _ = data.split(dataset.y_train[train_indices], fine_tuning.images, 0.0, experiment.training.seed)
+        chosen, _ = datasets.split(dataset.y_train[train_indices], fine_tuning.images, 0.0, experiment.training.seed)
         images = train_indices[chosen]
     drawings = np.resize(np.arange(count, count + len(start.labels)), fine_tuning.repeated(len(images)))
     return both, np.concatenate([images, drawings])
@@ -157,7 +158,7 @@ def mixed(
 
 def _written(experiment: Experiment, name: str, root: str, weights: dict, drawings: Drawings, owner: str) -> Run:
     ledger.check(experiment)
-    run = runs.create(experiment, name, root, owner)
+    run = registry.create(experiment, name, root, owner)
     try:
         run.write_weights(Checkpoint(0, weights, None))
         run.write_drawings(drawings)
@@ -177,7 +178,7 @@ def _drawings(source: Run, before: Experiment, handwriting: Handwriting, seed: i
     is_held_out = np.zeros(len(handwriting), bool)
     unknown = np.flatnonzero(~np.isin(digests, known))
     if len(handwriting) >= LEAST_TO_HOLD_OUT and len(unknown):
-        _, held_out = data.split(handwriting.labels[unknown], None, HELD_OUT, seed)
+        _, held_out = datasets.split(handwriting.labels[unknown], None, HELD_OUT, seed)
         is_held_out[unknown[held_out]] = True
     known = np.union1d(known, digests[~is_held_out])
     return Drawings(handwriting.images, handwriting.labels, is_held_out, known)

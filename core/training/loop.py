@@ -18,13 +18,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from core.data import dataset as data
+from core.data import datasets
 from core.errors import LossNotFinite
 from core.evaluation import metrics
 from core.explain.inspection import Inspector
-from core.model import keras_model
-from core.model import ledger
+from core.model import keras_model, ledger
 from core.model.specs import CLASSES, IMAGE_SHAPE, Experiment, Training
+from core.runs.contents import Checkpoint
 from core.runs.progress import (
     KNOBS,
     Advanced,
@@ -37,7 +37,6 @@ from core.runs.progress import (
     StateChanged,
     Turned,
 )
-from core.runs.run import Checkpoint
 from core.training import augmentation as augment
 from core.training import fine_tuning, range_test
 
@@ -54,7 +53,7 @@ TRIAL_SECONDS = 0.3
 
 def train(
     experiment: Experiment,
-    dataset: data.Dataset,
+    dataset: datasets.Dataset,
     on_event: Callable[[Event], None],
     read_command: Callable[[], Command] = Command,
     on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None,
@@ -63,7 +62,7 @@ def train(
     history: Sequence[EpochEnded] = (),
     turns: Sequence[Turned] = (),
     start: fine_tuning.Start | None = None,
-    enlarge: Callable[[data.Dataset, np.ndarray], tuple[data.Dataset, np.ndarray]] | None = None,
+    enlarge: Callable[[datasets.Dataset, np.ndarray], tuple[datasets.Dataset, np.ndarray]] | None = None,
 ) -> tuple[keras.Model, State]:
     """Train an experiment's network to its end, or until it is asked to stop.
 
@@ -110,7 +109,7 @@ def train(
     return loop.model, State.FINISHED
 
 
-def seconds_per_epoch(experiment: Experiment, dataset: data.Dataset) -> float:
+def seconds_per_epoch(experiment: Experiment, dataset: datasets.Dataset) -> float:
     """How long an epoch takes here, validation included, without what is compiled once: an estimate from some batches."""
     loop = _Loop(experiment, dataset, *_NOBODY)
     order = tf.constant(loop.order(1))
@@ -133,7 +132,7 @@ def seconds_per_epoch(experiment: Experiment, dataset: data.Dataset) -> float:
     return seconds * loop.steps_per_epoch + validation
 
 
-def find_range(experiment: Experiment, dataset: data.Dataset) -> range_test.RangeTest:
+def find_range(experiment: Experiment, dataset: datasets.Dataset) -> range_test.RangeTest:
     """How the loss goes while the learning rate rises from batch to batch; ends where it explodes.
 
     Raises:
@@ -167,19 +166,19 @@ class _Loop:
     def __init__(
         self,
         experiment: Experiment,
-        dataset: data.Dataset,
+        dataset: datasets.Dataset,
         on_event: Callable[[Event], None],
         read_command: Callable[[], Command],
         on_checkpoint: Callable[[Checkpoint], None],
         on_snapshot: Callable[[Snapshot], None],
         start: fine_tuning.Start | None = None,
-        enlarge: Callable[[data.Dataset, np.ndarray], tuple[data.Dataset, np.ndarray]] | None = None,
+        enlarge: Callable[[datasets.Dataset, np.ndarray], tuple[datasets.Dataset, np.ndarray]] | None = None,
     ) -> None:
         training = experiment.training
         self.training, self.on_event, self.read_command = training, on_event, read_command
         self.on_checkpoint, self.on_snapshot = on_checkpoint, on_snapshot
         self.model = keras_model.build(experiment)
-        self.train_indices, self.validation_indices = data.split(
+        self.train_indices, self.validation_indices = datasets.split(
             dataset.y_train, training.train_size, training.validation_split, training.seed
         )
         if start is not None:
@@ -428,10 +427,10 @@ class _Views:
 # What a compiled function reads beside its arguments becomes part of it, and stays in TensorFlow's memory with all that it
 # ever compiled: images are given to it.
 _IMAGES = tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8), tf.TensorSpec((None,), tf.int32)
-_on_devices: WeakKeyDictionary[data.Dataset, tuple[tf.Tensor, tf.Tensor]] = WeakKeyDictionary()
+_on_devices: WeakKeyDictionary[datasets.Dataset, tuple[tf.Tensor, tf.Tensor]] = WeakKeyDictionary()
 
 
-def _on_device(dataset: data.Dataset) -> tuple[tf.Tensor, tf.Tensor]:
+def _on_device(dataset: datasets.Dataset) -> tuple[tf.Tensor, tf.Tensor]:
     """The training images, (n, 28, 28, 1) uint8, and their digits, (n,) int32: one copy for all that train on them here."""
     if dataset not in _on_devices:
         _on_devices[dataset] = tf.constant(dataset.x_train[..., None]), tf.constant(dataset.y_train.astype(np.int32))

@@ -19,11 +19,10 @@ from plotly.subplots import make_subplots
 from core.evaluation.metrics import Abstention, Calibration, ClassScores, Intervals
 from core.evaluation.robustness import DAMAGES, SEVERITIES
 from core.model.specs import CLASSES, IMAGE_SHAPE
+from core.runs.contents import Robustness
 from core.runs.progress import Progress
-from core.runs.run import Robustness
 from core.training.range_test import RangeTest, smoothed
-from core.views import activation_sheet
-from core.views import pictures
+from core.views import activation_sheet, pictures
 
 if TYPE_CHECKING:
     from core.explain.questions import Tour
@@ -651,7 +650,9 @@ def network_sheet(tour: Tour, chosen: tuple[str, int]) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
     )
     picture = {
-        "source": pictures.data_url(pictures.palette_png(activation_sheet.painted(tour, cells, height), activation_sheet.PALETTE)),
+        "source": pictures.data_url(
+            pictures.palette_png(activation_sheet.painted(tour, cells, height), activation_sheet.PALETTE)
+        ),
         "x": 0,
         "y": 0,
         "sizex": activation_sheet.COLUMNS,

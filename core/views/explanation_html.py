@@ -15,8 +15,7 @@ from core.explain.adversarial import Change
 from core.explain.arithmetic import Form, Unit
 from core.explain.attribution import Curves, Explanation, Method
 from core.explain.questions import Forgotten
-from core.views import network_html
-from core.views import pictures
+from core.views import network_html, pictures
 from core.views.network_html import layer_name
 
 ZOOM = 5  # of a pixel of the digit, so that an outline is thinner than one
@@ -38,7 +37,9 @@ def over_digit(values: np.ndarray, image: np.ndarray) -> np.ndarray:
         values: (28, 28) float, one number per pixel.
         image: (28, 28) uint8.
     """
-    colours, inked = (each.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1) for each in (network_html.signed(values), image >= 128))
+    colours, inked = (
+        each.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1) for each in (network_html.signed(values), image >= 128)
+    )
     edge = np.zeros_like(inked)
     edge[1:] |= inked[1:] != inked[:-1]
     edge[:, 1:] |= inked[:, 1:] != inked[:, :-1]

@@ -14,12 +14,13 @@ import pytest
 from benchmarks import drawing, refusal
 from benchmarks.drawing import Way
 from core import shipped as reference
-from core.data import dataset as data
+from core.data import datasets
 from core.engine import predictor
 from core.errors import StorageFull
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint, Evaluation, Record
 from core.runs.progress import State
-from core.runs.run import Checkpoint, Evaluation, Record, Run
+from core.runs.run import Run
 
 ANSWERS = Evaluation(7, np.full((2, 10), 0.1, np.float32), np.zeros(2, np.uint8))
 
@@ -46,44 +47,44 @@ def ship(tiny, tmp_path: Path):
 
 class TestInstalling:
     def test_a_shipped_run_becomes_one_of_the_runs(self, ship, root, tiny):
-        run = runs.install(ship("one", 7), root)
+        run = registry.install(ship("one", 7), root)
 
-        assert list(runs.all_runs(root)) == [run]
-        assert runs.find(run.id, root).record().is_shipped
+        assert list(registry.all_runs(root)) == [run]
+        assert registry.find(run.id, root).record().is_shipped
         assert run.experiment() == tiny
         np.testing.assert_array_equal(run.weights(7)["kernel"], [7, 7, 7])
 
     def test_what_was_found_about_it_stays(self, ship, root):
-        runs.install(ship("one", 7), root).write_evaluation(ANSWERS)
+        registry.install(ship("one", 7), root).write_evaluation(ANSWERS)
 
-        assert runs.install(ship("one", 7), root).evaluation(7) is not None
+        assert registry.install(ship("one", 7), root).evaluation(7) is not None
 
     def test_a_newer_one_takes_its_place_and_nothing_found_about_the_old_one_is_left(self, ship, root):
-        runs.install(ship("one", 7), root).write_evaluation(ANSWERS)
+        registry.install(ship("one", 7), root).write_evaluation(ANSWERS)
 
-        run = runs.install(ship("two", 9), root)
+        run = registry.install(ship("two", 9), root)
 
         assert run.record().shipped == "two"
         assert run.steps() == [9]
         assert run.evaluation(7) is None
 
     def test_one_that_was_copied_by_half_is_copied_again(self, ship, root):
-        run = runs.install(ship("one", 7), root)
+        run = registry.install(ship("one", 7), root)
         run._fs.rm_file(run._path("state.json"))
         run._fs.rm_file(run._path("spec.json"))
 
-        assert runs.install(ship("one", 7), root).experiment()
+        assert registry.install(ship("one", 7), root).experiment()
 
     def test_one_that_was_deleted_comes_back(self, ship, root):
-        runs.install(ship("one", 7), root).delete()
+        registry.install(ship("one", 7), root).delete()
 
-        assert runs.install(ship("one", 7), root).steps() == [7]
+        assert registry.install(ship("one", 7), root).steps() == [7]
 
     def test_says_where_there_is_no_room(self, ship, tmp_path):
         (tmp_path / "file").write_text("not a folder")
 
         with pytest.raises(StorageFull, match="can't be written"):
-            runs.install(ship("one", 7), str(tmp_path / "file"))
+            registry.install(ship("one", 7), str(tmp_path / "file"))
 
     @pytest.mark.parametrize("is_elsewhere_possible", [True, False])
     def test_where_runs_can_t_be_kept_it_is_used_all_the_same(self, monkeypatch, ship, tmp_path, is_elsewhere_possible):
@@ -141,7 +142,7 @@ class TestWhatIsShipped:
         assert [opening.step for opening in shipped.test_openings()] == shipped.steps()
 
     def test_it_reads_as_well_as_it_says(self, shipped):
-        digits = data.load()
+        digits = datasets.load()
         if digits.is_stand_in:
             pytest.skip("the figures are those of MNIST")
         network = predictor.network(shipped.id, shipped.root, shipped.steps()[0])

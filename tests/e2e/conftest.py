@@ -17,7 +17,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocketRoute, expect, sync_playwright
 
-from core.data import dataset
+from core.data import datasets
 from core.runs.run import Run
 from tests.e2e.places import box, click_values, wait_until
 
@@ -89,7 +89,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
     1,497 images would be learned before a test could pause.
     """
-    digits = dataset.load()
+    digits = datasets.load()
     if not digits.is_stand_in:
         return {}
     path = tmp_path_factory.mktemp("digits") / "digits.npz"

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from core.data import dataset
+from core.data import datasets
 from tests.e2e.places import box
 
 SOON = 90_000
@@ -15,9 +15,9 @@ def test_one_leafs_by_keys_and_clicks_and_the_network_sorts(
 ):
     errors = console_errors(page)
     lab.open(page, server, "data", run=finished_run)
-    y_train = dataset.read_npz(environment["DIGITLAB_MNIST"])[1] if environment else dataset.load().y_train
+    y_train = datasets.read_npz(environment["DIGITLAB_MNIST"])[1] if environment else datasets.load().y_train
     training = server.run(finished_run).experiment().training
-    trained_on, _ = dataset.split(y_train, training.train_size, training.validation_split, training.seed)
+    trained_on, _ = datasets.split(y_train, training.train_size, training.validation_split, training.seed)
     first, second, third = (f"number {index:,}," for index in trained_on[:3])
     number = page.get_by_text(re.compile(r"image number \d"))
     expect(number).to_contain_text(first)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from core.data import dataset
+from core.data import datasets
 from core.runs.run import Run
 from tests.e2e.places import click_point
 
@@ -17,7 +17,7 @@ SECONDS = 1000
 
 def convolved(run: Run, number: int) -> np.ndarray:
     """What the first convolution of First CNN makes of an image of the training file, (26, 26, filters), by NumPy."""
-    digits = dataset.load().x_train
+    digits = datasets.load().x_train
     image = digits[number % len(digits)] / 255  # the server may have the stand-in several times over
     progress = run.progress()
     kernel, bias = list(run.weights(progress.step_of(progress.best.epoch)).values())[:2]

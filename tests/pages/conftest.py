@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data import dataset as data
+from core.data import datasets
 from core.engine import engine
 from core.engine.engine import FULL_SPEED, Engine, Phase
 from core.engine.predictor import Moment
@@ -21,9 +21,10 @@ from core.explain import arithmetic
 from core.explain.arithmetic import Form, Layer, Unit
 from core.explain.questions import Tour
 from core.model.specs import Experiment
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint, Evaluation
 from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged
-from core.runs.run import Checkpoint, Evaluation, Run
+from core.runs.run import Run
 from tests.page_fields import fill
 
 ROOT = Path(__file__).parents[2]
@@ -183,27 +184,27 @@ def visitor(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def digits_file(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits_file(dataset: datasets.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of few images, in a file."""
     path = tmp_path_factory.mktemp("digits") / "digits.npz"
-    np.savez(path, **{name: getattr(dataset, name) for name in data.ARRAYS})
+    np.savez(path, **{name: getattr(dataset, name) for name in datasets.ARRAYS})
     return path
 
 
 @pytest.fixture(autouse=True)
-def digits(dataset: data.Dataset, digits_file: Path, monkeypatch: pytest.MonkeyPatch) -> data.Dataset:
+def digits(dataset: datasets.Dataset, digits_file: Path, monkeypatch: pytest.MonkeyPatch) -> datasets.Dataset:
     """What every page finds as the data set, and other processes too."""
-    digits = replace(dataset, source=data.Source.FILE)
-    monkeypatch.setattr(data, "_loaded", digits)
+    digits = replace(dataset, source=datasets.Source.FILE)
+    monkeypatch.setattr(datasets, "_loaded", digits)
     monkeypatch.setattr("ui.digits._current", None)
     monkeypatch.setenv("DIGITLAB_MNIST", str(digits_file))
     return digits
 
 
 @pytest.fixture
-def no_data_yet(digits: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_data_yet(digits: datasets.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has not looked for the data set."""
-    monkeypatch.setattr(data, "_loaded", None)
+    monkeypatch.setattr(datasets, "_loaded", None)
     monkeypatch.setattr("ui.digits._current", None)
 
 
@@ -264,7 +265,7 @@ def make_run(tiny: Experiment, runs_root: Path, still_engine: StillEngine, visit
     unless another began it."""
 
     def make(state: State, epochs: int = 1, message: str = "", name: str = "A run", owner: str = visitor) -> Run:
-        run = runs.create(tiny, name, owner=owner)
+        run = registry.create(tiny, name, owner=owner)
         for epoch in range(1, epochs + 1):
             loss, accuracy = (array("f", [value] * STEPS_PER_EPOCH * epoch) for value in (1.5, 0.5))
             weights = {"01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32)}
@@ -295,7 +296,7 @@ def _batches(step: int, count: int) -> Advanced:
 
 
 @pytest.fixture
-def finished_run(make_run, digits: data.Dataset) -> Run:
+def finished_run(make_run, digits: datasets.Dataset) -> Run:
     """A run that is done and was tested: it read all digits right, but for two fours of each set that it took for nines."""
     run = make_run(State.FINISHED, epochs=2)
     held_out = held_out_images(run, digits.y_train)

@@ -7,8 +7,7 @@ import re
 import pytest
 
 from core.engine.engine import Phase
-from core.model import ledger, presets, specs
-from core.model import link
+from core.model import ledger, link, presets, specs
 from core.model.presets import FAST_99, FIRST_CNN, LENET_5
 from core.model.specs import Conv2D, Dropout, Experiment, Flatten, Training, replaced
 from tests import strategies

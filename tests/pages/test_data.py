@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import dataset
+from core.data import datasets
 from core.data import measures
 from core.data.measures import Neighbours, Pairs
 from core.data.questions import DrawMap, NearDuplicates, ReadAll
@@ -19,8 +19,8 @@ from core.errors import WorkerLost
 from core.ink.preparation import Preparation, to_mnist
 from core.ink.strokes import Sheet, Stroke
 from core.model.specs import Training
+from core.runs.contents import Evaluation, Readings
 from core.runs.progress import State
-from core.runs.run import Evaluation, Readings
 from tests.page_fields import held
 from ui.state.session import Drawn
 
@@ -89,7 +89,7 @@ def looked_at(at) -> int:
 
 def splits(digits, training: Training) -> tuple[np.ndarray, np.ndarray]:
     """What is trained on, and what is held out."""
-    return dataset.split(digits.y_train, training.train_size, training.validation_split, training.seed)
+    return datasets.split(digits.y_train, training.train_size, training.validation_split, training.seed)
 
 
 def trained_on(digits, run=None) -> np.ndarray:

@@ -14,8 +14,8 @@ from core.evaluation import robustness
 from core.evaluation.questions import held_out_images
 from core.evaluation.robustness import DAMAGES
 from core.model.specs import replaced
+from core.runs.contents import Evaluation
 from core.runs.progress import State
-from core.runs.run import Evaluation
 
 CONSTANT = np.eye(10, dtype=np.float32)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data import dataset
+from core.data import datasets
 from core.engine.engine import Phase
 from core.model import draft
 from core.model.presets import FIRST_CNN
@@ -309,7 +309,7 @@ class TestDataFile:
     ):
         monkeypatch.delenv("DIGITLAB_MNIST", raising=False)
         monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-        monkeypatch.setattr(dataset, "SHA256", hashlib.sha256(digits_file.read_bytes()).hexdigest())
+        monkeypatch.setattr(datasets, "SHA256", hashlib.sha256(digits_file.read_bytes()).hexdigest())
 
         def when_looked_for(at: AppTest) -> AppTest:
             while at.get("progress"):
@@ -325,7 +325,7 @@ class TestDataFile:
         at = when_looked_for(press(at, "Try again"))
 
         assert not at.warning
-        assert dataset.load().source is dataset.Source.CACHE
+        assert datasets.load().source is datasets.Source.CACHE
 
     @pytest.mark.parametrize("page", sorted(needs_a_network))
     def test_a_network_of_other_digits_is_said_to_be_one(self, visit, finished_run, page):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from core.data import dataset
+from core.data import datasets
 from core.engine.engine import Phase
 from core.errors import NotExplainable
 from core.explain import attribution
@@ -22,8 +22,7 @@ from core.explain.attribution import Curves, Explanation, Method
 from core.explain.questions import Forgotten
 from core.model.specs import replaced
 from core.runs.progress import State
-from core.views import explanation_html
-from core.views import network_html
+from core.views import explanation_html, network_html
 from tests.page_fields import fill, held
 from ui.explain import explain
 
@@ -52,7 +51,7 @@ def at(visit, finished_run):
 def splits(finished_run, digits) -> dict[str, np.ndarray]:
     """Which images of the training file the run was trained on, and which it held out."""
     training = finished_run.experiment().training
-    split = dataset.split(digits.y_train, training.train_size, training.validation_split, training.seed)
+    split = datasets.split(digits.y_train, training.train_size, training.validation_split, training.seed)
     return dict(zip(("train", "validation"), split, strict=True))
 
 

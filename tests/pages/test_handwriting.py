@@ -10,9 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.handwriting import Handwriting
 from core.evaluation.questions import held_out_images
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint, Evaluation
 from core.runs.progress import EpochEnded, Progress, State
-from core.runs.run import Checkpoint, Evaluation
+from core.runs.run import Run
 from core.training import fine_tuning
 from tests.page_fields import held_by_widgets
 
@@ -33,7 +34,7 @@ SECTION = """
 from core import runs
 from ui import handwriting, state
 state.use_run({run_id!r})
-handwriting.section(runs.find({run_id!r}), {step})
+handwriting.section(registry.find({run_id!r}), {step})
 """
 
 
@@ -220,7 +221,7 @@ class TestLearning:
         at.toggle(key="hand-moved").set_value(False)
         button(at, "Fine-tune").click().run()
 
-        run = runs.find(read.trained[-1])
+        run = registry.find(read.trained[-1])
         assert run.experiment().fine_tuning.run_id == finished_run.id
         assert run.experiment().fine_tuning.step == 8
         assert run.experiment().training.epochs == 2
@@ -251,7 +252,7 @@ class TestLearning:
         assert "digits that neither network was trained on" in texts(at)
 
 
-def tuned(source, hand, digits) -> runs.Run:
+def tuned(source, hand, digits) -> Run:
     """A fine-tuning that is done, and that took MNIST's digits as before."""
     run = fine_tuning.create(source, 8, hand, source.experiment().training, 50, 0.25, "A run, my hand")
     weights = run.weights(0)

@@ -14,8 +14,8 @@ import pytest
 from core.errors import NotExplainable, WorkerLost
 from core.evaluation.robustness import DAMAGES, SEVERITIES
 from core.model.presets import LENET_5
+from core.runs.contents import Robustness
 from core.runs.progress import State
-from core.runs.run import Robustness
 from core.views import charts
 from ui import messages
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.engine.engine import Phase
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.allowance import Allowance
 from core.runs.progress import State
 from tests.page_fields import held_by_widgets
@@ -133,7 +133,7 @@ class TestDeletion:
 
     def test_a_visitor_deletes_their_own_run_once_it_is_over(self, visit, press, still_engine):
         at = press(visit("train"), "Start training")
-        run = runs.find(still_engine.trained[0])
+        run = registry.find(still_engine.trained[0])
 
         press(at.sidebar, "Delete for good")
 

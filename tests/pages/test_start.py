@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.model.presets import FAST_99
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.progress import State
 
 
@@ -19,7 +19,7 @@ def cards(at) -> list[tuple[str, str]]:
 def test_one_click_trains_a_first_network(visit, press, still_engine):
     at = press(visit("start"), "Train my first network")
 
-    run = runs.find(at.query_params["run"])
+    run = registry.find(at.query_params["run"])
     assert not at.exception
     assert at.title[0].value == "Train"
     assert run.experiment() == FAST_99.experiment

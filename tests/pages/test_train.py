@@ -15,13 +15,13 @@ from streamlit.testing.v1 import AppTest
 from core.engine.engine import Phase
 from core.errors import DataError, WorkerLost
 from core.evaluation.questions import held_out_images
-from core.model import link
-from core.model import script
+from core.model import link, script
 from core.model.presets import FAST_99, FIRST_CNN, PRESETS
 from core.model.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint
 from core.runs.progress import Command, EpochEnded, State, StateChanged, Turned
-from core.runs.run import Checkpoint
+from core.runs.run import Run
 from core.training import doctor
 from core.training.doctor import Finding
 from core.training.range_test import RangeTest
@@ -64,10 +64,10 @@ def marks(at) -> list[str]:
     return re.findall(r":orange\[was [^]]*\]", "".join(texts(at.caption)))
 
 
-def started(at, press) -> runs.Run:
+def started(at, press) -> Run:
     """The run that a click on Start makes of what the page shows."""
     press(at, "Start training")
-    return runs.find(at.query_params["run"])
+    return registry.find(at.query_params["run"])
 
 
 def heading(at) -> str:
@@ -78,14 +78,14 @@ def slider(at):
     return next(slider for slider in at.get("select_slider") if slider.label == "After")
 
 
-def keep(run: runs.Run, *steps: int) -> None:
+def keep(run: Run, *steps: int) -> None:
     """As its worker does while it goes on."""
     for step in steps:
         run.write_weights(Checkpoint(step, {"01_conv2d.0.kernel": np.full((3, 3, 1, 4), step, np.float32)}, None))
 
 
 @pytest.fixture
-def dropping_run(make_run) -> runs.Run:
+def dropping_run(make_run) -> Run:
     """A run under way whose recipe drops a half."""
     run = make_run(State.RUNNING)
     recipe = replaced(run.experiment(), layers=(Flatten(), Dropout(rate=0.5)))
@@ -627,7 +627,7 @@ class TestDriving:
 
         press(at, "Again")
 
-        again = runs.find(at.query_params["run"])
+        again = registry.find(at.query_params["run"])
         assert again != finished_run
         assert again.experiment() == finished_run.experiment()
         assert still_engine.trained == [again.id]
@@ -959,7 +959,7 @@ class TestRecipe:
 ORDERS = """
 from core import runs
 from ui import driving, messages
-run = runs.find({run_id!r})
+run = registry.find({run_id!r})
 with messages.shown():
     driving.{order}
 """
@@ -993,7 +993,7 @@ class TestAnothersRun:
 
         press(at, "Again")
 
-        assert runs.find(still_engine.trained[-1]).record().owner == "a visitor"
+        assert registry.find(still_engine.trained[-1]).record().owner == "a visitor"
 
     @pytest.mark.parametrize(
         "order", ["command(run, is_stopping=True)", "command(run, learning_rate=1.0)", "train(run)"]

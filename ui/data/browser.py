@@ -8,9 +8,8 @@ from enum import StrEnum
 import numpy as np
 import streamlit as st
 
-from core.data import dataset as data
-from core.data import measures
-from core.data.dataset import Dataset
+from core.data import datasets, measures
+from core.data.datasets import Dataset
 from core.data.measures import Neighbours, Traits
 from core.data.questions import ReadAll
 from core.engine import engine
@@ -19,7 +18,8 @@ from core.evaluation import metrics
 from core.evaluation.questions import ReadDrawings, is_of
 from core.ink import preparation
 from core.model.specs import CLASSES, Training
-from core.runs import run as runs
+from core.runs.contents import Readings
+from core.runs.run import Run
 from core.views import charts, pictures
 from ui import digits, guards, late_requests, messages, navigation
 from ui.evaluate import report
@@ -50,7 +50,7 @@ class Order(StrEnum):
 class Network:
     """A run's network after so many batches."""
 
-    run: runs.Run
+    run: Run
     step: int
 
 
@@ -293,10 +293,12 @@ def drawings() -> dict[int, np.ndarray]:
     if ink is None or not ink.any():
         return earlier
     number = session.drawing_number()
-    return {number: preparation.to_mnist(ink, session.preparation())} | {k: v for k, v in earlier.items() if k != number}
+    return {number: preparation.to_mnist(ink, session.preparation())} | {
+        k: v for k, v in earlier.items() if k != number
+    }
 
 
-def readings(dataset: Dataset, network: Network) -> runs.Readings | None:
+def readings(dataset: Dataset, network: Network) -> Readings | None:
     """What the network reads in all digits of the training file, where that is kept and of these digits."""
     try:
         return _kept_readings(network.run.id, network.run.root, network.step, dataset.digest, dataset)
@@ -506,8 +508,8 @@ def _nearest(_images: np.ndarray, count: int, image: bytes, but: int | None) -> 
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _kept_readings(run_id: str, root: str, step: int, digest: str, _dataset: Dataset) -> runs.Readings:
-    found = runs.Run(run_id, root).readings(step)
+def _kept_readings(run_id: str, root: str, step: int, digest: str, _dataset: Dataset) -> Readings:
+    found = Run(run_id, root).readings(step)
     if found is None or not is_of(found, _dataset, _dataset.y_train):
         raise LookupError  # which, unlike None, is not kept
     return found
@@ -517,6 +519,6 @@ def _kept_readings(run_id: str, root: str, step: int, digest: str, _dataset: Dat
 def _split(
     _labels: np.ndarray, size: int, train_size: int, validation_split: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`data.split`, kept: the labels are told apart by their number, of which each data set has its own."""
-    trained_on, held_out = data.split(_labels, train_size, validation_split, seed)
+    """`datasets.split`, kept: the labels are told apart by their number, of which each data set has its own."""
+    trained_on, held_out = datasets.split(_labels, train_size, validation_split, seed)
     return np.sort(trained_on), np.sort(held_out)

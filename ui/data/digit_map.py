@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core.data import measures
-from core.data import questions
-from core.data.dataset import Dataset
+from core.data import measures, questions
+from core.data.datasets import Dataset
 from core.data.measures import Layout
 from core.data.questions import PIXELS, DrawMap, ReadAll
 from core.errors import RunDamaged
 from core.model.specs import CLASSES
-from core.views import network_html
-from core.views import pictures
+from core.views import network_html, pictures
 from ui.data import browser
 from ui.data.browser import Network
 from ui.widgets import waiting

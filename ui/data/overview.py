@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.data import measures
-from core.data.dataset import Dataset
+from core.data.datasets import Dataset
 from core.data.questions import NearDuplicates
 from core.model.specs import CLASSES, Training
 from core.views import charts, pictures

@@ -7,27 +7,24 @@ import streamlit as st
 
 from core.engine import engine
 from core.errors import EngineNotReady
-from core.ink import preparation
-from core.ink import segments
+from core.ink import preparation, segments
 from core.ink.preparation import Ink
-from core.runs import run as runs
+from core.runs.run import Run
 from core.views import pictures
 from ui import messages
 from ui.state import session
-from ui.widgets import canvas, spoken
-from ui.widgets import single_digit
-from ui.widgets import waiting
+from ui.widgets import canvas, single_digit, spoken, waiting
 
 MOST_DIGITS = 12
 SHOWN = 280  # pixels of the side of a drawing that is read so
 
 
-def draw_and_read(run: runs.Run, step: int) -> None:
+def draw_and_read(run: Run, step: int) -> None:
     """A wide canvas, and below it the number that the network reads there, new after every stroke."""
     waiting.once_ready(_draw_and_read, run, step)
 
 
-def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
+def _draw_and_read(run: Run, step: int, was_waiting: bool) -> None:
     taken = session.number_ink()
     ink = canvas.sheet(canvas.NUMBER) if taken is None else _taken(taken)
     said = ""
@@ -47,7 +44,7 @@ def _taken(ink: Ink) -> Ink:
     return ink
 
 
-def _answer(run: runs.Run, step: int, ink: Ink, was_waiting: bool) -> str:
+def _answer(run: Run, step: int, ink: Ink, was_waiting: bool) -> str:
     """The answer to what is written; what it says, in a sentence."""
     parts = segments.segments(preparation.seen(ink))
     if not parts:

@@ -9,8 +9,8 @@ from core.errors import RunDamaged
 from core.evaluation import robustness
 from core.evaluation.questions import BreakIt
 from core.evaluation.robustness import DAMAGES, SEVERITIES
-from core.runs import run as runs
-from core.runs.run import Robustness
+from core.runs.contents import Robustness
+from core.runs.run import Run
 from core.views import charts, pictures
 from ui import digits, messages
 from ui.state import session
@@ -19,7 +19,7 @@ from ui.widgets import waiting
 HERE = "this network"
 
 
-def panel(run: runs.Run, step: int, other: tuple[runs.Run, int, str] | None) -> None:
+def panel(run: Run, step: int, other: tuple[Run, int, str] | None) -> None:
     """Accuracy under nine kinds of damage, beside that of another run where one is chosen."""
     st.subheader("Break it", anchor=False)
     st.caption(
@@ -48,7 +48,7 @@ def panel(run: runs.Run, step: int, other: tuple[runs.Run, int, str] | None) -> 
     st.fragment(_digits)(measured, f"{run.id}-{step}")
 
 
-def _measured(run: runs.Run, step: int, name: str) -> Robustness | None:
+def _measured(run: Run, step: int, name: str) -> Robustness | None:
     """How a network fared, once that is known; until then the way to know it stands here."""
     with messages.shown():
         trial, is_open = BreakIt(run.id, run.root, step), session.is_test_open(run.id, step)
@@ -72,7 +72,7 @@ def _measured(run: runs.Run, step: int, name: str) -> Robustness | None:
     return None
 
 
-def _begin(run: runs.Run, step: int) -> None:
+def _begin(run: Run, step: int) -> None:
     with messages.kept():
         session.open_test(run, step)
         session.want(BreakIt(run.id, run.root, step), True)

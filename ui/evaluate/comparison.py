@@ -9,8 +9,8 @@ from core.engine import engine
 from core.errors import RunDamaged, RunNotFound
 from core.evaluation import metrics
 from core.evaluation.metrics import McNemar
-from core.runs import run as runs
-from core.runs.run import Evaluation
+from core.runs.contents import Evaluation
+from core.runs.run import Run
 from core.views import pictures
 from ui import guards, messages, runs_menu
 from ui.evaluate import report
@@ -20,7 +20,7 @@ NONE = "none"
 FEW = 500  # digits, on which two networks of 99 and 97 % can hardly be told apart
 
 
-def other_run(run: runs.Run) -> tuple[runs.Run, int, str] | None:
+def other_run(run: Run) -> tuple[Run, int, str] | None:
     """Which other run this one is compared with, after how many batches its network is meant, and what it is called; None
     without one."""
     labels = {run_id: label for run_id, label in runs_menu.labels().items() if run_id != run.id}
@@ -54,7 +54,7 @@ def other_run(run: runs.Run) -> tuple[runs.Run, int, str] | None:
     return other, step, labels[chosen]
 
 
-def verdict(answers: Evaluation, source: str, other: tuple[runs.Run, int, str]) -> None:
+def verdict(answers: Evaluation, source: str, other: tuple[Run, int, str]) -> None:
     """Both networks on the digits that neither was trained on, and what McNemar's test says, in words."""
     run, step, name = other
     if source == report.TEST and not session.is_test_open(run.id, step):
@@ -112,7 +112,7 @@ def _often(p: float) -> str:
     return f"{p:.0%} of such comparisons" if p >= 0.01 else "fewer than 1 % of such comparisons"
 
 
-def _wait(run: runs.Run, step: int, source: str) -> None:
+def _wait(run: Run, step: int, source: str) -> None:
     with messages.shown():
         found = report.asked(run, step, source)
         st.caption("The other network reads the same digits …")

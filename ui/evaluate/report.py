@@ -8,13 +8,13 @@ import time
 import numpy as np
 import streamlit as st
 
-from core.data.dataset import Dataset
+from core.data.datasets import Dataset
 from core.engine import engine
 from core.errors import RunDamaged
 from core.evaluation import metrics
 from core.evaluation.questions import AnswerHeldOut, AnswerTest, Trial, held_out_count
-from core.runs import run as runs
-from core.runs.run import Evaluation
+from core.runs.contents import Evaluation
+from core.runs.run import Run
 from core.views import charts, pictures
 from ui import digits, late_requests, messages, navigation
 from ui.state import session
@@ -32,7 +32,7 @@ POLL_SECONDS = 0.5
 _OFTEN = ("never", "once", "twice")
 
 
-def choose_source(dataset: Dataset, run: runs.Run, step: int) -> str:
+def choose_source(dataset: Dataset, run: Run, step: int) -> str:
     """Which digits the network is asked about. The page stops here where there are none, or where the test set is closed."""
     source = st.segmented_control(
         "Asked about",
@@ -57,7 +57,7 @@ def choose_source(dataset: Dataset, run: runs.Run, step: int) -> str:
     return VALIDATION
 
 
-def answers(run: runs.Run, step: int, source: str) -> Evaluation:
+def answers(run: Run, step: int, source: str) -> Evaluation:
     """The network's answers; the page stops here while they are being computed, and comes back. It stops also where they say
     nothing."""
     found = kept_answers(run, step, source)
@@ -75,7 +75,7 @@ def answers(run: runs.Run, step: int, source: str) -> Evaluation:
     return found
 
 
-def kept_answers(run: runs.Run, step: int, source: str) -> Evaluation | None:
+def kept_answers(run: Run, step: int, source: str) -> Evaluation | None:
     """The answers that are in the run's folder; None where they aren't, can't be read, or are of another data set."""
     try:
         return _kept(run.id, run.root, step, source, digits.dataset().digest)
@@ -83,13 +83,13 @@ def kept_answers(run: runs.Run, step: int, source: str) -> Evaluation | None:
         return None
 
 
-def asked(run: runs.Run, step: int, source: str) -> Evaluation | None:
+def asked(run: Run, step: int, source: str) -> Evaluation | None:
     """The answers, begun to be computed where they aren't there."""
     ask = engine.shared().evaluation if source == TEST else engine.shared().validation
     return ask(run, step)
 
 
-def openings(run: runs.Run) -> str:
+def openings(run: Run) -> str:
     """How often the test set was opened for a run, in words."""
     opened = run.test_openings()
     if not opened:
@@ -151,8 +151,7 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
         border=True,
     )
     said = [
-        f"a **{true}** is read as a **{predicted}**: {_times(n)}"
-        for true, predicted, n in metrics.confusions(matrix)
+        f"a **{true}** is read as a **{predicted}**: {_times(n)}" for true, predicted, n in metrics.confusions(matrix)
     ]
     if said:
         st.markdown(f"Most often, {said[0]}" + (f"; then {', '.join(said[1:])}." if said[1:] else "."))
@@ -161,12 +160,12 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
         st.markdown(f"It never reads a digit as {' or '.join(unread)}, so there is no precision to tell for that.")
 
 
-def mistakes(dataset: Dataset, answers: Evaluation, run: runs.Run, source: str) -> None:
+def mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: str) -> None:
     """The matrix as a menu, the digits that are chosen in it, and one of these."""
     st.fragment(_mistakes)(dataset, answers, run, source)
 
 
-def download(answers: Evaluation, matrix: np.ndarray, run: runs.Run, source: str) -> None:
+def download(answers: Evaluation, matrix: np.ndarray, run: Run, source: str) -> None:
     """Every figure of the report as CSV, and the matrix for print."""
     of = f"{source.lower()} {run.id[:6]} after {answers.step} batches"
     with st.container(horizontal=True):
@@ -228,9 +227,7 @@ def certainty(answers: Evaluation, key: str) -> None:
             said = "On the whole it is as sure as it is right."
         st.markdown(f"{said} On the dotted line it would be right as often as it is sure.")
         st.plotly_chart(
-            charts.reliability(
-                bins, metrics.wilson(np.rint(np.nan_to_num(bins.accuracy) * bins.counts), bins.counts)
-            ),
+            charts.reliability(bins, metrics.wilson(np.rint(np.nan_to_num(bins.accuracy) * bins.counts), bins.counts)),
             key=f"reliability-{key}",
             config={"displayModeBar": False},
             alt="Reliability diagram. " + said.replace("*", ""),
@@ -251,7 +248,7 @@ def certainty(answers: Evaluation, key: str) -> None:
         )
 
 
-def _opened_test(dataset: Dataset, run: runs.Run, step: int) -> None:
+def _opened_test(dataset: Dataset, run: Run, step: int) -> None:
     """Stops the page where the test set is closed for this network."""
     if session.is_test_open(run.id, step):
         st.caption(f"{len(dataset.y_test):,} test images. {openings(run)}")
@@ -273,12 +270,12 @@ def _opened_test(dataset: Dataset, run: runs.Run, step: int) -> None:
     st.stop()
 
 
-def open_test(run: runs.Run, step: int) -> None:
+def open_test(run: Run, step: int) -> None:
     with messages.kept():
         session.open_test(run, step)
 
 
-def _mistakes(dataset: Dataset, answers: Evaluation, run: runs.Run, source: str) -> None:
+def _mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: str) -> None:
     matrix = metrics.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
     key = f"{run.id}-{answers.step}-{source}"
     menu, shown = st.columns([1, 1], gap="large")
@@ -462,7 +459,7 @@ def _kept(run_id: str, root: str, step: int, source: str, dataset: str) -> Evalu
     return found
 
 
-def _wait(run: runs.Run, step: int, source: str) -> None:
+def _wait(run: Run, step: int, source: str) -> None:
     with messages.shown():
         found = asked(run, step, source)
         trial = _trial(run.id, run.root, step, source)

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from core.data.dataset import Dataset
+from core.data.datasets import Dataset
 from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady, NotExplainable
 from core.explain import arithmetic
@@ -18,11 +18,8 @@ from core.explain.arithmetic import Form, Layer
 from core.explain.questions import Tour
 from core.ink import preparation
 from core.model.specs import CLASSES, Training
-from core.runs import run as runs
-from core.views import activation_sheet
-from core.views import charts, pictures
-from core.views import explanation_html
-from core.views import network_html
+from core.runs.run import Run
+from core.views import activation_sheet, charts, explanation_html, network_html, pictures
 from ui import messages, navigation
 from ui.data import browser
 from ui.explain.feature_map import Span, feature_map
@@ -51,7 +48,7 @@ NORMS = {Norm.L2: "smallest in all (L2)", Norm.LINF: "smallest on every pixel (L
 # --- what is looked at --------------------------------------------------------------------------------------------------
 
 
-def choose_source(dataset: Dataset, run: runs.Run) -> str:
+def choose_source(dataset: Dataset, run: Run) -> str:
     """Where the digit comes from, one of `SOURCES`: as it was asked for, but of the training file the split that this run has
     the digit in."""
     source, index = session.explained()
@@ -70,7 +67,7 @@ def choose_source(dataset: Dataset, run: runs.Run) -> str:
     return source
 
 
-def choose_digit(dataset: Dataset, run: runs.Run, source: str) -> tuple[np.ndarray, str]:
+def choose_digit(dataset: Dataset, run: Run, source: str) -> tuple[np.ndarray, str]:
     """The digit to explain, (28, 28) uint8, and what to call it; the page stops here where there is none yet."""
     if source == "drawing":
         return _drawing(), "your drawing"
@@ -79,7 +76,7 @@ def choose_digit(dataset: Dataset, run: runs.Run, source: str) -> tuple[np.ndarr
     return _of_data(dataset, run.experiment().training, source)
 
 
-def choose_step(run: runs.Run, step: int) -> int:
+def choose_step(run: Run, step: int) -> int:
     """After how many batches the network is meant: any that was kept, first the one in use."""
     steps = run.steps()
     if len(steps) < 2:
@@ -95,7 +92,7 @@ def choose_step(run: runs.Run, step: int) -> int:
     )
 
 
-def tour(run: runs.Run, step: int, image: np.ndarray) -> Tour:
+def tour(run: Run, step: int, image: np.ndarray) -> Tour:
     """What every layer makes of the digit; the page stops here while the engine starts, and goes on by itself."""
     try:
         return _tour(run.id, run.root, step, image.tobytes())
@@ -219,7 +216,7 @@ def _upload() -> np.ndarray:
 
 
 @st.fragment(key=LAYERS_KEY)
-def layers(run: runs.Run, step: int, image: np.ndarray, tour: Tour) -> None:
+def layers(run: Run, step: int, image: np.ndarray, tour: Tour) -> None:
     """Every layer's maps with their kernels; one of their numbers worked out."""
     name, place = _unit_in_use(tour)
     sheet, unit = st.columns(2, gap="medium")
@@ -243,9 +240,7 @@ def layers(run: runs.Run, step: int, image: np.ndarray, tour: Tour) -> None:
 
 
 @st.fragment
-def _worked_out_unit(
-    run: runs.Run, step: int, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, ...]
-) -> None:
+def _worked_out_unit(run: Run, step: int, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, ...]) -> None:
     """The chosen number's map, and the number that is pointed at, else the chosen one, worked out. A fragment of its own, so
     that nothing else is drawn anew as this slides with the pointer."""
     place = session.pointed_unit() or chosen
@@ -277,7 +272,7 @@ def _one(name: str, place: tuple[int, ...]) -> str:
     return f"{'map' if len(place) == 3 else 'unit'} {place[-1] + 1}"
 
 
-def _choose_unit(run: runs.Run, tour: Tour, name: str, place: tuple[int, ...]) -> None:
+def _choose_unit(run: Run, tour: Tour, name: str, place: tuple[int, ...]) -> None:
     """What a click on the sheet chooses, by its name and number."""
     layer_key, number_key = f"explain-layer-{run.id}", f"explain-number-{name}"
     label = _one(name, place).partition(" ")[0].capitalize()
@@ -309,9 +304,7 @@ def _choose_unit(run: runs.Run, tour: Tour, name: str, place: tuple[int, ...]) -
                 _slider(label, axis, name, place, tour.outputs[name].shape[axis])
 
 
-def _map(
-    run: runs.Run, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, ...], place: tuple[int, ...]
-) -> None:
+def _map(run: Run, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, ...], place: tuple[int, ...]) -> None:
     channel = chosen[2]
     values = tour.outputs[name][..., channel]
     feature_map(
@@ -373,7 +366,7 @@ def _in_words(tour: Tour) -> str:
 # --- why this digit -----------------------------------------------------------------------------------------------------
 
 
-def why(run: runs.Run, step: int, image: np.ndarray, digit: int) -> None:
+def why(run: Run, step: int, image: np.ndarray, digit: int) -> None:
     """Five maps of what speaks for a digit, and how far to believe each."""
     lab = engine.shared()
     explanation = _answered(lambda: lab.explanation(run, step, image, digit), "Asking five ways …")
@@ -406,7 +399,7 @@ def why(run: runs.Run, step: int, image: np.ndarray, digit: int) -> None:
 # --- what would change its mind -----------------------------------------------------------------------------------------
 
 
-def mind(run: runs.Run, step: int, image: np.ndarray, probabilities: np.ndarray) -> None:
+def mind(run: Run, step: int, image: np.ndarray, probabilities: np.ndarray) -> None:
     """The smallest change that makes it another digit, and what the network likes best."""
     lab, best = engine.shared(), int(probabilities.argmax())
     others = [digit for digit in range(CLASSES) if digit != best]
@@ -494,7 +487,7 @@ def _moment(step: int, per_epoch: int) -> str:
 
 @st.cache_data(max_entries=20, show_spinner=False)
 def _tour(run_id: str, root: str, step: int, image: bytes) -> Tour:
-    return engine.shared().tour(runs.Run(run_id, root), step, _image(image))
+    return engine.shared().tour(Run(run_id, root), step, _image(image))
 
 
 @st.cache_data(max_entries=40, show_spinner=False)
@@ -504,7 +497,7 @@ def _sheet(run_id: str, root: str, step: int, image: bytes, name: str, index: in
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _worked_out(run_id: str, root: str, step: int, image: bytes, name: str, place: tuple[int, ...]) -> arithmetic.Unit:
-    return engine.shared().unit(runs.Run(run_id, root), step, _image(image), name, place)
+    return engine.shared().unit(Run(run_id, root), step, _image(image), name, place)
 
 
 @st.cache_data(max_entries=40, show_spinner=False)

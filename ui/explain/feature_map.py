@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from core.views import network_html
-from core.views import pictures
+from core.views import network_html, pictures
 from ui.state import session
 from ui.widgets.components import component, place
 

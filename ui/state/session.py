@@ -28,8 +28,8 @@ from core.model import link as share
 from core.model import presets
 from core.model.draft import Draft
 from core.model.specs import MAX_LAYERS, Experiment, LayerSpec, Training
-from core.runs import run as runs
-from core.runs import visits
+from core.runs import registry, visits
+from core.runs.run import Run
 from ui.headers import visit_token
 
 _KEY = "digitlab"
@@ -224,7 +224,7 @@ def keep_visit() -> None:
     and by fragments in which something that lasts is changed, since the frame is not drawn for those.
     """
     session = _session()
-    if session.is_lasting and visits.fault(runs.root(), session.visitor):
+    if session.is_lasting and visits.fault(registry.root(), session.visitor):
         _stop_lasting()
     if not session.is_lasting:
         return
@@ -233,7 +233,7 @@ def keep_visit() -> None:
     if changes:
         session.kept = now
         surfaces = {name: value for name, value in now["surfaces"].items() if value != before["surfaces"][name]}
-        visits.keep(runs.root(), session.visitor, **{**changes, "surfaces": surfaces})
+        visits.keep(registry.root(), session.visitor, **{**changes, "surfaces": surfaces})
 
 
 def _visitor() -> tuple[str, bool]:
@@ -249,7 +249,7 @@ def _begun() -> _Session:
     if session.is_lasting:
         session.kept = _lasting(session)
         try:
-            _take_up(session, visits.recall(runs.root(), session.visitor))
+            _take_up(session, visits.recall(registry.root(), session.visitor))
         except DataError as error:
             session.messages.append(str(error))
     return session
@@ -260,7 +260,7 @@ def _take_up(session: _Session, visit: visits.Visit) -> None:
     if visit.edits is not None:
         session.draft, session.undo, session.redo = visit.edits.draft, [*visit.edits.undo], [*visit.edits.redo]
     if visit.runs:
-        here = {run.id for run in runs.all_runs()}
+        here = {run.id for run in registry.all_runs()}
         session.own_runs = [run_id for run_id in visit.runs if run_id in here]
         session.run_id = visit.run if visit.run in here else None
     _put_on_surfaces(session, visit)
@@ -285,7 +285,7 @@ def _stop_lasting() -> None:
     """Have what is made from now on last as long as the session, and say so."""
     session = _session()
     with suppress(DataError):
-        session.handwriting = own_hand.at(visits.folder(runs.root(), session.visitor))
+        session.handwriting = own_hand.at(visits.folder(registry.root(), session.visitor))
     session.is_lasting = False
     say(
         "What you draw, keep and build from now on lasts only as long as this tab is open, since the server can't keep it. Download "
@@ -462,21 +462,21 @@ def _take(new: Draft) -> None:
 # --- the run in use -----------------------------------------------------------------------------------------------------
 
 
-def run_in_use() -> runs.Run | None:
+def run_in_use() -> Run | None:
     """The run that Evaluate, Explain and Draw are about: the one this visitor chose, else the one that is shipped."""
     return chosen_run() or shipped_run()
 
 
-def shipped_run() -> runs.Run | None:
+def shipped_run() -> Run | None:
     """The run that came with the lab, and once why it is all there can be; None in a lab without it."""
-    run, why_not = reference.installed(runs.root())
+    run, why_not = reference.installed(registry.root())
     if why_not and not _session().is_told_of_shipped:
         _session().is_told_of_shipped = True
         say(why_not)
     return run
 
 
-def chosen_run() -> runs.Run | None:
+def chosen_run() -> Run | None:
     """The run that this visitor began or opened last."""
     session = _session()
     if session.run_id is None:
@@ -489,14 +489,14 @@ def chosen_run() -> runs.Run | None:
         return None
 
 
-def find_run(run_id: str) -> runs.Run:
+def find_run(run_id: str) -> Run:
     """The run with this id, the shipped one wherever it could be put.
 
     Raises:
         RunNotFound: if there is none, or it can't be an id.
     """
     shipped = shipped_run()
-    return shipped if shipped is not None and shipped.id == run_id else runs.find(run_id)
+    return shipped if shipped is not None and shipped.id == run_id else registry.find(run_id)
 
 
 def use_run(run_id: str) -> None:
@@ -596,11 +596,11 @@ def _follow_network() -> None:
         say(str(error))
 
 
-def visible_runs() -> list[runs.Run]:
+def visible_runs() -> list[Run]:
     """The runs this session made or opened, and the one that is shipped; all on this machine in local mode."""
     shipped = shipped_run()
-    ids = (run.id for run in runs.all_runs()) if is_local() else _session().own_runs
-    own = [runs.Run(run_id, runs.root()) for run_id in ids if shipped is None or run_id != shipped.id]
+    ids = (run.id for run in registry.all_runs()) if is_local() else _session().own_runs
+    own = [Run(run_id, registry.root()) for run_id in ids if shipped is None or run_id != shipped.id]
     return [run for run in [*own, shipped] if run is not None and run.exists()]
 
 
@@ -617,14 +617,14 @@ def is_test_open(run_id: str, step: int) -> bool:
     return (run_id, step) in _session().open_tests
 
 
-def open_test(run: runs.Run, step: int) -> None:
+def open_test(run: Run, step: int) -> None:
     """Open the test set for a network, which its run's folder keeps count of.
 
     Raises:
         RunError: if the run is gone, or its count can't be read or written.
     """
     if not is_test_open(run.id, step):
-        runs.find(run.id, run.root).open_test(step)
+        registry.find(run.id, run.root).open_test(step)
         _session().open_tests.add((run.id, step))
 
 
@@ -713,10 +713,10 @@ def handwriting() -> Handwriting:
         DataError: if the file of one's own machine can't be used.
     """
     if is_local():
-        return own_hand.at(runs.root())
+        return own_hand.at(registry.root())
     if is_lasting():
         try:
-            return own_hand.at(visits.folder(runs.root(), visitor()))
+            return own_hand.at(visits.folder(registry.root(), visitor()))
         except DataError:
             _stop_lasting()
     return _session().handwriting
@@ -730,7 +730,7 @@ def change_handwriting(changed: Callable[[Handwriting], Handwriting]) -> None:
         StorageFull: if that can't be written.
     """
     if is_local():
-        own_hand.change(runs.root(), changed)
+        own_hand.change(registry.root(), changed)
     elif not _change_for_good(changed):
         _session().handwriting = changed(_session().handwriting)
     _session().last_kept = None
@@ -741,11 +741,11 @@ def _change_for_good(changed: Callable[[Handwriting], Handwriting]) -> bool:
     if not is_lasting():
         return False
     try:
-        own_hand.change(visits.folder(runs.root(), visitor()), changed)
+        own_hand.change(visits.folder(registry.root(), visitor()), changed)
     except StorageFull:
         _stop_lasting()
         return False
-    visits.keep(runs.root(), visitor())  # that they were here
+    visits.keep(registry.root(), visitor())  # that they were here
     return True
 
 

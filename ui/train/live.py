@@ -10,18 +10,15 @@ import streamlit as st
 
 from core.engine import engine
 from core.engine.engine import ABANDONED_SECONDS, Phase
-from core.model import script
-from core.model import specs
-from core.runs import run as runs
+from core.model import script, specs
 from core.runs.progress import Progress, Snapshot, State
+from core.runs.run import Run
 from core.training import doctor
-from core.views import charts, moving_lines, pictures
-from core.views import network_html
+from core.views import charts, moving_lines, network_html, pictures
 from ui import digits, driving, late_requests, messages, navigation
 from ui.state import session
 from ui.train import prediction_history
-from ui.widgets import fields
-from ui.widgets import run_start
+from ui.widgets import fields, run_start
 from ui.widgets.number_field import number_field
 
 TICK_SECONDS = 1.0
@@ -42,14 +39,14 @@ _SAYINGS = {
 }
 
 
-def panel(run: runs.Run) -> None:
+def panel(run: Run) -> None:
     """Everything about one run; keeps itself up to date until the run is over."""
     look_seconds = _look_seconds(run, engine.shared().progress(run))
     st.fragment(_panel, run_every=look_seconds and TICK_SECONDS)(run, look_seconds)
     st.fragment(_inside, run_every=look_seconds)(run)
 
 
-def _look_seconds(run: runs.Run, progress: Progress) -> float | None:
+def _look_seconds(run: Run, progress: Progress) -> float | None:
     """After how many seconds the looks inside are drawn again; None where the run is over."""
     if progress.state.is_over:
         return None
@@ -63,7 +60,7 @@ def invitation(draft: session.Draft) -> None:
     _curves(empty, "empty", is_log=False)
 
 
-def _panel(run: runs.Run, look_seconds: float | None) -> None:
+def _panel(run: Run, look_seconds: float | None) -> None:
     destination = session.take_destination()
     if destination is not None:
         page, message = destination
@@ -99,7 +96,7 @@ def _saying(progress: Progress) -> str:
 # --- driving ------------------------------------------------------------------------------------------------------------
 
 
-def _drive(run: runs.Run, progress: Progress) -> None:
+def _drive(run: Run, progress: Progress) -> None:
     is_allowed = driving.is_allowed(run)
     order_button = partial(_order_button, run, is_allowed)
     if not is_allowed and (progress.state.is_resumable or not progress.state.is_over):
@@ -163,7 +160,7 @@ def _drive(run: runs.Run, progress: Progress) -> None:
             _keras_file(run)
 
 
-def _keras_file(run: runs.Run) -> None:
+def _keras_file(run: Run) -> None:
     file_name = f"{messages.file_name(run.record().name)} {run.id[:6]}.keras"
     st.download_button(
         "Model (.keras)",
@@ -187,7 +184,7 @@ _ONLY_PAUSED = "Takes one, and waits again. Pause first."
 
 
 def _order_button(
-    run: runs.Run,
+    run: Run,
     is_allowed: bool,
     label: str,
     icon: str,
@@ -210,7 +207,7 @@ def _order_button(
     )
 
 
-def _knobs(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
+def _knobs(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
     """What may be changed while it runs. The rest makes another network or another training, so another run."""
     if progress.state.is_over:
         return
@@ -252,17 +249,17 @@ def _turned(run_id: str, progress: Progress, name: str, of_recipe: float) -> flo
     return progress.turned.get(name, of_recipe) if told is None else told
 
 
-def _order(run: runs.Run, **changes: object) -> None:
+def _order(run: Run, **changes: object) -> None:
     with messages.kept():
         driving.command(run, **changes)
 
 
-def _resume(run: runs.Run) -> None:
+def _resume(run: Run) -> None:
     with messages.kept():
         driving.train(run)
 
 
-def _again(run: runs.Run) -> None:
+def _again(run: Run) -> None:
     with messages.kept():
         run_start.start_again(run)
         st.rerun()  # the whole page is about another run, not only the fragment with the button
@@ -300,7 +297,7 @@ def _curves(progress: Progress, key: str, is_log: bool) -> None:
     accuracy.plotly_chart(charts.accuracy_curve(progress), key=f"accuracy-{key}", config=config, alt=f"Accuracy {said}")
 
 
-def _findings(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
+def _findings(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
     """What the doctor has to say, with the change to try."""
     for number, finding in enumerate(doctor.findings(experiment, progress)[:MOST_FINDINGS]):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"finding-{run.id}-{number}"):
@@ -323,7 +320,7 @@ def _try(finding: doctor.Finding, experiment: specs.Experiment) -> None:
     )
 
 
-def _where(run: runs.Run, progress: Progress) -> str:
+def _where(run: Run, progress: Progress) -> str:
     if progress.state is State.QUEUED:
         if engine.shared().status().phase in (Phase.OFF, Phase.STARTING):
             return "The engine is starting …"
@@ -361,13 +358,13 @@ VIEWS = (_KERNELS, _MAPS, _MINE, _CONFUSION, _WRONGEST, _GRADIENTS, _DEAD, _RATE
 _OF_SNAPSHOTS = {_KERNELS, _MAPS, _GRADIENTS, _DEAD}
 
 
-def _inside(run: runs.Run) -> None:
+def _inside(run: Run) -> None:
     """The views that are chosen, side by side."""
     with messages.shown():
         _views(run, engine.shared().progress(run), run.experiment())
 
 
-def _views(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> None:
+def _views(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
     drawing = session.last_drawing()
     usual = [_KERNELS, _CONFUSION] if drawing is None else [_KERNELS, _MINE, _CONFUSION]
     chosen = st.pills("Look inside", VIEWS, selection_mode="multi", default=usual, key=f"views-{run.id}")
@@ -383,7 +380,11 @@ def _views(run: runs.Run, progress: Progress, experiment: specs.Experiment) -> N
                 _snapshot_view(view, snapshot, progress)
             elif view == _MINE:
                 # The clock of this part stops with the run, when the last networks may not have answered yet.
-                shown = prediction_history.panel if progress.state.is_over and drawing is not None else prediction_history.lines
+                shown = (
+                    prediction_history.panel
+                    if progress.state.is_over and drawing is not None
+                    else prediction_history.lines
+                )
                 shown(run, drawing)
             elif view == _RATE:
                 rates = experiment.training.learning_rates(
@@ -430,7 +431,7 @@ def _drawn(view: str, snapshot: Snapshot) -> str:
     return network_html.dead_shares(snapshot.dead)
 
 
-def _validation_view(view: str, run: runs.Run, progress: Progress) -> None:
+def _validation_view(view: str, run: Run, progress: Progress) -> None:
     last = progress.history[-1] if progress.history else None
     if last is None:
         st.caption("Comes with the first epoch's end.")

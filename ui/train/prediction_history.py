@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.engine import engine
-from core.runs import run as runs
+from core.runs.run import Run
 from core.views import moving_lines, pictures
 from ui import messages, navigation
 
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.5
 NOT_CALIBRATED = "Probabilities as they come, not calibrated: what Draw says to the same digit is."
 
 
-def lines(run: runs.Run, image: np.ndarray | None, place: int | None = None) -> None:
+def lines(run: Run, image: np.ndarray | None, place: int | None = None) -> None:
     """The ten lines of a digit, (28, 28) uint8, as far as they are known, or an invitation to draw one.
 
     Args:
@@ -42,7 +42,7 @@ def lines(run: runs.Run, image: np.ndarray | None, place: int | None = None) -> 
         st.html(moving_lines.readings(steps, probabilities, said, place))
 
 
-def panel(run: runs.Run, image: np.ndarray, place: int | None = None) -> None:
+def panel(run: Run, image: np.ndarray, place: int | None = None) -> None:
     """The same where nothing else asks again: it does so by itself until all is known."""
     with messages.caption():
         known = engine.shared().trace(run, image)
@@ -50,7 +50,7 @@ def panel(run: runs.Run, image: np.ndarray, place: int | None = None) -> None:
         st.fragment(_panel, run_every=None if is_whole else POLL_SECONDS)(run, image, place, is_whole)
 
 
-def _panel(run: runs.Run, image: np.ndarray, place: int | None, was_whole: bool) -> None:
+def _panel(run: Run, image: np.ndarray, place: int | None, was_whole: bool) -> None:
     lines(run, image, place)
     with messages.caption():
         if not was_whole and set(run.steps()) <= engine.shared().trace(run, image).keys():

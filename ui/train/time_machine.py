@@ -7,10 +7,9 @@ import streamlit as st
 
 from core.engine import engine
 from core.engine.predictor import Moment
-from core.runs import run as runs
 from core.runs.progress import Progress
-from core.views import network_html
-from core.views import pictures
+from core.runs.run import Run
+from core.views import network_html, pictures
 from ui import digits, messages
 from ui.data import browser
 from ui.state import session
@@ -20,7 +19,7 @@ OWN = "My drawing"
 CLOCK_SECONDS = 2.0  # between two looks for networks that a training run has left meanwhile
 
 
-def panel(run: runs.Run) -> None:
+def panel(run: Run) -> None:
     """A slider through a run's kept networks, behind a switch that stays."""
     if st.toggle(
         "Time machine", key=f"time-machine-{run.id}", help="Go through the networks that were kept on the way."
@@ -29,7 +28,7 @@ def panel(run: runs.Run) -> None:
         st.fragment(_panel, run_every=None if is_over else CLOCK_SECONDS)(run)
 
 
-def _panel(run: runs.Run) -> None:
+def _panel(run: Run) -> None:
     with messages.shown():
         progress, steps = engine.shared().progress(run), run.steps()
         if len(steps) < 2:
@@ -71,7 +70,7 @@ def _panel(run: runs.Run) -> None:
             st.html(network_html.feature_maps(image, moment.maps))
 
 
-def _digit(run: runs.Run) -> tuple[np.ndarray, str]:
+def _digit(run: Run) -> tuple[np.ndarray, str]:
     """The digit to look at, (28, 28) uint8, and what to call it: one's own drawing where there is one, or one that was held out;
     one of the training file where none such was."""
     own = session.last_drawing()
@@ -93,4 +92,4 @@ def _name(step: int, progress: Progress) -> str:
 
 @st.cache_data(max_entries=100, show_spinner=False)
 def _moment(run_id: str, root: str, step: int, image: bytes, dataset: str) -> Moment:
-    return engine.shared().moment(runs.Run(run_id, root), step, np.frombuffer(image, np.uint8).reshape(28, 28))
+    return engine.shared().moment(Run(run_id, root), step, np.frombuffer(image, np.uint8).reshape(28, 28))

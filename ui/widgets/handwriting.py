@@ -15,16 +15,15 @@ from core.errors import DataError, RunDamaged, RunNotFound
 from core.evaluation import metrics
 from core.evaluation.questions import AnswerHeldOut, ReadDrawings, held_out_count
 from core.model.specs import CLASSES, Augmentation, replaced
-from core.runs import run as runs
-from core.runs.run import Drawings, Evaluation
+from core.runs.contents import Drawings, Evaluation
+from core.runs.run import Run
 from core.runs.visits import FORGOTTEN_DAYS
 from core.training import fine_tuning
 from core.views import charts, pictures
 from ui import digits, driving, guards, late_requests, messages, navigation, runs_menu
 from ui.evaluate import comparison, report
 from ui.state import session
-from ui.widgets import uploads
-from ui.widgets import waiting
+from ui.widgets import uploads, waiting
 from ui.widgets.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
@@ -91,7 +90,7 @@ def _undo() -> None:
 # --- the third part of the Draw page ------------------------------------------------------------------------------------
 
 
-def section(run: runs.Run, step: int) -> None:
+def section(run: Run, step: int) -> None:
     """The drawings that were kept, how well networks read them, and a network that learns them."""
     handwriting = session.handwriting()
     if not len(handwriting):
@@ -113,7 +112,7 @@ def section(run: runs.Run, step: int) -> None:
     files(handwriting)
 
 
-def measured(run: runs.Run, step: int, handwriting: Handwriting) -> None:
+def measured(run: Run, step: int, handwriting: Handwriting) -> None:
     """How many of the drawings a network reads right, and which it doesn't."""
     st.subheader("Does it read my hand?", anchor=False)
     probabilities = _read(run, step, handwriting.images, "hand")
@@ -137,7 +136,7 @@ def measured(run: runs.Run, step: int, handwriting: Handwriting) -> None:
     st.html(pictures.captioned_digits(handwriting.images[wrong], captions, "Your drawings that it reads wrong"))
 
 
-def compared(run: runs.Run, handwriting: Handwriting) -> None:
+def compared(run: Run, handwriting: Handwriting) -> None:
     """The same count for other networks."""
     labels = {run_id: label for run_id, label in runs_menu.labels().items() if run_id != run.id}
     if not labels:
@@ -182,7 +181,7 @@ def compared(run: runs.Run, handwriting: Handwriting) -> None:
 # --- learning it --------------------------------------------------------------------------------------------------------
 
 
-def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
+def learn_form(run: Run, step: int, handwriting: Handwriting) -> None:
     """How the network in use is to go on from here, and the button that makes it."""
     st.subheader("Teach it my hand", anchor=False)
     usual = fine_tuning.usual_training(run.experiment())
@@ -254,7 +253,7 @@ def learn_form(run: runs.Run, step: int, handwriting: Handwriting) -> None:
             late_requests.switch_page(navigation.TRAIN)
 
 
-def before_and_after(run: runs.Run, step: int) -> None:
+def before_and_after(run: Run, step: int) -> None:
     """What a fine-tuning did to the reading of one's own hand, and to that of MNIST's digits."""
     st.subheader("Before and after", anchor=False)
     with messages.shown():
@@ -266,7 +265,7 @@ def before_and_after(run: runs.Run, step: int) -> None:
             _on_mnist(run, step)
 
 
-def _on_own_hand(run: runs.Run, step: int, drawings: Drawings) -> None:
+def _on_own_hand(run: Run, step: int, drawings: Drawings) -> None:
     is_checked = bool(drawings.is_held_out.any())
     chosen = drawings.is_held_out if is_checked else np.ones(len(drawings.labels), bool)
     images, labels = drawings.images[chosen], drawings.labels[chosen]
@@ -285,7 +284,7 @@ def _on_own_hand(run: runs.Run, step: int, drawings: Drawings) -> None:
     st.html(pictures.captioned_digits(images, captions, "Your drawings, and how they were read before and after"))
 
 
-def _on_mnist(run: runs.Run, step: int) -> None:
+def _on_mnist(run: Run, step: int) -> None:
     st.markdown("**MNIST's held-out digits**")
     if not held_out_count(run, 1 << 30):
         st.caption(
@@ -312,7 +311,7 @@ def _on_mnist(run: runs.Run, step: int) -> None:
         st.html(pictures.captioned_digits(x, captions, "MNIST's digits that it read right before"))
 
 
-def _held_out(run: runs.Run, step: int, key: str) -> Evaluation | None:
+def _held_out(run: Run, step: int, key: str) -> Evaluation | None:
     """The answers on MNIST's held-out digits; None while they are being computed, which is said here."""
     found = report.kept_answers(run, step, report.VALIDATION)
     if found is None and waiting.result(
@@ -435,7 +434,7 @@ def lasting() -> str:
 # --- shared -------------------------------------------------------------------------------------------------------------
 
 
-def _read(run: runs.Run, step: int, images: np.ndarray, key: str) -> np.ndarray | None:
+def _read(run: Run, step: int, images: np.ndarray, key: str) -> np.ndarray | None:
     """What a network says to drawings, (n, 10); None where it isn't known yet or is no answer, which is said here."""
     job = ReadDrawings(run.id, run.root, step, images.tobytes())
     found = waiting.result(job, f"read-{key}", "It reads your drawings", "Have it read your drawings")

@@ -6,8 +6,9 @@ import streamlit as st
 
 from core.engine import engine
 from core.model import ledger
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.progress import Command, Progress
+from core.runs.run import Run
 from core.training import fine_tuning
 from ui import driving, navigation
 from ui.state import session
@@ -24,12 +25,12 @@ def start_training(draft: session.Draft, command: Command = engine.FULL_SPEED) -
         StorageFull: if its folder can't be written.
     """
     ledger.check(draft.experiment)
-    run = runs.create(draft.experiment, draft.preset, owner=session.visitor())
+    run = registry.create(draft.experiment, draft.preset, owner=session.visitor())
     driving.train(run, command)
     session.use_run(run.id)
 
 
-def start_again(run: runs.Run) -> None:
+def start_again(run: Run) -> None:
     """A new run of a run's recipe, from the same initial weights, taken into use.
 
     Raises:
@@ -38,7 +39,9 @@ def start_again(run: runs.Run) -> None:
     experiment = run.experiment()
     is_fine_tuning = experiment.fine_tuning is not None
     owner = session.visitor()
-    again = fine_tuning.again(run, owner) if is_fine_tuning else runs.create(experiment, run.record().name, owner=owner)
+    again = (
+        fine_tuning.again(run, owner) if is_fine_tuning else registry.create(experiment, run.record().name, owner=owner)
+    )
     driving.train(again)
     session.use_run(again.id)
 

@@ -15,9 +15,8 @@ from core.explain.attribution import Method
 from core.ink import photo as scan
 from core.ink import preparation
 from core.ink.preparation import Ink, Prepared
-from core.runs import run as runs
-from core.views import explanation_html
-from core.views import pictures
+from core.runs.run import Run
+from core.views import explanation_html, pictures
 from ui import digits, messages
 from ui.data import browser
 from ui.data.browser import Network
@@ -66,12 +65,12 @@ def use_canvas() -> None:
         session.choose_draw_source("Canvas")
 
 
-def draw_and_read(run: runs.Run, step: int) -> None:
+def draw_and_read(run: Run, step: int) -> None:
     """What one draws on, with the network's ten probabilities beside it, new after every stroke."""
     work.once_ready(_draw_and_read, run, step)
 
 
-def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
+def _draw_and_read(run: Run, step: int, was_waiting: bool) -> None:
     source = session.draw_source()
     with st.container(horizontal=True, gap="large"):
         surface, answer = st.container(width=canvas.SIZES[canvas.DIGIT][0] + 4), st.container(width=WIDTH, key="answer")
@@ -85,7 +84,7 @@ def _draw_and_read(run: runs.Run, step: int, was_waiting: bool) -> None:
         (live_pad.pad if source == "Live pad" else spoken.answer)(said)
 
 
-def _answer(run: runs.Run, step: int, ink: Ink | None, was_waiting: bool, below: DeltaGenerator) -> str:
+def _answer(run: Run, step: int, ink: Ink | None, was_waiting: bool, below: DeltaGenerator) -> str:
     """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
@@ -218,7 +217,7 @@ def _switch(field: str) -> None:
 
 
 @st.fragment(run_every=LOOK_SECONDS)
-def look_into(run: runs.Run, step: int) -> None:
+def look_into(run: Run, step: int) -> None:
     """The nearest training digits, which pixels mattered, and what was drawn before: at its own pace, never the bars'."""
     image, ink = session.last_drawing(), session.ink()
     is_there = image is not None and ink is not None and bool(ink.any())
@@ -274,7 +273,7 @@ def _have_read(job: ReadAll) -> None:
     st.caption(f"The network reads the training digits: {engine.shared().share(job):.0%}")
 
 
-def _pixels(run: runs.Run, step: int, image: np.ndarray, is_resting: bool) -> None:
+def _pixels(run: Run, step: int, image: np.ndarray, is_resting: bool) -> None:
     digit = session.last_digit()
     if digit is None:
         st.caption("There is no digit whose pixels could have mattered.")

@@ -16,13 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data import dataset as data
-from core.data import download
-from core.data.dataset import Dataset, DatasetId, Source, load, read_npz, split
+from core.data import datasets, download
+from core.data.datasets import Dataset, DatasetId, Source, load, read_npz, split
 from core.errors import DataError, EngineNotReady
 
 MNIST = os.environ.get("DIGITLAB_MNIST")  # before the fixture below hides it
-ROOT = Path(data.__file__).parents[2]
+ROOT = Path(datasets.__file__).parents[2]
 
 needs_mnist = pytest.mark.skipif(not MNIST, reason="DIGITLAB_MNIST names no file")
 
@@ -79,9 +78,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing loaded, an empty cache, no network; and a small file taken for the genuine one."""
-    monkeypatch.setattr(data, "_loaded", None)
-    monkeypatch.setattr(data, "SHA256", hashlib.sha256(GENUINE).hexdigest())
-    monkeypatch.setattr(data, "SIZE", len(GENUINE))
+    monkeypatch.setattr(datasets, "_loaded", None)
+    monkeypatch.setattr(datasets, "SHA256", hashlib.sha256(GENUINE).hexdigest())
+    monkeypatch.setattr(datasets, "SIZE", len(GENUINE))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("DIGITLAB_OFFLINE", "1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -100,7 +99,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        monkeypatch.setattr(data, "URL", server.url)
+        monkeypatch.setattr(datasets, "URL", server.url)
         monkeypatch.delenv("DIGITLAB_OFFLINE")
         yield server
         server.shutdown()
@@ -195,7 +194,7 @@ class TestLoad:
         assert not cache.exists()
 
     def test_falls_back_when_nobody_answers(self, server, monkeypatch):
-        monkeypatch.setattr(data, "URL", "http://127.0.0.1:1/mnist.npz")
+        monkeypatch.setattr(datasets, "URL", "http://127.0.0.1:1/mnist.npz")
 
         assert load().source is Source.STAND_IN
 
@@ -221,7 +220,7 @@ class TestLoad:
         def fail(*paths: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(data.os, "replace", fail)
+        monkeypatch.setattr(datasets.os, "replace", fail)
 
         dataset = load()
 
@@ -260,8 +259,8 @@ class TestLoad:
         server.barrier = threading.Barrier(3)
         script = (
             "from core import data; "
-            f"data.URL, data.SHA256, data.SIZE = {server.url!r}, {data.SHA256!r}, {data.SIZE}; "
-            "dataset = data.load(); print(dataset.source, len(dataset.x_train), end='')"
+            f"datasets.URL, datasets.SHA256, datasets.SIZE = {server.url!r}, {datasets.SHA256!r}, {datasets.SIZE}; "
+            "dataset = datasets.load(); print(dataset.source, len(dataset.x_train), end='')"
         )
         command = [sys.executable, "-W", "error", "-c", script]
 
@@ -280,7 +279,7 @@ class TestLoad:
                 array[0] = 0
 
     def test_the_module_brings_no_heavy_library_along(self):
-        script = "import sys, core.data.dataset; print({'tensorflow', 'keras', 'streamlit', 'sklearn'} & sys.modules.keys(), end='')"
+        script = "import sys, core.data.datasets; print({'tensorflow', 'keras', 'streamlit', 'sklearn'} & sys.modules.keys(), end='')"
 
         said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -299,10 +298,10 @@ class TestWhichDataset:
     @pytest.fixture
     def elsewhere(self, monkeypatch) -> Callable[[], None]:
         """A function after which this is another process."""
-        return lambda: monkeypatch.setattr(data, "_loaded", None)
+        return lambda: monkeypatch.setattr(datasets, "_loaded", None)
 
     def test_equal_images_are_the_same_data_set_in_whatever_file(self, tmp_path):
-        np.savez(tmp_path / "plain.npz", **dict(zip(data.ARRAYS, read_npz(GENUINE), strict=True)))
+        np.savez(tmp_path / "plain.npz", **dict(zip(datasets.ARRAYS, read_npz(GENUINE), strict=True)))
 
         plain, packed = (Dataset(*read_npz(source), Source.FILE) for source in (tmp_path / "plain.npz", GENUINE))
 
@@ -311,11 +310,11 @@ class TestWhichDataset:
 
     def test_none_is_chosen_before_anyone_asked(self, own, monkeypatch):
         monkeypatch.setenv("DIGITLAB_MNIST", str(own))
-        assert data.chosen() is None
+        assert datasets.chosen() is None
 
         dataset = load()
 
-        assert data.chosen() == dataset.id == DatasetId(dataset.digest, Source.FILE, str(own))
+        assert datasets.chosen() == dataset.id == DatasetId(dataset.digest, Source.FILE, str(own))
 
     def test_a_worker_takes_the_file_that_was_chosen_and_not_its_own(self, own, monkeypatch, elsewhere, tmp_path):
         (tmp_path / "its.npz").write_bytes(GENUINE)
@@ -324,7 +323,7 @@ class TestWhichDataset:
         elsewhere()
         monkeypatch.setenv("DIGITLAB_MNIST", str(tmp_path / "its.npz"))
 
-        with data.using(chosen):
+        with datasets.using(chosen):
             assert_same(load(), own.read_bytes())
 
     def test_a_worker_takes_the_stand_in_where_that_was_chosen_and_mnist_is_at_hand(self, cache, elsewhere):
@@ -333,7 +332,7 @@ class TestWhichDataset:
         cache.parent.mkdir(parents=True)
         cache.write_bytes(GENUINE)
 
-        with data.using(chosen):
+        with datasets.using(chosen):
             assert load().is_stand_in
 
     def test_a_worker_fetches_mnist_where_the_server_had_no_room_to_keep_it(self, server, cache, elsewhere):
@@ -341,7 +340,7 @@ class TestWhichDataset:
         elsewhere()
         cache.unlink()
 
-        with data.using(chosen):
+        with datasets.using(chosen):
             assert_same(load(), GENUINE)
 
     def test_a_worker_finds_the_same_digits_in_a_file_of_its_own(self, own, monkeypatch, elsewhere, tmp_path):
@@ -351,7 +350,7 @@ class TestWhichDataset:
         own.rename(tmp_path / "moved.npz")
         monkeypatch.setenv("DIGITLAB_MNIST", str(tmp_path / "moved.npz"))
 
-        with data.using(chosen):
+        with datasets.using(chosen):
             assert load().digest == chosen.digest
 
     @pytest.mark.parametrize("is_there", [True, False], ids=["other digits", "no file"])
@@ -364,11 +363,14 @@ class TestWhichDataset:
         else:
             own.unlink()
 
-        with data.using(chosen), pytest.raises(DataError, match=rf"does not have the digits .* {chosen.digest[:12]}"):
+        with (
+            datasets.using(chosen),
+            pytest.raises(DataError, match=rf"does not have the digits .* {chosen.digest[:12]}"),
+        ):
             load()
 
     def test_a_question_about_digits_that_are_not_chosen_yet_waits(self):
-        with data.using(None), pytest.raises(EngineNotReady, match="still being fetched"):
+        with datasets.using(None), pytest.raises(EngineNotReady, match="still being fetched"):
             load()
 
     def test_each_thread_has_the_one_that_it_was_asked_about(self, own, monkeypatch, elsewhere, tmp_path):
@@ -381,7 +383,7 @@ class TestWhichDataset:
         found = []
 
         def ask(chosen: DatasetId) -> None:
-            with data.using(chosen):
+            with datasets.using(chosen):
                 found.extend(load().digest == chosen.digest for _ in range(20))
 
         threads = [threading.Thread(target=ask, args=(chosen,)) for chosen in ids * 2]
@@ -397,18 +399,18 @@ class TestWhichDataset:
         before = load()
         server.status = 200
 
-        found = data.look_again(lambda share: None)
+        found = datasets.look_again(lambda share: None)
 
         assert before.is_stand_in
         assert found.source is Source.DOWNLOAD
         assert load() is found
-        assert data.chosen() == found.id
+        assert datasets.chosen() == found.id
 
     def test_the_stand_in_stays_where_mnist_is_not_found_again(self, server):
         server.status = 503
         before = load()
 
-        assert data.look_again(lambda share: None).digest == before.digest
+        assert datasets.look_again(lambda share: None).digest == before.digest
 
 
 class TestStandIn:
@@ -431,7 +433,7 @@ class TestStandIn:
 
     def test_is_the_same_every_time(self, monkeypatch):
         first = load()
-        monkeypatch.setattr(data, "_loaded", None)
+        monkeypatch.setattr(datasets, "_loaded", None)
         second = load()
 
         assert second is not first

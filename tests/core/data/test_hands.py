@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.data import dataset as data
-from core.data import measures
-from core.data import redraw
-from core.ink import preparation
-from core.ink import skeleton
+from core.data import datasets, measures, redraw
+from core.ink import preparation, skeleton
 
 CENTRE = preparation.CENTRE - 0.5  # of the pixels' middles, where MNIST's centres of mass lie
 
@@ -116,8 +113,8 @@ def _certain(flagged: bool):
 
 
 @pytest.fixture(scope="module")
-def small(dataset) -> data.Dataset:
-    return data.Dataset(
+def small(dataset) -> datasets.Dataset:
+    return datasets.Dataset(
         dataset.x_train[:30], dataset.y_train[:30], dataset.x_test[:5], dataset.y_test[:5], dataset.source
     )
 

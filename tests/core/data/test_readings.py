@@ -8,16 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from core.data import dataset as data
-from core.data import measures
-from core.data import questions
+from core.data import datasets, measures, questions
 from core.data.measures import Layout
 from core.data.questions import PIXELS, DrawMap, NearDuplicates, ReadAll
 from core.errors import NotExplainable, RunDamaged
 from core.model import keras_model
 from core.model.specs import Conv2D, Dense, Experiment, Flatten
-from core.runs import run as runs
-from core.runs.run import Checkpoint
+from core.runs import registry
+from core.runs.contents import Checkpoint
+from core.runs.run import Run
 
 NARROW = Experiment(layers=(Flatten(), Dense(units=12)))
 WIDE = Experiment(layers=(Conv2D(filters=2), Flatten()))
@@ -25,14 +24,14 @@ WIDE = Experiment(layers=(Conv2D(filters=2), Flatten()))
 
 @pytest.fixture(autouse=True)
 def digits(dataset, monkeypatch):
-    monkeypatch.setattr(data, "_loaded", dataset)
+    monkeypatch.setattr(datasets, "_loaded", dataset)
     return dataset
 
 
 @pytest.fixture(params=[NARROW, WIDE], ids=["of twelve features", "of many features"])
-def run(request, runs_root: Path) -> runs.Run:
+def run(request, runs_root: Path) -> Run:
     """A run whose network has its initial weights."""
-    run = runs.create(request.param, "A run")
+    run = registry.create(request.param, "A run")
     run.write_weights(Checkpoint(0, keras_model.variables(keras_model.build(request.param))[0], None))
     return run
 
@@ -43,7 +42,7 @@ def heard(job) -> list[float]:
     return told
 
 
-def penultimate(run: runs.Run, images: np.ndarray) -> np.ndarray:
+def penultimate(run: Run, images: np.ndarray) -> np.ndarray:
     network = keras_model.build(run.experiment())
     return keras.Model(network.input, network.layers[-1].input).predict_on_batch(images[..., None])
 
@@ -78,7 +77,7 @@ def test_without_having_read_it_knows_no_neighbours(run, digits):
 
 @pytest.mark.parametrize("layer", questions.layers(NARROW))
 def test_a_map_of_a_layer_is_that_of_its_outputs(layer, digits, runs_root):
-    run = runs.create(NARROW, "A run")
+    run = registry.create(NARROW, "A run")
     run.write_weights(Checkpoint(0, keras_model.variables(keras_model.build(NARROW))[0], None))
 
     plane = DrawMap(300, Layout.PCA, layer, run.id, run.root, 0).work(lambda share: None)
@@ -110,7 +109,7 @@ def test_a_layer_that_is_not_there_is_named(run):
 )
 def test_a_network_whose_weights_are_no_numbers_is_told_of(job, runs_root):
     experiment = Experiment(layers=(Flatten(), Dense(units=100)))
-    run = runs.create(experiment, "A run")
+    run = registry.create(experiment, "A run")
     weights = keras_model.variables(keras_model.build(experiment))[0]
     run.write_weights(Checkpoint(0, {name: np.full_like(values, np.nan) for name, values in weights.items()}, None))
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fsspec.implementations.local import LocalFileSystem
 
-from core.data import dataset as data
+from core.data import datasets
 from core.data.handwriting import Handwriting
 from core.engine import engine as engine_module
 from core.engine.engine import Engine, Phase
@@ -54,7 +54,7 @@ from core.model.specs import (
     Training,
     replaced,
 )
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.progress import (
     Advanced,
     Command,
@@ -67,6 +67,7 @@ from core.runs.progress import (
     Turned,
     to_wire,
 )
+from core.runs.run import Run
 from core.training import fine_tuning
 from core.training.range_test import RangeTest
 
@@ -125,8 +126,8 @@ def test_a_worker_of_its_own_puts_what_it_generates_into_the_engines_folder_and_
 
 def test_a_fine_tuning_is_a_run_that_goes_on_where_another_was(engine, finished, dataset):
     hand = Handwriting(dataset.x_test[:3].copy(), dataset.y_test[:3].copy())
-    loop = fine_tuning.usual_training(finished.experiment())
-    run = fine_tuning.create(finished, 36, hand, replaced(loop, epochs=1), 64, 0.25, "My hand")
+    training = fine_tuning.usual_training(finished.experiment())
+    run = fine_tuning.create(finished, 36, hand, replaced(training, epochs=1), 64, 0.25, "My hand")
 
     engine.train(run)
     _until(lambda: engine.progress(run).state.is_over)
@@ -154,7 +155,7 @@ def stopped_worker(engine):
 
 def test_orders_to_a_worker_that_does_not_answer_block_nobody_and_are_obeyed_when_it_does(engine, root, stopped_worker):
     stop, go_on = stopped_worker
-    run = runs.create(LONG, "Hung", root)
+    run = registry.create(LONG, "Hung", root)
     engine.train(run)
     _until(lambda: engine.progress(run).step > 0)
     stop()
@@ -195,7 +196,7 @@ def test_a_digit_s_readings_are_traced_through_the_kept_networks(engine, finishe
 
 def test_a_digit_is_watched_while_a_run_trains(engine, root, dataset):
     image = dataset.x_test[1]
-    run = runs.create(LONG, "Watched", root)
+    run = registry.create(LONG, "Watched", root)
     engine.train(run)
 
     def is_watched() -> bool:
@@ -233,10 +234,10 @@ def test_what_the_events_said_is_what_the_folder_says(engine, root):
 
 
 def test_probabilities_are_those_of_the_evaluation(engine, finished):
-    from core.data import dataset as data
+    from core.data import datasets
 
     evaluation = _until(lambda: engine.evaluation(finished, 36))
-    images = data.load().x_test[:3]
+    images = datasets.load().x_test[:3]
     probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(finished, 36, images)))
 
     assert probabilities.shape == (3, 10)
@@ -286,7 +287,7 @@ def test_a_paused_run_stands_still_until_it_goes_on(engine, root):
 
 
 def test_a_run_begun_paused_is_stepped_watched_and_turned(engine, root):
-    run = runs.create(LONG, "test", root)
+    run = registry.create(LONG, "test", root)
     engine.train(run, Command(is_paused=True))
     _until(lambda: engine.progress(run).state is State.PAUSED)
 
@@ -311,9 +312,9 @@ def test_a_run_begun_paused_is_stepped_watched_and_turned(engine, root):
 
 
 def test_a_moment_is_what_predictions_and_checkpoints_say(engine, finished):
-    from core.data import dataset as data
+    from core.data import datasets
 
-    image = data.load().x_test[0]
+    image = datasets.load().x_test[0]
     for step in (1, 36):
         moment = _until(lambda step=step: _unless_not_ready(lambda: engine.moment(finished, step, image)))
         probabilities = _until(lambda step=step: _unless_not_ready(lambda: engine.predict(finished, step, image[None])))
@@ -351,7 +352,7 @@ def test_questions_are_answered_by_a_worker(engine):
     assert type(found) is RangeTest
     assert 5 <= len(found.losses) == len(found.learning_rates) <= 100
     assert 0 < seconds < 60
-    np.testing.assert_array_equal(moved, augment.preview(data.load().x_train[[5, 2]], augmentation, 7))
+    np.testing.assert_array_equal(moved, augment.preview(datasets.load().x_train[[5, 2]], augmentation, 7))
     assert engine.range_test(SMALL) is found
     with pytest.raises(SpecError, match=r"^The output layer: "):
         _until(lambda: engine.range_test(Experiment(layers=())))
@@ -364,10 +365,10 @@ class TestWhichDigits:
     def own(self, monkeypatch, dataset, tmp_path):
         """Digits that the server has in use, in a file that no worker would find by itself."""
         path = tmp_path / "own.npz"
-        arrays = {name: getattr(dataset, name)[::-1][:300] for name in data.ARRAYS}
+        arrays = {name: getattr(dataset, name)[::-1][:300] for name in datasets.ARRAYS}
         np.savez(path, **arrays)
-        own = data.Dataset(*arrays.values(), data.Source.FILE, str(path))
-        monkeypatch.setattr(data, "_loaded", own)
+        own = datasets.Dataset(*arrays.values(), datasets.Source.FILE, str(path))
+        monkeypatch.setattr(datasets, "_loaded", own)
         return own
 
     def test_it_answers_for_those_and_for_others_once_others_are_in_use(self, engine, own, monkeypatch, dataset):
@@ -377,12 +378,12 @@ class TestWhichDigits:
         np.testing.assert_array_equal(_until(ask), own.x_train[:2])
 
         monkeypatch.undo()
-        monkeypatch.setattr(data, "_loaded", data.load())
+        monkeypatch.setattr(datasets, "_loaded", datasets.load())
         np.testing.assert_array_equal(_until(ask), dataset.x_train[:2])
 
     def test_it_trains_on_those_and_the_run_remembers_them(self, engine, own, root, monkeypatch):
         once = replaced(SMALL.training, epochs=1, train_size=300)
-        run = runs.create(Experiment(layers=SMALL.layers, training=once), "own digits", root)
+        run = registry.create(Experiment(layers=SMALL.layers, training=once), "own digits", root)
         engine.train(run)
         _until(lambda: engine.progress(run).state.is_over)
 
@@ -392,13 +393,13 @@ class TestWhichDigits:
         _until(lambda: engine.evaluation(run, run.steps()[-1]))
         assert run.evaluation(run.steps()[-1]).dataset == own.digest
 
-        monkeypatch.setattr(data, "_loaded", replace(own, x_test=own.x_test[::-1]))
+        monkeypatch.setattr(datasets, "_loaded", replace(own, x_test=own.x_test[::-1]))
         with pytest.raises(DataError, match="trained on other digits than those in use now"):
             engine.train(run)
 
     def test_it_says_that_it_has_not_got_them(self, engine, own, root, monkeypatch):
-        monkeypatch.setattr(data, "_loaded", replace(own, x_test=own.x_test[::-1]))  # which are in no file
-        run = runs.create(SMALL, "gone", root)
+        monkeypatch.setattr(datasets, "_loaded", replace(own, x_test=own.x_test[::-1]))  # which are in no file
+        run = registry.create(SMALL, "gone", root)
 
         with pytest.raises(DataError, match="does not have the digits that this lab uses"):
             _until(lambda: engine.augmented(Augmentation(), (0, 1), 3))
@@ -409,7 +410,7 @@ class TestWhichDigits:
         assert "does not have the digits" in engine.progress(run).message
 
     def test_an_older_run_that_does_not_say_goes_on(self, offline, own, root):
-        run = runs.create(SMALL, "older", root)
+        run = registry.create(SMALL, "older", root)
         Path(root, run.id, "history.json").write_text(
             '[{"epoch":1,"loss":1,"accuracy":1,"val_loss":1,"val_accuracy":1,"learning_rate":1,"seconds":1}]'
         )
@@ -440,7 +441,7 @@ def test_a_stopped_run_keeps_its_last_epoch_and_can_go_on(engine, root):
 def test_the_second_run_waits_for_a_free_worker_and_can_leave_the_queue(engine, root):
     workers = engine.status().workers
     busy = [_started(engine, root, LONG) for _ in range(workers)]
-    waiting = runs.create(SMALL, "waits", root)
+    waiting = registry.create(SMALL, "waits", root)
     engine.train(waiting)
 
     assert engine.progress(waiting).state is State.QUEUED
@@ -454,9 +455,9 @@ def test_the_second_run_waits_for_a_free_worker_and_can_leave_the_queue(engine, 
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_says_so(engine, root):
-    loop = Training(epochs=3, train_size=640, optimizer=SGD(momentum=0.99), learning_rate=10.0)
+    training = Training(epochs=3, train_size=640, optimizer=SGD(momentum=0.99), learning_rate=10.0)
     wild = (Conv2D(filters=8, activation="linear"), Flatten(), Dense(units=64, activation="linear"))
-    run = runs.create(Experiment(layers=wild, training=loop), "wild", root)
+    run = registry.create(Experiment(layers=wild, training=training), "wild", root)
     engine.train(run)
     _until(lambda: engine.progress(run).state.is_over)
 
@@ -492,7 +493,7 @@ def test_a_seed_gives_the_same_numbers_whatever_else_draws_in_the_worker(engine,
         networks = [keras_model.variables(keras_model.build(experiment))[0] for _ in range(times)]
         return [hashlib.sha256(b"".join(map(bytes, network.values()))).hexdigest() for network in networks]
 
-    made = [runs.create(experiment, name, root) for name in "abc"]
+    made = [registry.create(experiment, name, root) for name in "abc"]
     engine._client.run(draw)
     try:
         builds = [*build(2), *engine._client.submit(build, 20, pure=False).result(timeout=PATIENCE)]
@@ -531,7 +532,7 @@ def test_a_run_that_only_waited_behind_a_killed_worker_keeps_its_place_and_its_c
     if engine._cluster is None:
         pytest.skip("which of several workers it waits behind is the scheduler's choice")
     busy = _started(engine, root, LONG)
-    waiting = runs.create(SMALL, "waits", root)
+    waiting = registry.create(SMALL, "waits", root)
     engine.train(waiting, Command(is_paused=True))
     _kill_worker_of(engine, busy)
     _until(lambda: engine.progress(busy).state is State.INTERRUPTED)
@@ -553,7 +554,7 @@ def test_predictions_come_back_after_the_worker_died(engine, root):
 
 
 def test_a_run_that_only_its_folder_calls_unfinished_is_interrupted(engine, root):
-    run = runs.create(SMALL, "left behind", root)
+    run = registry.create(SMALL, "left behind", root)
     run.write_state(State.RUNNING)
 
     assert engine.progress(run).state is State.INTERRUPTED
@@ -580,7 +581,7 @@ class HungWorkers:
 class TestOrdersToWorkersThatDoNotAnswer:
     @pytest.fixture
     def run(self, offline, root):
-        made = runs.create(SMALL, "a", root)
+        made = registry.create(SMALL, "a", root)
         offline.train(made)
         offline._heard(made.id, to_wire(StateChanged(State.RUNNING)))
         return made
@@ -643,7 +644,7 @@ class TestQueue:
 
     @pytest.fixture
     def waiting(self, offline, root):
-        made = [runs.create(SMALL, name, root) for name in "abc"]
+        made = [registry.create(SMALL, name, root) for name in "abc"]
         for run in made:
             offline.train(run)
         return made
@@ -712,7 +713,7 @@ class TestQueue:
         now = [100.0]
         monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
         monkeypatch.setattr(offline, "_tell_workers", lambda *told: None)
-        run = runs.create(SMALL, "alone", root)
+        run = registry.create(SMALL, "alone", root)
         offline.train(run)
         offline._futures[run.id] = Future()
         offline._heard(run.id, to_wire(StateChanged(State.PAUSED)))
@@ -726,7 +727,7 @@ class TestQueue:
 
     def test_a_network_of_twice_the_work_takes_twice_as_long(self, offline, root):
         small, twice, last = (
-            runs.create(
+            registry.create(
                 replaced(SMALL, layers=(Conv2D(filters=filters, activation="relu"), *SMALL.layers[1:2], Flatten())),
                 "",
                 root,
@@ -740,7 +741,7 @@ class TestQueue:
         assert offline.place_in_queue(last.id) == (2, pytest.approx(30.0 + 2 * 2 * 640 * 0.9 / 1000))
 
     def test_two_workers_share_what_is_ahead(self, offline, waiting, root):
-        last = runs.create(SMALL, "d", root)
+        last = registry.create(SMALL, "d", root)
         offline.train(last)
         self.told(offline, waiting[0], seconds_left=30.0)
         self.told(offline, waiting[1], seconds_left=20.0)
@@ -766,7 +767,7 @@ class TestDeletion:
     """Without workers."""
 
     def test_a_run_that_is_over_is_gone_and_forgotten(self, offline, root):
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         run.write_state(State.STOPPED)
         offline._progress[run.id] = Progress.of([StateChanged(State.STOPPED)])
 
@@ -778,7 +779,7 @@ class TestDeletion:
 
     @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.PAUSED, State.STOPPING])
     def test_a_run_under_way_stays(self, offline, root, state):
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         offline._progress[run.id] = Progress.of([StateChanged(state)])
 
         with pytest.raises(EngineError, match=r"under way\. Stop it first"):
@@ -789,13 +790,13 @@ class TestDeletion:
     def test_old_runs_make_room_but_none_that_waits(self, offline, runs_root, monkeypatch):
         monkeypatch.setenv("DIGITLAB_RUNS_GB", "1e-9")
         monkeypatch.delenv("DIGITLAB_LOCAL", raising=False)
-        old, waiting = (runs.create(SMALL, name) for name in ("old", "waiting"))
+        old, waiting = (registry.create(SMALL, name) for name in ("old", "waiting"))
         old.write_state(State.FINISHED)
         offline.train(waiting)
 
         offline._keep_within_allowance()
 
-        assert list(runs.all_runs()) == [waiting]
+        assert list(registry.all_runs()) == [waiting]
         assert offline.allowance.is_exceeded
 
 
@@ -810,7 +811,7 @@ class TestCommands:
         return sent
 
     def test_of_a_run_that_another_server_paused_leave_it_paused(self, offline, root, sent):
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         offline._progress[run.id] = Progress.of([Turned(0, "dropout", 0.0), StateChanged(State.PAUSED)])
 
         offline.command(run.id, until_step=1)
@@ -829,7 +830,7 @@ class TestCommands:
         assert engine_module._commands == {"run": Command(is_paused=True, learning_rate=0.5)}
 
     def test_turn_the_knobs_of_a_resumed_run_to_where_they_were(self, offline, root):
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         turns = [Turned(1, "learning_rate", 0.5), Turned(5, "dropout", 0.0), Turned(9, "learning_rate", 0.25)]
         run.write_turns(Progress(turns=turns))
 
@@ -849,7 +850,7 @@ class TestWatching:
             gate.wait(PATIENCE)
             return {"tls://elsewhere": None, "tls://here": self.SNAPSHOT}
 
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         offline.train(run)
         assert offline.watch(run.id, digit=3) is None  # it is queued: nobody is asked
 
@@ -865,7 +866,7 @@ class TestWatching:
         assert offline.progress(run).snapshot is self.SNAPSHOT
 
     def test_shows_the_last_look_once_it_is_over_and_asks_no_more(self, offline, root):
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         offline.train(run)
         offline._client = SimpleNamespace(close=lambda timeout: None)
         offline._progress[run.id].snapshot = self.SNAPSHOT
@@ -890,7 +891,7 @@ class TestWatching:
         assert sorted(look.step for look in looks) == [4, 5, 6]
 
     def test_shows_each_visitor_what_that_one_asked_for(self, offline, root):
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         offline.train(run)
         looks = {digit: replace(self.SNAPSHOT, digit=digit) for digit in (3, 4)}
         offline._client = SimpleNamespace(
@@ -992,7 +993,7 @@ class TestAnswers:
         assert offline._answer(("trace",), None) == "lines"
 
     def test_nothing_is_timed_while_something_trains(self, offline, submitted, root):
-        run = runs.create(SMALL, "test", root)
+        run = registry.create(SMALL, "test", root)
         offline._progress[run.id] = run.progress()
         offline._heard(run.id, to_wire(StateChanged(State.RUNNING)))
 
@@ -1007,7 +1008,7 @@ class TestTrainingInAWorker:
     @pytest.fixture
     def sent(self, monkeypatch, dataset):
         """The events sent, in order."""
-        from core.data import dataset as data
+        from core.data import datasets
         from core.training import loop
 
         events = []
@@ -1016,7 +1017,7 @@ class TestTrainingInAWorker:
         )
         monkeypatch.setattr("distributed.get_worker", lambda: worker)
         monkeypatch.setattr(engine_module, "_warm_up", lambda: None)
-        monkeypatch.setattr(data, "load", lambda: dataset)
+        monkeypatch.setattr(datasets, "load", lambda: dataset)
         monkeypatch.setattr(loop, "FIRST_CHUNK_STEPS", 1)
         monkeypatch.setattr(loop, "MAX_CHUNK_STEPS", 1)
         return events
@@ -1049,7 +1050,7 @@ class TestTrainingInAWorker:
             return train(experiment, dataset, tell, **options)
 
         monkeypatch.setattr(loop, "train", judged)
-        run = runs.create(replaced(tiny, training=replaced(tiny.training, epochs=3)), "test", root)
+        run = registry.create(replaced(tiny, training=replaced(tiny.training, epochs=3)), "test", root)
 
         engine_module._train(run.id, root)
 
@@ -1062,7 +1063,7 @@ class TestTrainingInAWorker:
     def test_goes_on_with_the_knobs_turned_before_its_last_epochs_end_and_forgets_later_ones(
         self, monkeypatch, sent, tiny, root
     ):
-        turned, again = (runs.create(tiny, name, root) for name in ("turned and stopped", "turned"))
+        turned, again = (registry.create(tiny, name, root) for name in ("turned and stopped", "turned"))
         commands = {0: Command(), 5: Command(learning_rate=0.05)}
         self.commanded(monkeypatch, sent, {**commands, 16: Command(learning_rate=0.001), 18: Command(is_stopping=True)})
 
@@ -1085,7 +1086,7 @@ class TestTrainingInAWorker:
     def test_stopped_in_its_first_epoch_keeps_its_network_until_that_is_trained_anew(
         self, monkeypatch, sent, tiny, root
     ):
-        stopped, never = (runs.create(tiny, name, root) for name in ("stopped", "never stopped"))
+        stopped, never = (registry.create(tiny, name, root) for name in ("stopped", "never stopped"))
         self.commanded(monkeypatch, sent, {0: Command(), 5: Command(is_stopping=True)})
 
         engine_module._train(stopped.id, root)
@@ -1116,7 +1117,7 @@ class TestTrainingInAWorker:
         assert stopped.progress().loss == never.progress().loss
 
     def test_turns_a_knob_again_that_was_turned_in_an_unfinished_epoch(self, monkeypatch, sent, tiny, root, offline):
-        run = runs.create(tiny, "turned and stopped", root)
+        run = registry.create(tiny, "turned and stopped", root)
         commands = {0: Command(), 16: Command(learning_rate=0.001), 18: Command(is_stopping=True)}
         self.commanded(monkeypatch, sent, commands)
         engine_module._train(run.id, root)
@@ -1130,8 +1131,8 @@ class TestTrainingInAWorker:
         assert {event.learning_rate for event in sent if isinstance(event, Advanced)} == {float(np.float32(0.001))}
 
     def test_leaves_no_more_checkpoints_of_its_first_epoch_than_there_is_room_for(self, monkeypatch, sent, tiny, root):
-        monkeypatch.setattr(runs, "MAX_CHECKPOINT_BYTES", 0)
-        run = runs.create(tiny, "test", root)
+        monkeypatch.setattr(run_module, "MAX_CHECKPOINT_BYTES", 0)
+        run = registry.create(tiny, "test", root)
         self.commanded(monkeypatch, sent, {0: Command(), 9: Command(is_stopping=True)})
 
         engine_module._train(run.id, root)
@@ -1142,7 +1143,7 @@ class TestTrainingInAWorker:
     def test_a_full_disk_interrupts_it_and_it_goes_on_from_its_last_whole_epoch(
         self, monkeypatch, sent, tiny, root, is_state_written
     ):
-        run, never = (runs.create(tiny, name, root) for name in ("interrupted", "never interrupted"))
+        run, never = (registry.create(tiny, name, root) for name in ("interrupted", "never interrupted"))
         write = LocalFileSystem.pipe_file
 
         def full_after_one_epoch(self, path, value, **options):
@@ -1174,7 +1175,7 @@ class TestTrainingInAWorker:
         assert run.progress().loss == never.progress().loss
 
     def test_a_full_disk_at_its_very_end_costs_no_epoch(self, monkeypatch, sent, tiny, root):
-        run = runs.create(tiny, "test", root)
+        run = registry.create(tiny, "test", root)
 
         def fail(*_, **__):
             raise OSError(errno.ENOSPC, "No space left on device", root)
@@ -1196,7 +1197,7 @@ class TestTrainingInAWorker:
         self, monkeypatch, sent, tiny, root, look_seconds
     ):
         monkeypatch.setattr(engine_module, "GONE_SECONDS", look_seconds)
-        run = runs.create(tiny, "deleted", root)
+        run = registry.create(tiny, "deleted", root)
 
         def read_command(run_id):
             if sum(isinstance(event, Advanced) for event in sent) == 9 and run.exists():
@@ -1212,7 +1213,7 @@ class TestTrainingInAWorker:
         assert not Path(root, run.id).exists()
 
     def test_one_deleted_while_it_waited_is_over(self, sent, tiny, root):
-        run = runs.create(tiny, "deleted", root)
+        run = registry.create(tiny, "deleted", root)
         run.delete()
 
         engine_module._train(run.id, root)
@@ -1221,7 +1222,7 @@ class TestTrainingInAWorker:
         assert not Path(root, run.id).exists()
 
     def test_leaves_nothing_in_the_worker(self, sent, tiny, root):
-        run = runs.create(tiny, "test", root)
+        run = registry.create(tiny, "test", root)
         engine_module._set_command(run.id, Command())
         engine_module._look(run.id, 3)
 
@@ -1305,7 +1306,7 @@ def test_a_scheduler_that_says_nothing_is_asked_again(offline, monkeypatch):
 
 def test_predicting_before_the_engine_is_ready_is_refused_with_a_reason(offline, root):
     with pytest.raises(EngineNotReady, match="TensorFlow"):
-        offline.predict(runs.Run("a" * 16, root), 1, _blank())
+        offline.predict(Run("a" * 16, root), 1, _blank())
 
 
 def test_another_server_on_the_same_scheduler_finds_the_run_going_on(engine, root):
@@ -1358,7 +1359,7 @@ def test_a_worker_that_has_grown_is_restarted_between_two_runs_of_the_queue(engi
         pytest.skip("a cluster's workers are not ours to restart")
     before = set(engine._client.run(os.getpid).values())
     busy = _started(engine, root, LONG)
-    paused, last = (runs.create(SMALL, name, root) for name in ("begins paused", "comes last"))
+    paused, last = (registry.create(SMALL, name, root) for name in ("begins paused", "comes last"))
     engine.train(paused, Command(is_paused=True))
     engine.train(last)
     monkeypatch.setattr(engine_module, "RECYCLE_ABOVE_BYTES", 0)
@@ -1402,7 +1403,7 @@ def test_the_next_run_begins_in_a_worker_with_room_for_it_and_no_question_is_los
     offline._asked["a question"] = Future()
     if not is_asked:
         offline._asked["a question"].set_result("an answer")
-    offline.train(runs.create(SMALL, "next", root))
+    offline.train(registry.create(SMALL, "next", root))
 
     offline._look_after(client, {"tls://here": {"metrics": {"memory": int(gigabytes * 1e9)}}})
 
@@ -1464,14 +1465,14 @@ def _blank():
 
 
 def _started(engine, root, experiment):
-    run = runs.create(experiment, "test", root)
+    run = registry.create(experiment, "test", root)
     engine.train(run)
     _until(lambda: engine.progress(run).step > 0 or engine.progress(run).state.is_over)
     return run
 
 
 def _trained(engine, root):
-    run = runs.create(SMALL, "test", root)
+    run = registry.create(SMALL, "test", root)
     engine.train(run)
     _until(lambda: engine.progress(run).state.is_over)
     assert engine.progress(run).state is State.FINISHED, engine.progress(run).message

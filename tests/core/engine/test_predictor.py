@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 
-from core.data import dataset as data
+from core.data import datasets
 from core.engine import predictor
 from core.engine.predictor import Predictor
 from core.errors import RunDamaged
 from core.evaluation import questions
 from core.model import specs
-from core.runs import run as runs
-from core.runs.run import Checkpoint, Run
+from core.runs import registry
+from core.runs.contents import Checkpoint
+from core.runs.run import Run
 
 
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch, dataset) -> None:
-    monkeypatch.setattr(data, "load", lambda: dataset)
+    monkeypatch.setattr(datasets, "load", lambda: dataset)
 
 
 def network(experiment: specs.Experiment, step: int):
@@ -29,7 +30,7 @@ def made(experiment: specs.Experiment, *steps: int) -> Run:
     """A run with checkpoints at these steps."""
     from core.model import keras_model
 
-    run = runs.create(experiment, "A run")
+    run = registry.create(experiment, "A run")
     for step in steps:
         run.write_weights(Checkpoint(step, keras_model.variables(network(experiment, step))[0], None))
     return run
@@ -62,7 +63,7 @@ class TestMoment:
         from core.explain.inspection import Inspector
 
         run, image, asked = made(tiny, 1, 2), dataset.x_test[3], Predictor()
-        _, held_out = data.split(dataset.y_train, 500, 0.2, seed=0)
+        _, held_out = datasets.split(dataset.y_train, 500, 0.2, seed=0)
         for step in (2, 1, 2):  # back and forth, as one travels
             moment = asked.moment(run.id, run.root, step, image)
 

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from core.errors import RunDamaged
-from core.runs import run as runs
-from core.runs.run import Evaluation
+from core.runs import registry
+from core.runs.contents import Evaluation
+from core.runs.run import Run
 
 THIRDS = np.full((3, 10), 0.1, np.float32)
 
 
 @pytest.fixture
-def run(tiny) -> runs.Run:
-    return runs.create(tiny, "A run")
+def run(tiny) -> Run:
+    return registry.create(tiny, "A run")
 
 
 def test_answers_on_held_out_images_say_which_these_are(run):

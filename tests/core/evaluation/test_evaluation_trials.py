@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.data import dataset as data
+from core.data import datasets
 from core.engine import predictor
 from core.errors import RunNotFound
-from core.evaluation import rejection
-from core.evaluation import robustness
+from core.evaluation import rejection, robustness
 from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings, held_out_count, held_out_images
 from core.model.specs import Experiment, Flatten, Training, replaced
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Readings
+from core.runs.run import Run
 
 
 class Still:
@@ -25,13 +26,13 @@ class Still:
 
 @pytest.fixture(autouse=True)
 def _few_digits(monkeypatch, dataset) -> None:
-    monkeypatch.setattr(data, "_loaded", dataset)
+    monkeypatch.setattr(datasets, "_loaded", dataset)
     monkeypatch.setattr(predictor, "network", lambda *_: Still())
 
 
 @pytest.fixture
-def run(tiny) -> runs.Run:
-    return runs.create(tiny, "A run")
+def run(tiny) -> Run:
+    return registry.create(tiny, "A run")
 
 
 def test_the_whole_test_set_is_answered(run, dataset):
@@ -45,7 +46,9 @@ def test_the_whole_test_set_is_answered(run, dataset):
 
 def test_the_held_out_are_those_that_the_training_held_out(run, dataset):
     training = run.experiment().training
-    trained_on, held_out = data.split(dataset.y_train, training.train_size, training.validation_split, training.seed)
+    trained_on, held_out = datasets.split(
+        dataset.y_train, training.train_size, training.validation_split, training.seed
+    )
 
     assert AnswerHeldOut(run.id, run.root, 8).work(lambda share: None) == 100
     assert held_out_count(run, len(dataset.y_train)) == 100
@@ -60,7 +63,7 @@ def test_the_held_out_are_those_that_the_training_held_out(run, dataset):
 def test_what_was_read_in_all_digits_is_not_asked_again_of_those_held_out(run, dataset, monkeypatch):
     probabilities = np.random.default_rng(0).dirichlet(np.ones(10), len(dataset.y_train)).astype(np.float32)
     features = np.zeros((len(probabilities), 1), np.float32)
-    run.write_readings(runs.Readings(8, probabilities, features, dataset.y_train))
+    run.write_readings(Readings(8, probabilities, features, dataset.y_train))
     monkeypatch.delattr(predictor, "network")
 
     AnswerHeldOut(run.id, run.root, 8).work(lambda share: None)
@@ -72,7 +75,7 @@ def test_what_was_read_in_all_digits_is_not_asked_again_of_those_held_out(run, d
 def test_what_was_read_in_other_digits_counts_for_nothing(run, dataset):
     probabilities = np.full((len(dataset.y_train), 10), 0.1, np.float32)
     features = np.zeros((len(probabilities), 1), np.float32)
-    run.write_readings(runs.Readings(8, probabilities, features, dataset.y_train[::-1].copy()))
+    run.write_readings(Readings(8, probabilities, features, dataset.y_train[::-1].copy()))
 
     AnswerHeldOut(run.id, run.root, 8).work(lambda share: None)
 
@@ -98,7 +101,7 @@ def test_drawings_are_answered_as_draw_answers(run, monkeypatch):
 
 def test_where_none_are_held_out_there_are_no_answers(tiny, dataset):
     experiment = Experiment(layers=(Flatten(),), training=Training(train_size=200, validation_split=0.0))
-    run = runs.create(replaced(tiny, training=experiment.training), "All of them")
+    run = registry.create(replaced(tiny, training=experiment.training), "All of them")
 
     assert AnswerHeldOut(run.id, run.root, 8).work(lambda share: None) == 0
     assert run.validation(8).probabilities.shape == (0, 10)
@@ -126,11 +129,11 @@ def test_what_is_kept_counts_for_the_images_that_it_is_of(run, dataset, kind, mo
     trial.work(lambda share: None)
     assert trial.kept() is not None
 
-    turned = replace(dataset, **{name: getattr(dataset, name)[::-1] for name in data.ARRAYS})
-    fewer = replace(dataset, **{name: getattr(dataset, name)[:50] for name in data.ARRAYS})
+    turned = replace(dataset, **{name: getattr(dataset, name)[::-1] for name in datasets.ARRAYS})
+    fewer = replace(dataset, **{name: getattr(dataset, name)[:50] for name in datasets.ARRAYS})
     redrawn = replace(dataset, x_train=255 - dataset.x_train, x_test=255 - dataset.x_test)  # with the same labels
     for other in (turned, fewer, redrawn):
-        monkeypatch.setattr(data, "_loaded", other)
+        monkeypatch.setattr(datasets, "_loaded", other)
         assert trial.kept() is None
 
 
@@ -139,7 +142,7 @@ def test_a_run_deleted_meanwhile_stays_deleted(run, trial, monkeypatch):
     folder = run.root
 
     def delete_and_answer(*arguments):
-        if runs.Run(run.id, folder)._exists(""):
+        if Run(run.id, folder)._exists(""):
             run.delete()
         return np.tile(np.eye(10, dtype=np.float32)[7], (len(arguments[2]), 1))
 

@@ -11,8 +11,7 @@ from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
-from core.data import dataset as data
-from core.data import non_digits
+from core.data import datasets, non_digits
 from core.evaluation import rejection
 from core.evaluation.rejection import Inside, Reading
 
@@ -146,7 +145,7 @@ class TestOfTheShippedNetwork:
         self.where = shipped.id, shipped.root, shipped.steps()[0]
 
     def test_most_digits_are_accepted_and_its_confidence_is_right(self):
-        digits = data.load()
+        digits = datasets.load()
         if digits.is_stand_in:
             pytest.skip("it was fitted for MNIST")
 
@@ -158,7 +157,7 @@ class TestOfTheShippedNetwork:
         assert sure == pytest.approx(right, abs=0.02)
 
     def test_of_an_unsure_picture_the_surest_of_three_looks_counts(self):
-        images = data.load().x_test[:1500]
+        images = datasets.load().x_test[:1500]
         every = [ndimage.rotate(images, angle, (2, 1), reshape=False, order=1) for angle in (0, -6, 6)]
         fitted, run = rejection._kept(*self.where), self.where
         looks = np.stack([rejection.softmax(rejection._look(*run, x).logits / fitted.temperature) for x in every])
@@ -190,7 +189,7 @@ class TestOfTheShippedNetwork:
 
     def test_it_is_judged_again_by_the_job(self, shipped, monkeypatch, dataset):
         shipped._fs.rm(shipped._path("judgements"), recursive=True)
-        monkeypatch.setattr(data, "_loaded", dataset)
+        monkeypatch.setattr(datasets, "_loaded", dataset)
         told: list[float] = []
 
         assert rejection.Judge(*self.where, images=300).work(told.append)

@@ -7,7 +7,7 @@ from scipy import ndimage
 from core.errors import NotExplainable, RunDamaged
 from core.evaluation import robustness
 from core.evaluation.robustness import DAMAGES
-from core.runs import run as runs
+from core.runs import registry
 
 every_kind = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 KINDS = {damage.name: damage for damage in DAMAGES}
@@ -190,7 +190,7 @@ class TestMeasure:
         assert not robustness.is_of(measured, images[:, ::-1], labels[::-1])
 
     def test_it_is_kept_beside_the_run(self, bars, tiny):
-        run = runs.create(tiny, "A run")
+        run = registry.create(tiny, "A run")
         measured = robustness.measure(*bars, 7, self.answer)
 
         run.write_robustness(measured)
@@ -202,7 +202,7 @@ class TestMeasure:
             np.testing.assert_array_equal(getattr(kept, name), getattr(measured, name), strict=True)
 
     def test_damaged_answers_are_called_so(self, tiny):
-        run = runs.create(tiny, "A run")
+        run = registry.create(tiny, "A run")
         run._write_arrays(
             "robustness/00000007.npz", {"step": 7, "clean": 1.0, "images": 3, "accuracy": np.ones((9, 5))}
         )

@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from core.explain import adversarial
-from core.explain import arithmetic, attribution
-from core.explain import inspection
+from core.explain import adversarial, arithmetic, attribution, inspection
 from core.explain.adversarial import Norm
 from core.explain.arithmetic import Form
 from core.explain.attribution import Method
-from core.model import keras_model
-from core.model import presets
+from core.model import keras_model, presets
 from core.model.specs import (
     Activation,
     AveragePooling2D,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.data.dataset import read_npz
+from core.data.datasets import read_npz
 from core.data.measures import traits
 from core.errors import DrawingError
 from core.ink.preparation import Preparation, ink_from_strokes, prepare, to_mnist

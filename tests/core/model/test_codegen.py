@@ -19,7 +19,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.data import dataset as data
+from core.data import datasets
 from core.errors import SpecError
 from core.model import ledger, presets, specs
 from core.model import script as codegen
@@ -85,10 +85,10 @@ def each_optimizer() -> list[Experiment]:
 
 
 @pytest.fixture
-def mnist(dataset: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mnist(dataset: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tests' images as the file that a script reads, and a folder of its own to write to."""
     path = tmp_path / "mnist.npz"
-    np.savez(path, **{name: getattr(dataset, name) for name in data.ARRAYS})
+    np.savez(path, **{name: getattr(dataset, name) for name in datasets.ARRAYS})
     monkeypatch.setenv("DIGITLAB_MNIST", str(path))
     monkeypatch.chdir(tmp_path)
     return path
@@ -121,7 +121,7 @@ def run(experiment: Experiment) -> Any:
     return runpy.run_path(str(path))["model"]
 
 
-def train(experiment: Experiment, dataset: data.Dataset) -> tuple[list[np.ndarray], list[EpochEnded]]:
+def train(experiment: Experiment, dataset: datasets.Dataset) -> tuple[list[np.ndarray], list[EpochEnded]]:
     from core.training import loop
 
     events: list[Any] = []
@@ -232,13 +232,13 @@ class TestParts:
     @pytest.mark.parametrize("kind", get_args(get_args(specs.Schedule)[0])[1:], ids=lambda kind: kind.__name__)
     def test_a_schedule_gives_the_lab_s_learning_rates(self, kind):
         for schedule in (kind(), *(kind(**{name: 0.7}) for name in kind.model_fields if name != "kind")):
-            loop = Training(learning_rate=0.03, schedule=schedule)
+            training = Training(learning_rate=0.03, schedule=schedule)
             names = [name.upper() for name in ("learning_rate", *kind.model_fields)]
 
-            script = part(codegen.script(Experiment(layers=(Flatten(),), training=loop)), *names)
+            script = part(codegen.script(Experiment(layers=(Flatten(),), training=training)), *names)
 
             learning_rates = script["LEARNING_RATE"] * script["factors"](np.arange(50) / 49)
-            np.testing.assert_array_equal(learning_rates.astype(np.float32), loop.learning_rates(50))
+            np.testing.assert_array_equal(learning_rates.astype(np.float32), training.learning_rates(50))
 
     @pytest.mark.parametrize("names", [*([name] for name in Augmentation.model_fields), [*Augmentation.model_fields]])
     def test_augmentation_changes_images_as_the_lab_does(self, names, dataset):
@@ -384,7 +384,7 @@ for epoch in range(1, EPOCHS + 1):
         ids=["best epoch", "one epoch", "none held out"],
     )
     def test_it_says_where_the_lab_shows_the_network_of_another_epoch(self, training, is_said):
-        text = codegen.script(Experiment(layers=(Flatten(),), training=loop))
+        text = codegen.script(Experiment(layers=(Flatten(),), training=training))
 
         said = "What is tested and saved in the end is the network of the last epoch."
         assert (said in ast.get_docstring(ast.parse(text))) is is_said
@@ -444,7 +444,7 @@ seed_layers(model, SEED)
         @given(strategies.stacks(), strategies.trainings({"batch_size": 64}))
         def write(layers, training):
             assume(ledger.read(layers).problem is None)
-            text = codegen.script(Experiment(layers=layers, training=loop))
+            text = codegen.script(Experiment(layers=layers, training=training))
             compile(text, "script", "exec")
             assert [line for line in text.splitlines() if len(line) > 120] == []
             texts.append(text)

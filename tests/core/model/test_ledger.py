@@ -103,7 +103,9 @@ class TestAgainstKeras:
         from core.model import keras_model
 
         read = ledger.read(stack)
-        network = keras_model.build(Experiment(layers=stack, training=Training(batch_size=1, optimizer=SGD(momentum=0.0))))
+        network = keras_model.build(
+            Experiment(layers=stack, training=Training(batch_size=1, optimizer=SGD(momentum=0.0)))
+        )
         parts = [parts_of(network, index) for index in range(1, len(stack) + 1)] + [network.layers[-1:]]
 
         assert [(row.output_shape, row.parameters) for row in read.rows] == [

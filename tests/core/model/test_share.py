@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.model import link
-from core.model import presets, specs
+from core.model import link, presets, specs
 from core.model.link import experiment_of, link_text, run_id_of
 from core.model.presets import LENET_5
 from core.model.specs import Experiment, replaced

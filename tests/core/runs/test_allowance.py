@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.runs import allowance
-from core.runs import run as runs
+from core.runs import allowance, registry
 from core.runs.allowance import Allowance
+from core.runs.contents import Record
 from core.runs.progress import State
+from core.runs.run import Run
 
 DAY = 86_400.0
 
@@ -21,10 +22,10 @@ def kept(tiny, runs_root, monkeypatch):
     """A function of a name, a state and days ago: a run of some 2,500 bytes that was last opened then."""
     monkeypatch.delenv("DIGITLAB_LOCAL", raising=False)
 
-    def keep(name: str, state: State = State.FINISHED, days: float = 0.0, shipped: str = "") -> runs.Run:
-        run = runs.create(tiny, name)
+    def keep(name: str, state: State = State.FINISHED, days: float = 0.0, shipped: str = "") -> Run:
+        run = registry.create(tiny, name)
         run.write_keras_file(bytes(2000 - run.size() % 1000))
-        run.write_record(runs.Record(name, state, began=time.time() - 30 * DAY, shipped=shipped))
+        run.write_record(Record(name, state, began=time.time() - 30 * DAY, shipped=shipped))
         Path(run.root, run.id, "opened.json").write_text(json.dumps(time.time() - days * DAY))
         return run
 
@@ -32,7 +33,7 @@ def kept(tiny, runs_root, monkeypatch):
 
 
 def names() -> set[str]:
-    return {run.record().name for run in runs.all_runs()}
+    return {run.record().name for run in registry.all_runs()}
 
 
 def test_nothing_goes_as_long_as_there_is_room(kept, runs_root, monkeypatch):
@@ -42,7 +43,7 @@ def test_nothing_goes_as_long_as_there_is_room(kept, runs_root, monkeypatch):
     taken = allowance.keep_within(str(runs_root))
 
     assert names() == {"one", "two"}
-    assert taken == Allowance(sum(run.size() for run in runs.all_runs()), 10**9)
+    assert taken == Allowance(sum(run.size() for run in registry.all_runs()), 10**9)
     assert not taken.is_exceeded
 
 
@@ -53,7 +54,7 @@ def test_those_that_nobody_opened_for_longest_go_first(kept, runs_root, monkeypa
     taken = allowance.keep_within(str(runs_root))
 
     assert names() == {"new", "old"}
-    assert taken.used == sum(run.size() for run in runs.all_runs())
+    assert taken.used == sum(run.size() for run in registry.all_runs())
     assert not taken.is_exceeded
 
 
@@ -98,8 +99,8 @@ def test_where_there_is_no_disk_of_this_machine_there_is_no_bound(root):
 
 
 def test_a_run_is_noted_as_opened_once_an_hour(tiny):
-    run = runs.create(tiny, "A run")
-    run.write_record(runs.Record("A run", began=time.time() - DAY))
+    run = registry.create(tiny, "A run")
+    run.write_record(Record("A run", began=time.time() - DAY))
 
     run.note_opened()
     first = run.last_opened()

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from core.errors import StorageFull
-from core.explain import attribution
-from core.explain import questions
+from core.explain import attribution, questions
 from core.explain.adversarial import Change, Norm
 from core.explain.attribution import Curves, Explanation
 from core.explain.questions import Forgotten
-from core.runs import run as runs
+from core.runs import registry
 from core.runs.arrays import Array
+from core.runs.run import Run
 
 NOISE = np.random.default_rng(1)
 CURVES = Curves(NOISE.random(29, np.float32), NOISE.random(29, np.float32))
 
 
 @pytest.fixture
-def run(tiny) -> runs.Run:
-    return runs.create(tiny, "A run")
+def run(tiny) -> Run:
+    return registry.create(tiny, "A run")
 
 
 class Finder:
@@ -84,7 +84,7 @@ def test_comes_back_as_it_was_without_being_asked_again(run, kind, answer):
     find = Finder(answer)
     first = run.answered(4, "why?", kind, find)
 
-    again = runs.find(run.id).answered(4, "why?", kind, find)
+    again = registry.find(run.id).answered(4, "why?", kind, find)
 
     assert find.times == 1
     assert_same(first, answer)
@@ -120,7 +120,7 @@ def test_an_object_in_an_array_is_not_opened(run):
 
 
 def test_the_oldest_go_first(run, monkeypatch):
-    monkeypatch.setattr(runs, "MOST_ANSWERS", 3)
+    monkeypatch.setattr(network, "MOST_ANSWERS", 3)
     for number in range(5):
         run.answered(4, f"question {number}", int, lambda number=number: number)
 
@@ -134,6 +134,6 @@ def test_a_full_disk_costs_only_the_memory_of_it(run, monkeypatch):
     def fail(self, name, content):
         raise StorageFull("There is no room.")
 
-    monkeypatch.setattr(runs.Run, "_write", fail)
+    monkeypatch.setattr(Run, "_write", fail)
 
     assert run.answered(4, "why?", int, lambda: 7) == 7

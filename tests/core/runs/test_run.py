@@ -18,9 +18,11 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from core.errors import RunDamaged, RunNotFound, StorageFull
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint, Evaluation, Record
 from core.runs.progress import EpochEnded, Progress, State, Turned
-from core.runs.run import Checkpoint, Evaluation, Record, Run
+from core.runs import run as run_module
+from core.runs.run import Run
 
 ROWS = [
     EpochEnded(1, 1.5, 0.5, 1.25, 0.625, 0.01, 2.5),
@@ -42,7 +44,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path):
 @pytest.fixture
 def run(tiny, runs_root) -> Run:
     """A run after its second epoch, in a folder, with everything in it."""
-    run = runs.create(tiny, "A run")
+    run = registry.create(tiny, "A run")
     write_all(run)
     return run
 
@@ -96,7 +98,7 @@ def folder(run: Run) -> Path:
 
 class TestCreate:
     def test_a_new_run_is_queued_and_has_nothing_but_its_experiment(self, tiny, root):
-        run = runs.create(tiny, "Ünïcødé ✏️", root)
+        run = registry.create(tiny, "Ünïcødé ✏️", root)
 
         record = run.record()
 
@@ -109,13 +111,13 @@ class TestCreate:
         assert not run.has_keras_file()
 
     def test_goes_where_the_environment_says(self, tiny, runs_root):
-        run = runs.create(tiny, "A run")
+        run = registry.create(tiny, "A run")
 
         assert run.root == str(runs_root)
         assert sorted(path.name for path in (runs_root / run.id).iterdir()) == ["spec.json", "state.json"]
 
     def test_an_id_is_130_random_bits_in_letters_that_are_not_mistaken_for_each_other(self, tiny):
-        ids = {runs._new_id() for _ in range(1000)}
+        ids = {registry._new_id() for _ in range(1000)}
 
         assert len(ids) == 1000
         assert set("".join(ids)) == set("abcdefghijklmnopqrstuvwxyz234567")
@@ -132,7 +134,7 @@ class TestCreate:
         monkeypatch.setattr(LocalFileSystem, "pipe_file", note_mode)
         before = os.umask(umask)
         try:
-            run = runs.create(tiny, "A run", str(tmp_path / "made" / "runs"))
+            run = registry.create(tiny, "A run", str(tmp_path / "made" / "runs"))
             write_all(run)
         finally:
             os.umask(before)
@@ -145,7 +147,7 @@ class TestCreate:
     def test_a_folder_that_was_there_keeps_its_rights(self, tiny, tmp_path):
         tmp_path.chmod(0o750)
 
-        runs.create(tiny, "A run", str(tmp_path))
+        registry.create(tiny, "A run", str(tmp_path))
 
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
 
@@ -153,7 +155,7 @@ class TestCreate:
         (tmp_path / "file").write_text("not a folder")
 
         with pytest.raises(StorageFull, match=r"can't be written: Not a directory\. .*DIGITLAB_RUNS") as refusal:
-            runs.create(tiny, "A run", str(tmp_path / "file"))
+            registry.create(tiny, "A run", str(tmp_path / "file"))
 
         assert str(tmp_path) not in str(refusal.value)
         assert str(tmp_path / "file") in caplog.text
@@ -161,22 +163,22 @@ class TestCreate:
 
 class TestFind:
     def test_finds_what_was_made(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
 
-        assert runs.find(run.id, root) == run
+        assert registry.find(run.id, root) == run
 
     def test_finds_a_run_of_an_older_version_by_its_shorter_id(self, tiny, root):
         run = Run("a" * 16, root)
         run._write("spec.json", tiny.model_dump_json().encode())
 
-        assert runs.find(run.id, root) == run
-        assert list(runs.all_runs(root)) == [run]
+        assert registry.find(run.id, root) == run
+        assert list(registry.all_runs(root)) == [run]
 
     def test_says_that_there_is_no_such_run(self, tiny, root):
-        runs.create(tiny, "Another", root)
+        registry.create(tiny, "Another", root)
 
         with pytest.raises(RunNotFound, match="There is no run aaaaaaaaaaaaaaaa here"):
-            runs.find("a" * 16, root)
+            registry.find("a" * 16, root)
 
     @pytest.mark.parametrize(
         "run_id",
@@ -204,32 +206,32 @@ class TestFind:
     )
     def test_refuses_what_can_be_no_id(self, run_id, tmp_path):
         with pytest.raises(RunNotFound, match="is no run's id") as refusal:
-            runs.find(run_id, str(tmp_path))
+            registry.find(run_id, str(tmp_path))
 
         assert len(str(refusal.value)) < 300
 
 
 class TestAllRuns:
     def test_there_are_none_before_the_first(self, root):
-        assert list(runs.all_runs(root)) == []
+        assert list(registry.all_runs(root)) == []
 
     def test_lists_every_run_and_nothing_else(self, tiny, root):
-        made = {runs.create(tiny, name, root) for name in "abc"}
+        made = {registry.create(tiny, name, root) for name in "abc"}
         fs, path = fsspec.core.url_to_fs(root)
         fs.makedirs(f"{path}/lost+found")
         fs.pipe_file(f"{path}/README.txt", b"Not a run.")
 
-        assert set(runs.all_runs(root)) == made
+        assert set(registry.all_runs(root)) == made
 
     def test_lists_damaged_ones_too(self, run):
         (folder(run) / "state.json").unlink()
 
-        assert list(runs.all_runs()) == [run]
+        assert list(registry.all_runs()) == [run]
 
 
 class TestRoundTrips:
     def test_an_epoch(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         write_all(run)
 
         last = run.last_checkpoint()
@@ -241,7 +243,7 @@ class TestRoundTrips:
         assert_same_arrays(last.optimizer, checkpoint(2).optimizer)
 
     def test_turned_knobs(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         turns = [Turned(0, "dropout", 0.25), Turned(3, "learning_rate", 1e-6), Turned(3, "dropout", 0.0)]
 
         run.write_turns(Progress(turns=turns))
@@ -249,7 +251,7 @@ class TestRoundTrips:
         assert run.progress().turns == turns
 
     def test_what_an_epoch_says_of_the_images_held_out(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         row = replace(ROWS[0], confusion=tuple(range(100)), wrongest=((59_999, 7, 0.125), (3, 0, 1.0)))
         run.write_state(State.RUNNING, steps_per_epoch=2)
 
@@ -259,7 +261,7 @@ class TestRoundTrips:
         assert run.progress().history == [row]
 
     def test_progress(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         write_all(run)
         run.write_state(State.FINISHED, "done", steps_per_epoch=2)
 
@@ -279,7 +281,7 @@ class TestRoundTrips:
         )
 
     def test_a_loss_that_is_not_finite(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         row = EpochEnded(1, float("inf"), 0.5, float("nan"), 0.625, 0.01, 2.5)
         run.write_state(State.RUNNING, steps_per_epoch=1)
 
@@ -290,7 +292,7 @@ class TestRoundTrips:
         assert repr(run.progress().history) == repr([row])
 
     def test_a_state_keeps_the_rest_of_the_record(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         before = run.record()
 
         run.write_state(State.RUNNING, steps_per_epoch=13)
@@ -303,7 +305,7 @@ class TestRoundTrips:
         assert stopped.ended >= stopped.began
 
     def test_an_evaluation_is_of_one_step(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         write_all(run)
 
         evaluation = run.evaluation(4)
@@ -314,21 +316,21 @@ class TestRoundTrips:
         assert run.evaluation(2) is None
 
     def test_a_keras_file(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         write_all(run)
 
         assert run.has_keras_file()
         assert run.keras_file() == b"PK a network"
 
     def test_a_deleted_run_is_gone(self, tiny, root):
-        run, other = runs.create(tiny, "A run", root), runs.create(tiny, "Another", root)
+        run, other = registry.create(tiny, "A run", root), registry.create(tiny, "Another", root)
         write_all(run)
 
         run.delete()
 
-        assert list(runs.all_runs(root)) == [other]
+        assert list(registry.all_runs(root)) == [other]
         with pytest.raises(RunNotFound):
-            runs.find(run.id, root)
+            registry.find(run.id, root)
 
     def test_leaves_nothing_but_the_files_of_a_run(self, run):
         files = sorted(str(path.relative_to(folder(run))) for path in folder(run).rglob("*") if path.is_file())
@@ -371,10 +373,10 @@ class TestThinning:
 
     @pytest.fixture
     def thinned(self, tiny, root, monkeypatch) -> Run:
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         run.write_weights(replace(checkpoint(0), optimizer=None))
         size = run._fs.size(run._path("checkpoints/00000000.npz"))
-        monkeypatch.setattr(runs, "MAX_CHECKPOINT_BYTES", 4 * size)
+        monkeypatch.setattr(run_module, "MAX_CHECKPOINT_BYTES", 4 * size)
         return run
 
     @staticmethod
@@ -422,7 +424,7 @@ class TestThinning:
         assert thinned.steps() == [0, 2, 4, 8]
 
     def test_keeps_what_it_must_even_where_that_is_too_much(self, thinned, monkeypatch):
-        monkeypatch.setattr(runs, "MAX_CHECKPOINT_BYTES", 0)
+        monkeypatch.setattr(run_module, "MAX_CHECKPOINT_BYTES", 0)
 
         assert self.write(thinned, 0.75, 0.5, 0.5)[-1] == [0, 2, 6]
 
@@ -437,7 +439,7 @@ class TestThinning:
 
 class TestForgetting:
     def test_what_is_known_of_networks_in_an_epoch_that_is_taken_anew_goes_with_them(self, tiny, root):
-        run = runs.create(tiny, "A run", root)
+        run = registry.create(tiny, "A run", root)
         for step in (0, 1, 2, 4, 5):
             run.write_weights(Checkpoint(step, checkpoint(0).weights, None))
             run.answered(step, "a question", int, lambda: 1)
@@ -671,12 +673,12 @@ class TestFullStorage:
 
     def test_fails_to_begin_a_run(self, tiny, full, runs_root):
         with pytest.raises(StorageFull, match=r"spec.json .* can't be written"):
-            runs.create(tiny, "A run")
+            registry.create(tiny, "A run")
 
         assert [path for path in runs_root.rglob("*") if path.is_file()] == []
 
     def test_a_file_in_a_folders_place_is_no_crash(self, tiny):
-        run = runs.create(tiny, "A run")
+        run = registry.create(tiny, "A run")
         (folder(run) / "checkpoints").write_text("not a folder")
 
         with pytest.raises(StorageFull, match=r"checkpoints/00000002\.npz"):
@@ -684,7 +686,7 @@ class TestFullStorage:
         assert run.steps() == []
 
     def test_is_told_where_no_folder_is_involved(self, tiny, monkeypatch):
-        run = runs.create(tiny, "A run", "memory://full")
+        run = registry.create(tiny, "A run", "memory://full")
         monkeypatch.setattr(
             MemoryFileSystem,
             "pipe_file",

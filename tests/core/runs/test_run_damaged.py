@@ -15,9 +15,10 @@ import pytest
 
 from core.errors import RunDamaged
 from core.model.specs import Experiment
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint, Drawings, Evaluation, Readings, Robustness
 from core.runs.progress import EpochEnded, Progress, State, Turned
-from core.runs.run import Checkpoint, Drawings, Evaluation, Readings, Robustness, Run
+from core.runs.run import Run
 from core.training import doctor
 from core.views import charts
 
@@ -31,7 +32,7 @@ ODD = [None, True, -1, 0, 2**70, 1e308, float("nan"), float("-inf"), 0.5, "", FO
 @pytest.fixture(scope="module")
 def whole(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run with every kind of file."""
-    run = runs.create(tiny, "A run", str(tmp_path_factory.mktemp("whole")))
+    run = registry.create(tiny, "A run", str(tmp_path_factory.mktemp("whole")))
     run.write_state(State.RUNNING, steps_per_epoch=STEPS)
     weights = {"01_conv2d.0.kernel": np.ones((3, 3, 1, 4), np.float32)}
     rows = [EpochEnded(epoch, 1.0, 0.5, 1.5, 0.25, 0.01, 2.0, tuple(range(100)), ((7, 3, 0.75),)) for epoch in (1, 2)]

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import RunDamaged, RunNotFound, StorageFull
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint, Record
 from core.runs.progress import State
+from core.runs.run import Run
 from core.runs.storage import Storage
 
 FOREIGN = "root:x:0:0:a secret"
@@ -27,11 +29,11 @@ def outside(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tiny) -> runs.Run:
-    return runs.create(tiny, "A run")
+def run(tiny) -> Run:
+    return registry.create(tiny, "A run")
 
 
-def folder(run: runs.Run) -> Path:
+def folder(run: Run) -> Path:
     return Path(run.root, run.id)
 
 
@@ -61,12 +63,12 @@ class TestLinks:
         assert (outside / "state.json").read_text() == FOREIGN
 
     def test_one_in_place_of_a_run_is_no_run(self, run, outside):
-        alias = runs.Run("a" * 16, run.root)
+        alias = Run("a" * 16, run.root)
         folder(alias).symlink_to(outside)
 
-        assert list(runs.all_runs()) == [run]
+        assert list(registry.all_runs()) == [run]
         with pytest.raises(RunNotFound):
-            runs.find(alias.id)
+            registry.find(alias.id)
         with pytest.raises((StorageFull, RunNotFound)):
             alias._write("spec.json", b"{}")
         with pytest.raises(RunDamaged) as damage:
@@ -83,7 +85,7 @@ class TestLinks:
         with pytest.raises(RunDamaged, match="link"):
             run.steps()
         with pytest.raises(StorageFull, match="link"):
-            run.write_weights(runs.Checkpoint(5, {}, None))
+            run.write_weights(Checkpoint(5, {}, None))
         assert sorted(path.name for path in outside.iterdir()) == ["00000004.npz", "state.json"]
 
     def test_a_deleted_run_leaves_what_its_links_lead_to(self, run, outside):
@@ -98,10 +100,10 @@ class TestLinks:
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
 
-        run = runs.create(tiny, "A run", str(tmp_path / "link"))
+        run = registry.create(tiny, "A run", str(tmp_path / "link"))
 
-        assert runs.find(run.id, str(tmp_path / "link")).record().name == "A run"
-        assert list(runs.all_runs(str(tmp_path / "link"))) == [run]
+        assert registry.find(run.id, str(tmp_path / "link")).record().name == "A run"
+        assert list(registry.all_runs(str(tmp_path / "link"))) == [run]
 
     def test_one_that_leads_to_itself_ends(self, run):
         (folder(run) / "state.json").unlink()
@@ -146,11 +148,11 @@ class TestRoots:
     def test_what_is_no_place_for_files_holds_no_runs_and_is_a_sentence(self, tiny, monkeypatch, named, said):
         monkeypatch.setenv("DIGITLAB_RUNS", named)
 
-        assert list(runs.all_runs()) == []
+        assert list(registry.all_runs()) == []
         with pytest.raises(RunNotFound):
-            runs.find("a" * 16)
+            registry.find("a" * 16)
         with pytest.raises(StorageFull, match=said) as refusal:
-            runs.create(tiny, "A run")
+            registry.create(tiny, "A run")
         assert named not in str(refusal.value)
         assert str(refusal.value).endswith("name a folder that can be written to.")
 
@@ -172,7 +174,7 @@ class TestRoots:
         monkeypatch.setenv("DIGITLAB_RUNS", named)
         monkeypatch.chdir(tmp_path)
 
-        assert runs.root() == root.format(home=tmp_path / "home", here=tmp_path)
+        assert registry.root() == root.format(home=tmp_path / "home", here=tmp_path)
 
     def test_errors_of_a_kind_of_storage_are_told_like_those_of_a_disk(self, run, monkeypatch):
         class Expired(Exception):
@@ -187,7 +189,7 @@ class TestRoots:
         with pytest.raises(RunDamaged, match=r"state.json can't be read \(Expired\)\.$"):
             run.record()
         with pytest.raises(StorageFull, match=r"can't be written: Expired\."):
-            run.write_record(runs.Record("Another"))
+            run.write_record(Record("Another"))
 
 
 def test_a_file_larger_than_there_is_room_for_leaves_the_old_one():

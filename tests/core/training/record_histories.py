@@ -83,12 +83,12 @@ def read(name: str) -> tuple[Experiment, Progress]:
 
 def record(name: str, experiment: Experiment) -> None:
     """Train it and write its recording, numbers to four digits."""
-    from core.data import dataset as data
+    from core.data import datasets
     from core.errors import LossNotFinite
     from core.explain.inspection import Inspector
     from core.training.loop import train
 
-    dataset, progress, dead = data.load(), Progress(), {}
+    dataset, progress, dead = datasets.load(), Progress(), {}
     try:
         network, state = train(experiment, dataset, progress.apply)
         progress.apply(StateChanged(state))

@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.data import dataset as data
+from core.data import datasets
 from core.data.handwriting import Handwriting
 from core.errors import DataError, RunDamaged, RunNotFound, SpecError, StorageFull
 from core.evaluation.questions import held_out_images
 from core.explain import questions
-from core.model import script
-from core.model import specs
+from core.model import script, specs
 from core.model.specs import Augmentation, FineTuning, parse_experiment
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint
 from core.runs.progress import Command, Progress, State
-from core.runs.run import Checkpoint
+from core.runs.run import Run
 from core.training import doctor, fine_tuning
 
 STEP = 26  # of the source: two epochs of 13 batches
@@ -32,8 +32,8 @@ def weights(tiny, dataset) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def source(tiny, weights, runs_root) -> runs.Run:
-    run = runs.create(tiny, "First CNN")
+def source(tiny, weights, runs_root) -> Run:
+    run = registry.create(tiny, "First CNN")
     run.write_weights(Checkpoint(STEP, weights, None))
     return run
 
@@ -45,12 +45,12 @@ def hand(dataset) -> Handwriting:
     return Handwriting(images.copy(), (dataset.y_test[:12] + 1) % 10)
 
 
-def created(source: runs.Run, hand: Handwriting, images: int = 100, share: float = 0.25, **changes) -> runs.Run:
-    loop = specs.replaced(fine_tuning.usual_training(source.experiment()), **changes)
-    return fine_tuning.create(source, STEP, hand, loop, images, share, "My hand")
+def created(source: Run, hand: Handwriting, images: int = 100, share: float = 0.25, **changes) -> Run:
+    training = specs.replaced(fine_tuning.usual_training(source.experiment()), **changes)
+    return fine_tuning.create(source, STEP, hand, training, images, share, "My hand")
 
 
-def trained(run: runs.Run, dataset, command=Command, resume=None, history=()):
+def trained(run: Run, dataset, command=Command, resume=None, history=()):
     """Checkpoints by step, and how the run ended."""
     from core.training import loop
 
@@ -176,7 +176,7 @@ class TestWhatItBeginsWith:
         run = created(source, hand, images=200, share=0.5)
         held_out = held_out_images(run, dataset.y_train)
         start = fine_tuning.start_of(run)
-        trained_on, _ = data.split(dataset.y_train, 500, 0.2, 0)
+        trained_on, _ = datasets.split(dataset.y_train, 500, 0.2, 0)
 
         both, taken = fine_tuning.mixed(dataset, trained_on, start, run.experiment())
 
@@ -206,11 +206,11 @@ class TestWhatCannotBe:
             created(source, Handwriting())
 
     def test_a_source_that_was_deleted(self, source, hand, runs_root):
-        loop = fine_tuning.usual_training(source.experiment())
+        training = fine_tuning.usual_training(source.experiment())
         source.delete()
 
         with pytest.raises(RunNotFound, match="no run"):
-            fine_tuning.create(source, STEP, hand, loop, 100, 0.25, "My hand")
+            fine_tuning.create(source, STEP, hand, training, 100, 0.25, "My hand")
 
     def test_a_step_that_isn_t_kept(self, source, hand):
         with pytest.raises(RunDamaged, match="never written"):
@@ -248,11 +248,11 @@ class TestWhatCannotBe:
         def full(self, drawings):
             raise StorageFull("full")
 
-        monkeypatch.setattr(runs.Run, "write_drawings", full)
+        monkeypatch.setattr(Run, "write_drawings", full)
 
         with pytest.raises(StorageFull):
             created(source, hand)
-        assert [run.id for run in runs.all_runs()] == [source.id]
+        assert [run.id for run in registry.all_runs()] == [source.id]
 
 
 class TestLearning:

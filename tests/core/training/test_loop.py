@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from core.data import dataset as data
+from core.data import datasets
 from core.errors import LossNotFinite, RunDamaged
 from core.model import specs
 from core.model.specs import (
@@ -29,9 +29,9 @@ from core.model.specs import (
     Spec,
     Training,
 )
-from core.runs import run as runs
+from core.runs import registry
+from core.runs.contents import Checkpoint
 from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Started, State, StateChanged, Turned
-from core.runs.run import Checkpoint
 from core.training import range_test
 from tests.randomness import drawing_random_numbers
 
@@ -123,7 +123,7 @@ class Outcome:
         return [accuracy for event in self.events if isinstance(event, Advanced) for accuracy in event.accuracy]
 
 
-def train(experiment: Experiment, dataset: data.Dataset, **options: Any) -> Outcome:
+def train(experiment: Experiment, dataset: datasets.Dataset, **options: Any) -> Outcome:
     from core.training import loop as training
 
     events, checkpoints = [], []
@@ -133,7 +133,7 @@ def train(experiment: Experiment, dataset: data.Dataset, **options: Any) -> Outc
     return Outcome(network, state, events, [checkpoint for checkpoint in checkpoints if checkpoint.optimizer], early)
 
 
-def drive(experiment: Experiment, dataset: data.Dataset, commands: dict[int, Command], **options: Any) -> Outcome:
+def drive(experiment: Experiment, dataset: datasets.Dataset, commands: dict[int, Command], **options: Any) -> Outcome:
     """Train, commanded by the last of these whose batch has been reached."""
     told: list[Event] = []
 
@@ -359,7 +359,7 @@ class TestAgainstKeras:
                 validation_split=0.0,
             ),
         )
-        indices, _ = data.split(dataset.y_train, 64, 0.0, seed=0)
+        indices, _ = datasets.split(dataset.y_train, 64, 0.0, seed=0)
         indices = np.random.default_rng((0, 1)).permutation(indices)  # seed 0, epoch 1; sums in float32 mind the order
         network = keras_model.build(experiment)
         y = dataset.y_train[indices]
@@ -381,7 +381,7 @@ class TestAgainstKeras:
         from core.model import keras_model
 
         unsmoothed = changed(EVERYTHING, label_smoothing=0.0)
-        _, held_out = data.split(dataset.y_train, 250, 0.2, seed=3)
+        _, held_out = datasets.split(dataset.y_train, 250, 0.2, seed=3)
         for row, checkpoint in zip(everything.rows, everything.checkpoints, strict=True):
             network = keras_model.build(unsmoothed)
             keras_model.set_variables(network, checkpoint.weights)
@@ -406,7 +406,7 @@ class TestAgainstKeras:
                 Dense(units=16, kernel_regularizer=0.05),
             ),
         )
-        trained_on, held_out = data.split(dataset.y_train, 500, 0.2, seed=0)
+        trained_on, held_out = datasets.split(dataset.y_train, 500, 0.2, seed=0)
         network = keras_model.build(penalised)
         losses = []
         for epoch in (1, 2):
@@ -430,7 +430,7 @@ class TestAgainstKeras:
         from core.model import keras_model
 
         network = keras_model.build(EVERYTHING)
-        _, held_out = data.split(dataset.y_train, 250, 0.2, seed=3)
+        _, held_out = datasets.split(dataset.y_train, 250, 0.2, seed=3)
         y_true = dataset.y_train[held_out]
         for row, checkpoint in zip(everything.rows, everything.checkpoints, strict=True):
             keras_model.set_variables(network, checkpoint.weights)
@@ -449,7 +449,7 @@ class TestAgainstKeras:
         from core.model import keras_model
 
         still = standing_still(tiny)
-        trained_on, _ = data.split(dataset.y_train, 500, 0.2, seed=0)
+        trained_on, _ = datasets.split(dataset.y_train, 500, 0.2, seed=0)
 
         outcome = train(still, dataset)
         loss, accuracy = keras_model.build(still).evaluate(
@@ -498,7 +498,7 @@ class TestReproducibility:
     def test_going_on_from_an_epochs_end_gives_the_numbers_of_a_training_never_interrupted(
         self, dataset, everything, runs_root, epoch
     ):
-        run = runs.create(EVERYTHING, "Interrupted")
+        run = registry.create(EVERYTHING, "Interrupted")
         for checkpoint in everything.checkpoints[:epoch]:
             run.write_epoch(Progress(history=everything.rows[:1]), checkpoint)
 
@@ -852,7 +852,7 @@ class TestSnapshots:
 
         outcome = train(tiny, dataset, read_command=lambda: commands.pop(0), on_snapshot=snapshots.append)
 
-        _, held_out = data.split(dataset.y_train, 500, 0.2, seed=0)
+        _, held_out = datasets.split(dataset.y_train, 500, 0.2, seed=0)
         first = {digit: dataset.x_train[held_out[dataset.y_train[held_out] == digit][0]] for digit in (7, 3)}
         assert steps_of(outcome.events) == [1]
         assert [snapshot.step for snapshot in snapshots] == [0, 0, 1]
@@ -867,7 +867,7 @@ class TestSnapshots:
 
         outcome = train(tiny, dataset, read_command=lambda: commands.pop(0), on_snapshot=snapshots.append)
 
-        trained_on, _ = data.split(dataset.y_train, 500, 0.2, seed=0)
+        trained_on, _ = datasets.split(dataset.y_train, 500, 0.2, seed=0)
         second = np.random.default_rng((0, 1)).permutation(trained_on)[32:64]
         expected = Inspector(outcome.network).snapshot(
             2, dataset.x_train[second, ..., None], dataset.y_train[second], snapshots[-1].image
@@ -940,7 +940,7 @@ class TestFindRange:
         from core.training import loop as training
 
         experiment = changed(tiny, train_size=20, batch_size=batch_size)
-        trained_on, _ = data.split(dataset.y_train, 20, 0.2, seed=0)
+        trained_on, _ = datasets.split(dataset.y_train, 20, 0.2, seed=0)
         order = np.random.default_rng((0, 1)).permutation(trained_on)[np.arange(batch_size) % 16]
         loss, _ = keras_model.build(experiment).evaluate(
             dataset.x_train[order, ..., None], dataset.y_train[order], batch_size=batch_size, verbose=0

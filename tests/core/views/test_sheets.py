@@ -10,9 +10,7 @@ from PIL import Image
 
 from core.explain.arithmetic import Form, Layer
 from core.explain.questions import Tour
-from core.views import activation_sheet
-from core.views import network_html
-from core.views import pictures
+from core.views import activation_sheet, network_html, pictures
 from core.views.activation_sheet import CELL, CLEAR, KERNEL_SIDE, PALETTE, Cell
 
 RANDOM = np.random.default_rng(0)
