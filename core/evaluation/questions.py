@@ -1,161 +1,183 @@
-"""A network put to the test, as jobs for the engine: on the images held out, on the test set, on digits that were damaged.
-
-Each leaves what it finds in the run's folder, tells how far it is, and ends where that telling raises. It works in a worker
-process.
-"""
+"""What a network is asked about digits: on the images held out, on the test set, damaged ones, drawings, one on its way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from core.data import datasets
-from core.engine import predictor
-from core.evaluation import robustness
+from core.data.splits import held_out_images, is_of
+from core.evaluation import rejection, robustness
+from core.evaluation.rejection import Reading
 from core.model.specs import IMAGE_SHAPE
-from core.runs import registry
-from core.runs.contents import Evaluation, Readings, Robustness
+from core.runs import loaded
+from core.runs.contents import Evaluation, Robustness
+from core.runs.network import Network
+from core.runs.question import KEPT, Kept, Question, Tell, image_of
 from core.runs.run import Run
 
-Tell = Callable[[float], None]
 AT_ONCE = 200  # drawings, between two tellings
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Of a run's network after so many batches.
+class AboutNetwork(Question):
+    """A question about a network, whose answer is kept beside its run where there is one to keep.
 
     Raises, when it works:
         RunNotFound: if the run was deleted, be it meanwhile.
         RunDamaged: if the checkpoint can't be used.
-        StorageFull: if there is no room for what it finds.
+        StorageFull: if there is no room for the answer.
     """
 
-    run_id: str
-    root: str
-    step: int
-
-    def kept(self) -> Any:
-        """What it left in the run's folder; None where it left nothing, or where that is of other images than those of the data
-        set in use.
-
-        Raises:
-            RunDamaged: if that can't be read.
-        """
-
-    def _run(self) -> Run:
-        """The run, as long as it is there: to write into a deleted one would bring its folder back."""
-        return registry.find(self.run_id, self.root)
-
-    def _answers(self, images: np.ndarray, tell: Tell) -> np.ndarray:
-        return predictor.answers(predictor.network(self.run_id, self.root, self.step), self._run(), images, tell)
+    network: Network
 
 
 @dataclass(frozen=True)
-class AnswerTest(Trial):
+class AnswerTest(AboutNetwork):
     """Let it answer for the whole test set."""
 
     def kept(self) -> Evaluation | None:
-        found, dataset = Run(self.run_id, self.root).evaluation(self.step), datasets.load()
+        """Return the answers, if they are of the data set in use."""
+        found, dataset = self.network.evaluation(), datasets.load()
         return found if found is not None and is_of(found, dataset, dataset.y_test) else None
 
-    def work(self, tell: Tell) -> int:
-        """For how many images it answered."""
+    def work(self, tell: Tell) -> Kept:
+        """Keep the answers beside the run."""
         dataset = datasets.load()
-        probabilities = self._answers(dataset.x_test, tell)
-        self._run().write_evaluation(Evaluation(self.step, probabilities, dataset.y_test, dataset=dataset.digest))
-        return len(probabilities)
+        answers = loaded.probabilities(loaded.found(self.network), dataset.x_test, tell)
+        evaluation = Evaluation(self.network.step, answers, dataset.y_test, dataset=dataset.digest)
+        loaded.found(self.network).keep_evaluation(evaluation)
+        return KEPT
 
 
 @dataclass(frozen=True)
-class AnswerHeldOut(Trial):
+class AnswerHeldOut(AboutNetwork):
     """Let it answer for the images that its training held out."""
 
     def kept(self) -> Evaluation | None:
-        run = Run(self.run_id, self.root)
-        found = run.validation(self.step)
+        """Return the answers, if they are of the data set in use."""
+        found = self.network.validation()
         if found is None:
             return None
         dataset = datasets.load()
-        held_out = held_out_images(run, dataset.y_train)
+        held_out = held_out_images(self.network.run, dataset.y_train)
         is_same = np.array_equal(found.indices, held_out) and is_of(found, dataset, dataset.y_train[held_out])
         return found if is_same else None
 
-    def work(self, tell: Tell) -> int:
-        """For how many images it answered."""
-        dataset, read = datasets.load(), self._run().readings(self.step)
-        held_out = held_out_images(self._run(), dataset.y_train)
+    def work(self, tell: Tell) -> Kept:
+        """Keep the answers beside the run."""
+        network, dataset = loaded.found(self.network), datasets.load()
+        held_out, read = held_out_images(network.run, dataset.y_train), network.readings()
         if read is not None and is_of(read, dataset, dataset.y_train):  # it has read all of them already
-            probabilities = read.probabilities[held_out]
+            answers = read.probabilities[held_out]
         else:
-            probabilities = self._answers(dataset.x_train[held_out], tell)
-        answers = Evaluation(self.step, probabilities, dataset.y_train[held_out], held_out, dataset.digest)
-        self._run().write_validation(answers)
-        return len(probabilities)
+            answers = loaded.probabilities(network, dataset.x_train[held_out], tell)
+        validation = Evaluation(network.step, answers, dataset.y_train[held_out], held_out, dataset.digest)
+        loaded.found(network).keep_validation(validation)
+        return KEPT
 
 
 @dataclass(frozen=True)
-class ReadDrawings(Trial):
-    """Let it read one's own drawings, (n, 28, 28) uint8, given as their bytes."""
-
-    pixels: bytes
-
-    def work(self, tell: Tell) -> np.ndarray:
-        """Probabilities (n, 10) float32, as `judgement.read`; nothing is kept, because the drawings aren't the run's."""
-        from core.evaluation import rejection  # which is made of trials
-
-        images, found = np.frombuffer(self.pixels, np.uint8).reshape(-1, *IMAGE_SHAPE[:2]), []
-        for start in range(0, len(images), AT_ONCE):
-            tell(start / len(images))
-            found += rejection.read(self.run_id, self.root, self.step, images[start : start + AT_ONCE])
-        return np.stack([reading.probabilities for reading in found])
-
-
-@dataclass(frozen=True)
-class BreakIt(Trial):
+class BreakIt(AboutNetwork):
     """Let it read test images that were damaged in every way of `robustness.DAMAGES`.
 
     Raises, when it works, also NotExplainable: if an answer is no numbers.
     """
 
     def kept(self) -> Robustness | None:
-        found, dataset = Run(self.run_id, self.root).robustness(self.step), datasets.load()
+        """Return what it read, if that is of the data set in use."""
+        found, dataset = self.network.robustness(), datasets.load()
         chosen = robustness.chosen(len(dataset.x_test))
         is_same = found is not None and robustness.is_of(found, dataset.x_test[chosen], dataset.y_test[chosen])
         return found if is_same else None
 
-    def work(self, tell: Tell) -> int:
-        """How many images it read in each way."""
+    def work(self, tell: Tell) -> Kept:
+        """Keep what it reads beside the run."""
         dataset = datasets.load()
         chosen = robustness.chosen(len(dataset.x_test))
-        network, run = predictor.network(self.run_id, self.root, self.step), self._run()
         measured = robustness.measure(
             dataset.x_test[chosen],
             dataset.y_test[chosen],
-            self.step,
-            lambda images: predictor.answers(network, run, images),
+            self.network.step,
+            lambda images: loaded.probabilities(self.network, images),
             tell,
         )
-        self._run().write_robustness(measured)
-        return len(chosen)
+        loaded.found(self.network).keep_robustness(measured)
+        return KEPT
 
 
-def is_of(found: Evaluation | Readings, dataset: datasets.Dataset, y_true: np.ndarray) -> bool:
-    """Whether answers are to those images of this data set whose labels are these, (n,), as far as is known: older ones don't say of
-    which data set they are."""
-    return found.dataset in ("", dataset.digest) and np.array_equal(found.y_true, y_true)
+@dataclass(frozen=True)
+class ReadDrawings(AboutNetwork):
+    """Let it read one's own drawings, (n, 28, 28) uint8, given as their bytes; nothing is kept, because the drawings aren't the
+    run's."""
+
+    pixels: bytes
+
+    def work(self, tell: Tell) -> np.ndarray:
+        """Return probabilities (n, 10) float32, as `rejection.read`."""
+        images, found = np.frombuffer(self.pixels, np.uint8).reshape(-1, *IMAGE_SHAPE[:2]), []
+        for start in range(0, len(images), AT_ONCE):
+            tell(start / len(images))
+            found += rejection.read(self.network, images[start : start + AT_ONCE])
+        return np.stack([reading.probabilities for reading in found])
 
 
-def held_out_count(run: Run, count: int) -> int:
-    """How many images a run held out, of a training file of so many."""
-    training = run.experiment().training
-    return round(min(training.train_size or count, count) * training.validation_split)
+@dataclass(frozen=True, eq=False)
+class Predict(AboutNetwork):
+    """Ask it for its probabilities for a few images, (n, 28, 28) uint8."""
+
+    images: np.ndarray
+
+    def work(self, tell: Tell) -> np.ndarray:
+        """Return probabilities (n, 10) float32, rows sum to 1."""
+        return loaded.keras_network(self.network).predict_on_batch(self.images[..., None])
 
 
-def held_out_images(run: Run, y_train: np.ndarray) -> np.ndarray:
-    """Indices into the training file of the images a run held out, (n,) int64; none where it held out none."""
-    training = run.experiment().training
-    return datasets.split(y_train, training.train_size, training.validation_split, training.seed)[1]
+@dataclass(frozen=True, eq=False)
+class Read(AboutNetwork):
+    """Ask it what it reads in a few images, (n, 28, 28) uint8, and whether they are digits at all."""
+
+    images: np.ndarray
+
+    def work(self, tell: Tell) -> list[Reading]:
+        """Return a reading per image, as `rejection.read`."""
+        return rejection.read(self.network, self.images)
+
+
+@dataclass(frozen=True)
+class TraceDigit(Question):
+    """Ask what a run's network said to a digit, (28, 28) uint8 as bytes, after each of so many batches.
+
+    Raises, when it works:
+        RunDamaged: if a checkpoint isn't there or isn't whole.
+    """
+
+    run: Run
+    steps: tuple[int, ...]
+    pixels: bytes
+
+    def work(self, tell: Tell) -> np.ndarray:
+        """Return probabilities (len(steps), 10) float32."""
+        from core.model import keras_model
+
+        image, answers = image_of(self.pixels), []
+        with _TRACING:
+            model = _traced(self.run)
+            for step in self.steps:
+                keras_model.set_variables(model, self.run.weights(step))
+                answers.append(model.predict_on_batch(image[None, ..., None])[0])
+        return np.stack(answers)
+
+
+_TRACING = threading.Lock()  # one network takes one checkpoint's weights after another's
+
+
+@lru_cache(maxsize=1)
+def _traced(run: Run) -> Any:
+    from core.model import keras_model
+
+    return keras_model.build(run.experiment())

@@ -1,22 +1,17 @@
-"""How far a network's answer can be believed: probabilities that mean what they say, and whether the picture is a digit at all.
+"""Whether a picture is a digit at all, as a network sees it: out-of-distribution detection.
 
-**Calibration.** The network's logits are divided by one number, the temperature, which makes held-out images likeliest; half of
-them are redrawn first, so that it fits drawings too. Source: Guo et al. 2017, On Calibration of Modern Neural Networks,
-arXiv:1706.04599.
-
-**Out of distribution.** Logistic regression tells digits from other things by what the network makes of them: the features that
+Logistic regression tells digits from other things by what the network makes of them: the features that
 its last layer takes, its logits, how far these lie from the nearest class (Mahalanobis; after Lee et al. 2018, arXiv:1807.03888),
 and how much of the last feature maps lies outside the subspaces in which the maps of the nearest classes lie (the residual after
 principal components; after Wang et al. 2022, ViM, arXiv:2203.10807). It is fitted on digits and on `core.data.non_digits` (outlier
 exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPTED` of the held-out digits stay below, a picture
 is called no digit.
 
-Everything is fitted once per network, by the job `Judge`, and kept in the run's folder.
+Everything is fitted once per network, by the question `Judge`, and kept in the run's folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
@@ -25,19 +20,18 @@ from typing import Any
 import numpy as np
 
 from core.data import datasets, non_digits, redraw
-from core.engine import predictor
 from core.errors import DrawingError, RunDamaged
-from core.evaluation import questions
+from core.evaluation import calibration
 from core.ink import segments
-from core.model import ledger
 from core.model.specs import CLASSES
-from core.runs import run
+from core.runs import loaded
+from core.runs.network import Network
+from core.runs.question import Question, Tell
 
 ACCEPTED = 0.95  # of the held-out digits, half of them redrawn
 DIRECTIONS = 24  # of each class' maps that are usual
 MOST_VALUES = 1152  # of the maps: larger ones are averaged over squares of 2 × 2
 IMAGES = 2000  # of each kind that it is fitted on, at most: some fifteen seconds' work
-TEMPERATURES = np.geomspace(0.1, 10, 93)
 MOST_FEATURES = 512  # of the last layer's inputs: more are not weighed
 MOST_AT_ONCE = 500
 SURE, TILT = 0.9, 6.0  # below this probability of its answer, a picture is looked at turned by so many degrees, too
@@ -118,18 +112,20 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Judge(questions.Trial):
+class Judge(Question):
     """Fit the judgement of a run's network after so many batches, on images that its training held out.
 
     Attributes:
         images: of each kind that it is fitted on, at most.
     """
 
+    network: Network
     images: int = IMAGES
 
-    def work(self, tell: Callable[[float], None]) -> bool:
-        """True, when it is kept."""
-        dataset, training, rng = datasets.load(), self._run().experiment().training, np.random.default_rng(0)
+    def work(self, tell: Tell) -> bool:
+        """Return True, when it is kept."""
+        network = loaded.found(self.network)
+        dataset, training, rng = datasets.load(), network.run.experiment().training, np.random.default_rng(0)
         trained, held_out = datasets.split(
             dataset.y_train, training.train_size, training.validation_split, training.seed
         )
@@ -140,7 +136,7 @@ class Judge(questions.Trial):
 
         def inside(images: np.ndarray, share: float) -> Inside:
             tell(share)
-            return _look(self.run_id, self.root, self.step, images)
+            return _look(network, images)
 
         strange = non_digits.fakes(dataset.x_train[known], dataset.y_train[known], rng, self.images // 2)
         fitted = fit(
@@ -150,7 +146,7 @@ class Judge(questions.Trial):
             dataset.y_train[unseen],
             inside(strange, 0.8),
         )
-        self._run().write_judgement(self.step, {name: np.asarray(value) for name, value in asdict(fitted).items()})
+        loaded.found(network).keep_rejection({name: np.asarray(value) for name, value in asdict(fitted).items()})
         return True
 
 
@@ -167,7 +163,7 @@ def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray
     covariance = rest.T @ rest / len(rest)
     covariance += 1e-3 * (np.trace(covariance) / CLASSES + 1e-6) * np.eye(CLASSES)
     half = Judgement(
-        temperature=temperature(unseen.logits, y_unseen),
+        temperature=calibration.temperature(unseen.logits, y_unseen),
         centres=np.stack([centre for centre, _ in spaces]),
         directions=np.stack([directions for _, directions in spaces]).astype(np.float16),
         logits=means,
@@ -182,40 +178,26 @@ def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray
     return replace(half, means=middle, deviations=spread, weights=weights, threshold=threshold)
 
 
-def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
-    """What to divide logits (n, 10) by, so that the right answers (n,) are likeliest."""
-    losses = []
-    for one in TEMPERATURES:
-        scaled = logits / one
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        losses.append(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(y_true)), y_true]))
-    return float(TEMPERATURES[int(np.argmin(losses))])
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits (n, 10)."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def read(run_id: str, root: str, step: int, images: np.ndarray) -> list[Reading]:
-    """What a run's network after so many batches reads in images (n, 28, 28) uint8. Works in a worker.
+def read(network: Network, images: np.ndarray) -> list[Reading]:
+    """Return what a network reads in images (n, 28, 28) uint8. Works in a worker.
 
     Of a picture that it is not sure of, it takes a look turned a little to either side, too, and the surest look counts.
     """
     from scipy import ndimage  # a quarter of a second, for which the first page need not wait
 
-    judgement = _kept(run_id, root, step)
-    inside, scale = _look(run_id, root, step, images), judgement.temperature if judgement else 1.0
+    judgement = _kept(network)
+    inside, scale = _look(network, images), judgement.temperature if judgement else 1.0
     strangeness = np.full(len(images), np.nan)
     if judgement is not None:
         with suppress(ValueError):  # of another network's shapes
             strangeness = judgement.strangeness(inside)
-    probabilities = softmax(inside.logits / scale).astype(np.float32)
+    probabilities = calibration.probabilities(inside.logits / scale).astype(np.float32)
     unsure = np.flatnonzero(probabilities.max(axis=1) < SURE)
     if len(unsure):
         turned = [ndimage.rotate(images[unsure], angle, (2, 1), reshape=False, order=1) for angle in (-TILT, TILT)]
-        others = softmax(_look(run_id, root, step, np.concatenate(turned)).logits / scale).reshape(2, len(unsure), -1)
+        others = calibration.probabilities(_look(network, np.concatenate(turned)).logits / scale).reshape(
+            2, len(unsure), -1
+        )
         looks = np.concatenate([probabilities[None, unsure], others])
         probabilities[unsure] = looks[looks.max(axis=2).argmax(axis=0), np.arange(len(unsure))]
     return [_reading(p, float(s)) for p, s in zip(probabilities, strangeness, strict=True)]
@@ -257,41 +239,41 @@ def of_drawing(ink: np.ndarray, reading: Reading) -> Reading:
 # --- inside the network -------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=predictor.MAX_NETWORKS)
-def _insides(run_id: str, root: str, step: int) -> tuple[Any, list[np.ndarray]]:
-    """A run's network that gives out its last feature maps and what its last layer takes, and that layer's weights."""
+@lru_cache(maxsize=loaded.MOST_NETWORKS)
+def _insides(network: Network) -> tuple[Any, list[np.ndarray]]:
+    """Return the network as one that gives out its last feature maps and what its last layer takes, and that layer's weights."""
     import keras
 
-    network = predictor.network(run_id, root, step)
-    last = network.layers[-1]
-    maps = next(layer.output for layer in network.layers[::-1] if len(layer.output.shape) == 4)
-    return keras.Model(network.input, [maps, last.input]), last.get_weights()
+    model = loaded.keras_network(network)
+    last = model.layers[-1]
+    maps = next(layer.output for layer in model.layers[::-1] if len(layer.output.shape) == 4)
+    return keras.Model(model.input, [maps, last.input]), last.get_weights()
 
 
-_judgements: dict[tuple[str, str, int], Judgement] = {}
+_judgements: dict[Network, Judgement] = {}
 
 
-def _kept(run_id: str, root: str, step: int) -> Judgement | None:
-    """What `Judge` left in the run's folder; None as long as it hasn't, or what is there can't be used."""
-    key = run_id, root, step
-    if key not in _judgements:
+def _kept(network: Network) -> Judgement | None:
+    """Return what `Judge` left in the run's folder; None as long as it hasn't, or what is there can't be used."""
+    if network not in _judgements:
         with suppress(RunDamaged, KeyError, TypeError):
-            arrays = run.find(run_id, root).judgement(step)
+            arrays = loaded.found(network).rejection()
             if arrays is not None and all(np.isfinite(values).all() for values in arrays.values()):
                 numbers = {name: float(arrays[name]) for name in ("temperature", "threshold")}
                 if numbers["temperature"] <= 0:
                     return None
-                _judgements[key] = Judgement(**{**{one.name: arrays[one.name] for one in fields(Judgement)}, **numbers})
-                while len(_judgements) > predictor.MAX_NETWORKS:
+                fitted = {**{one.name: arrays[one.name] for one in fields(Judgement)}, **numbers}
+                _judgements[network] = Judgement(**fitted)
+                while len(_judgements) > loaded.MOST_NETWORKS:
                     del _judgements[next(iter(_judgements))]
-    return _judgements.get(key)
+    return _judgements.get(network)
 
 
-def _look(run_id: str, root: str, step: int, images: np.ndarray) -> Inside:
-    """What a run's network makes of images (n, 28, 28) uint8."""
-    network, (kernel, bias) = _insides(run_id, root, step)
-    batch = min(MOST_AT_ONCE, ledger.read(run.find(run_id, root).experiment().layers).evaluation_batch)
-    parts = [network.predict_on_batch(images[i : i + batch, ..., None]) for i in range(0, len(images), batch)]
+def _look(network: Network, images: np.ndarray) -> Inside:
+    """Return what a network makes of images (n, 28, 28) uint8."""
+    model, (kernel, bias) = _insides(network)
+    batch = min(MOST_AT_ONCE, loaded.batch_size(network))
+    parts = [model.predict_on_batch(images[i : i + batch, ..., None]) for i in range(0, len(images), batch)]
     maps = np.concatenate([_small(part) for part, _ in parts])
     features = np.concatenate([part.reshape(len(part), -1) for _, part in parts])
     return Inside(maps, features if features.shape[1] <= MOST_FEATURES else features[:, :0], features @ kernel + bias)

@@ -1,6 +1,6 @@
-"""Networks of runs, explained in a worker: a digit's way through one, why it says what it says, and what would change that.
+"""What a network is asked about one digit: its way through the layers, why it is read so, and what would change that.
 
-Imports TensorFlow when first used: only worker processes may call what is here.
+Imports TensorFlow when first used: only worker processes may have these questions work.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from core.data import datasets, splits
 from core.errors import NotExplainable
+from core.evaluation import metrics
 from core.explain import adversarial, arithmetic, attribution
 from core.explain.arithmetic import Form, Layer
 from core.model import ledger
-from core.runs import registry
+from core.runs import loaded
 from core.runs.arrays import Array
+from core.runs.network import Network
+from core.runs.question import Question, Tell, image_of
+from core.runs.run import Run
 
 MOST_NETWORKS = 4
 MOST_MAPS, MOST_UNITS, MOST_CHANNELS = 36, 144, 4  # of a layer that are shown
 MOST_AT_ONCE = 128  # images that gradients are taken of
+MOST_HELD_OUT = 2000  # that the time machine's confusion matrix counts
 
 PerfectDigits = tuple[Array, Array]
 _READING = threading.Lock()
@@ -56,123 +62,252 @@ class Tour:
     probabilities: np.ndarray
 
 
-def tour(run_id: str, root: str, step: int, image: np.ndarray) -> Tour:
-    """What every layer makes of a digit, (28, 28) uint8."""
-    _, layers = _inspected(run_id, root, step)
-    answers = _answers_inside(run_id, root, step, image.tobytes())
-    kernels = {name: layer.weights["kernel"] for name, layer in layers.items() if layer.form is Form.WINDOW}
-    return Tour(
-        layers={name: replace(layer, weights={}) for name, layer in layers.items()},
-        outputs={
-            name: values[..., :MOST_MAPS] if values.ndim == 3 else values[:MOST_UNITS]
-            for name, values in answers.items()
-        },
-        kernels={
-            name: np.ascontiguousarray(np.moveaxis(kernel[:, :, :MOST_CHANNELS, :MOST_MAPS], 3, 0))
-            for name, kernel in kernels.items()
-        },
-        probabilities=answers[next(reversed(layers))],
-    )
+@dataclass(frozen=True)
+class Moment:
+    """A network at one time of its training.
 
-
-def unit(run_id: str, root: str, step: int, image: np.ndarray, name: str, place: tuple[int, ...]) -> arithmetic.Unit:
-    """How one number of a network comes about.
-
-    Args:
-        image: the digit, (28, 28) uint8.
-        name: of the layer.
-        place: of the number in its output, (row, column, channel) or (unit,).
-
-    Raises:
-        NotExplainable: if there is no such number.
-    """
-    _, layers = _inspected(run_id, root, step)
-    layer = layers.get(name)
-    if (
-        layer is None
-        or len(place) != len(layer.shape)
-        or not all(0 <= at < side for at, side in zip(place, layer.shape, strict=True))
-    ):
-        raise NotExplainable(f"This network has no number at {place} of a layer {name!r}. Choose another.")
-    answers = _answers_inside(run_id, root, step, image.tobytes())
-    before = [layers[source] for source in layer.inputs]
-    is_flattened = len(before) == 1 and before[0].form is Form.FLAT
-    return arithmetic.unit(
-        layer,
-        tuple(answers[source] for source in layer.inputs),
-        answers[name],
-        place,
-        flattened=layers[before[0].inputs[0]].shape if is_flattened else None,
-    )
-
-
-def explanation(run_id: str, root: str, step: int, image: np.ndarray, digit: int) -> attribution.Explanation:
-    """Why the network of a run says a digit, or doesn't. Kept beside the run.
-
-    Args:
-        image: (28, 28) uint8.
-
-    Raises:
-        NotExplainable: if its weights aren't numbers any more.
+    Attributes:
+        probabilities: (10,) float32, of the digit asked about.
+        confusion: (10, 10) integers, counted over held-out images; None without any.
+        kernels, maps: as in `progress.Snapshot`.
     """
 
-    def find() -> attribution.Explanation:
-        with _borrowed(run_id, root, step) as reader:
-            return attribution.explain(reader, _ink(image), digit)
-
-    question = f"explanation of {digit} in {_name(image)}"
-    return registry.find(run_id, root).answered(step, question, attribution.Explanation, find)
+    probabilities: np.ndarray
+    confusion: np.ndarray | None
+    kernels: np.ndarray
+    maps: dict[str, np.ndarray]
 
 
-def levels(run_id: str, root: str, step: int) -> list[list[str]]:
-    """Which layers of a run's network forget at each level of the cascade."""
-    return attribution.levels(registry.find(run_id, root).weights(step))
+@dataclass(frozen=True)
+class AboutDigit(Question):
+    """A question about a network and a digit, (28, 28) uint8 as bytes."""
+
+    network: Network
+    pixels: bytes
+
+    @property
+    def image(self) -> np.ndarray:
+        return image_of(self.pixels)
+
+    @property
+    def _name(self) -> str:
+        return hashlib.sha256(self.pixels).hexdigest()
 
 
-def forgetting(run_id: str, root: str, step: int, image: np.ndarray, digit: int, level: int) -> Forgotten:
-    """The maps of `explanation` once some layers have forgotten what they learned. Kept beside the run.
+@dataclass(frozen=True)
+class FollowDigit(AboutDigit):
+    """Ask what every layer makes of a digit."""
 
-    Args:
+    def work(self, tell: Tell) -> Tour:
+        """Return its way through the network."""
+        _, layers = _inspected(self.network)
+        answers = _outputs(self.network, self.pixels)
+        kernels = {name: layer.weights["kernel"] for name, layer in layers.items() if layer.form is Form.WINDOW}
+        return Tour(
+            layers={name: replace(layer, weights={}) for name, layer in layers.items()},
+            outputs={
+                name: values[..., :MOST_MAPS] if values.ndim == 3 else values[:MOST_UNITS]
+                for name, values in answers.items()
+            },
+            kernels={
+                name: np.ascontiguousarray(np.moveaxis(kernel[:, :, :MOST_CHANNELS, :MOST_MAPS], 3, 0))
+                for name, kernel in kernels.items()
+            },
+            probabilities=answers[next(reversed(layers))],
+        )
+
+
+@dataclass(frozen=True)
+class WorkOut(AboutDigit):
+    """Ask how one number of a network comes about.
+
+    Attributes:
+        layer: its name.
+        place: of the number in the layer's output, (row, column, channel) or (unit,).
+    """
+
+    layer: str
+    place: tuple[int, ...]
+
+    def work(self, tell: Tell) -> arithmetic.Unit:
+        """Return the number with what it is made of.
+
+        Raises:
+            NotExplainable: if there is no such number.
+        """
+        _, layers = _inspected(self.network)
+        layer = layers.get(self.layer)
+        if (
+            layer is None
+            or len(self.place) != len(layer.shape)
+            or not all(0 <= at < side for at, side in zip(self.place, layer.shape, strict=True))
+        ):
+            raise NotExplainable(
+                f"This network has no number at {self.place} of a layer {self.layer!r}. Choose another."
+            )
+        answers = _outputs(self.network, self.pixels)
+        before = [layers[source] for source in layer.inputs]
+        is_flattened = len(before) == 1 and before[0].form is Form.FLAT
+        return arithmetic.unit(
+            layer,
+            tuple(answers[source] for source in layer.inputs),
+            answers[self.layer],
+            self.place,
+            flattened=layers[before[0].inputs[0]].shape if is_flattened else None,
+        )
+
+
+@dataclass(frozen=True)
+class Explain(AboutDigit):
+    """Ask why a network says `digit`, or doesn't. Kept beside its run.
+
+    Raises, when it works:
+        NotNumbers: if its weights aren't numbers any more.
+    """
+
+    digit: int
+
+    def kept(self) -> attribution.Explanation | None:
+        """Return the explanation, if it was found before."""
+        return self.network.answer(self._question, attribution.Explanation)
+
+    def work(self, tell: Tell) -> attribution.Explanation:
+        """Return the explanation."""
+
+        def find() -> attribution.Explanation:
+            with _borrowed(self.network) as reader:
+                return attribution.explain(reader, _ink(self.image), self.digit)
+
+        return loaded.found(self.network).answered(self._question, attribution.Explanation, find)
+
+    @property
+    def _question(self) -> str:
+        return f"explanation of {self.digit} in {self._name}"
+
+
+@dataclass(frozen=True)
+class ExplainRandomised(AboutDigit):
+    """Ask for the maps of `Explain` once some layers have forgotten what they learned. Kept beside the run.
+
+    Attributes:
         level: 0 for the last layer alone; one more, more layers.
     """
 
-    def find() -> Forgotten:
-        forgotten = levels(run_id, root, step)
-        with _borrowed(run_id, root, step, forgotten[level]) as reader:
-            maps, _ = attribution.maps(reader, _ink(image), digit)
-        return Forgotten(tuple(forgotten[level]), len(forgotten), maps)
+    digit: int
+    level: int
 
-    run = registry.find(run_id, root)
-    how = "" if run.experiment().fine_tuning is None else " what two trainings taught them"
-    question = f"{digit} in {_name(image)} when layers up to level {level} have forgotten{how}"
-    return run.answered(step, question, Forgotten, find)
+    def kept(self) -> Forgotten | None:
+        """Return the maps, if they were found before."""
+        return self.network.answer(self._question, Forgotten)
 
+    def work(self, tell: Tell) -> Forgotten:
+        """Return the maps."""
 
-def smallest_change(
-    run_id: str, root: str, step: int, image: np.ndarray, target: int, norm: adversarial.Norm
-) -> adversarial.Change:
-    """The smallest change of a digit that makes the network of a run read another. Arguments and errors as `explanation`."""
+        def find() -> Forgotten:
+            forgotten = attribution.levels(self.network.weights())
+            with _borrowed(self.network, forgotten[self.level]) as reader:
+                maps, _ = attribution.maps(reader, _ink(self.image), self.digit)
+            return Forgotten(tuple(forgotten[self.level]), len(forgotten), maps)
 
-    def find() -> adversarial.Change:
-        with _borrowed(run_id, root, step) as reader:
-            return adversarial.smallest_change(reader, image, target, norm)
+        return loaded.found(self.network).answered(self._question, Forgotten, find)
 
-    question = f"{norm} change of {_name(image)} towards {target}"
-    return registry.find(run_id, root).answered(step, question, adversarial.Change, find)
-
-
-def perfect_digits(run_id: str, root: str, step: int) -> PerfectDigits:
-    """What the network of a run thinks each digit should look like; see `persuasion.perfect_digits`. Kept beside the run."""
-
-    def find() -> PerfectDigits:
-        with _borrowed(run_id, root, step) as reader:
-            return adversarial.perfect_digits(reader)
-
-    return registry.find(run_id, root).answered(step, "perfect digits", PerfectDigits, find)
+    @property
+    def _question(self) -> str:
+        how = "" if self.network.run.experiment().fine_tuning is None else " what two trainings taught them"
+        return f"{self.digit} in {self._name} when layers up to level {self.level} have forgotten{how}"
 
 
-def _name(image: np.ndarray) -> str:
-    return hashlib.sha256(image.tobytes()).hexdigest()
+@dataclass(frozen=True)
+class FindSmallestChange(AboutDigit):
+    """Ask for the smallest change of a digit that makes a network read `target`. Kept beside its run.
+
+    Raises, when it works:
+        NotNumbers: if its weights aren't numbers any more.
+    """
+
+    target: int
+    norm: adversarial.Norm
+
+    def kept(self) -> adversarial.Change | None:
+        """Return the change, if it was found before."""
+        return self.network.answer(self._question, adversarial.Change)
+
+    def work(self, tell: Tell) -> adversarial.Change:
+        """Return the change."""
+
+        def find() -> adversarial.Change:
+            with _borrowed(self.network) as reader:
+                return adversarial.smallest_change(reader, self.image, self.target, self.norm)
+
+        return loaded.found(self.network).answered(self._question, adversarial.Change, find)
+
+    @property
+    def _question(self) -> str:
+        return f"{self.norm} change of {self._name} towards {self.target}"
+
+
+@dataclass(frozen=True)
+class MaximiseDigits(Question):
+    """Ask what a network takes for the best picture of each digit; see `adversarial.perfect_digits`. Kept beside its run.
+
+    Raises, when it works:
+        NotNumbers: if its weights aren't numbers any more.
+    """
+
+    network: Network
+
+    def kept(self) -> PerfectDigits | None:
+        """Return the pictures, if they were found before."""
+        return self.network.answer("perfect digits", PerfectDigits)
+
+    def work(self, tell: Tell) -> PerfectDigits:
+        """Return the pictures, (10, 28, 28) float32 ink, and how the network reads them, (10, 10) float32."""
+
+        def find() -> PerfectDigits:
+            with _borrowed(self.network) as reader:
+                return adversarial.perfect_digits(reader)
+
+        return loaded.found(self.network).answered("perfect digits", PerfectDigits, find)
+
+
+@dataclass(frozen=True)
+class VisitMoment(AboutDigit):
+    """Ask what the time machine shows of a network."""
+
+    def work(self, tell: Tell) -> Moment:
+        """Return its answers and its inside.
+
+        Raises:
+            RunDamaged: if the checkpoint isn't there or isn't whole.
+        """
+        from core.explain import inspection
+        from core.model import keras_model
+
+        dataset, run = datasets.load(), loaded.found(self.network).run
+        held_out, confusion = splits.held_out_images(run, dataset.y_train)[:MOST_HELD_OUT], None
+        with _TRAVELLING:
+            model = _travelling(run)
+            keras_model.set_variables(model, self.network.weights())
+            inspector = inspection.Inspector(model)
+            if len(held_out):
+                answers = loaded.answers(model, loaded.batch_size(self.network), dataset.x_train[held_out])
+                confusion = metrics.confusion_matrix(dataset.y_train[held_out], answers.argmax(axis=1))
+            return Moment(
+                probabilities=model.predict_on_batch(self.image[None, ..., None])[0],
+                confusion=confusion,
+                kernels=inspector.kernels(),
+                maps=inspector.feature_maps(self.image),
+            )
+
+
+_TRAVELLING = threading.Lock()  # one network takes one checkpoint's weights after another's
+
+
+@lru_cache(maxsize=1)
+def _travelling(run: Run) -> Any:
+    from core.model import keras_model
+
+    return keras_model.build(run.experiment())
 
 
 def _ink(image: np.ndarray) -> np.ndarray:
@@ -180,57 +315,50 @@ def _ink(image: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _borrowed(run_id: str, root: str, step: int, forgotten: Sequence[str] = ()) -> Iterator[attribution.Reader]:
-    """The run's network with the weights it had after so many batches, some layers' as before all training. One at a time."""
+def _borrowed(network: Network, forgotten: Sequence[str] = ()) -> Iterator[attribution.Reader]:
+    """Lend the network, some layers' weights as before all training. One at a time."""
     from core.model import keras_model
 
     with _READING:
-        lent = _lendable(run_id, root)
-        weights = registry.find(run_id, root).weights(step)
-        if not all(np.isfinite(values).all() for values in weights.values()):
-            raise NotExplainable(
-                f"After {step} batches this network's weights are not numbers any more (NaN or infinite), so nothing it says "
-                "has a reason. Choose an earlier moment of it in the sidebar, or train with a smaller learning rate."
-            )
-        keras_model.set_variables(lent.network, attribution.randomised(weights, lent.initial, forgotten))
+        weights, lent = loaded.found(network).finite_weights(), _lendable(network.run)
+        keras_model.set_variables(lent.model, attribution.randomised(weights, lent.initial, forgotten))
         yield lent.reader
 
 
 @dataclass(frozen=True)
 class _Lendable:
-    network: Any
+    model: Any
     reader: attribution.Reader
     initial: dict[str, np.ndarray]
 
 
 @lru_cache(maxsize=2)
-def _lendable(run_id: str, root: str) -> _Lendable:
-    """One network per run takes the weights of all its moments, so that its gradients are compiled once."""
+def _lendable(run: Run) -> _Lendable:
+    """Return the one network per run that takes the weights of all its moments, so that its gradients are compiled once."""
     from core.explain import inspection
     from core.model import keras_model
 
-    run = registry.find(run_id, root)
     experiment = run.experiment()
-    network = keras_model.build(experiment)
+    model = keras_model.build(experiment)
     # An older run may have begun with other weights than its seed gives today. A fine-tuning begins with what another run
     # learned, which is not nothing.
     is_of_random = 0 in run.steps() and experiment.fine_tuning is None
-    initial = run.weights(0) if is_of_random else keras_model.variables(network)[0]
+    initial = run.weights(0) if is_of_random else keras_model.variables(model)[0]
     batch = min(MOST_AT_ONCE, ledger.read(experiment.layers).largest_batch)
-    return _Lendable(network, inspection.Reader(network, batch), initial)
+    return _Lendable(model, inspection.Reader(model, batch), initial)
 
 
 @lru_cache(maxsize=MOST_NETWORKS)
-def _inspected(run_id: str, root: str, step: int):
-    """An inspector of the run's network, and what its layers do."""
-    from core.engine import predictor
+def _inspected(network: Network) -> tuple[Any, dict[str, Layer]]:
+    """Return an inspector of the network, and what its layers do."""
     from core.explain import inspection
 
-    network = predictor.network(run_id, root, step)
-    return inspection.Inspector(network), inspection.layers(network)
+    model = loaded.keras_network(network)
+    return inspection.Inspector(model), inspection.layers(model)
 
 
 @lru_cache(maxsize=4)
-def _answers_inside(run_id: str, root: str, step: int, image: bytes) -> dict[str, np.ndarray]:
-    inspector, _ = _inspected(run_id, root, step)
-    return inspector.answers(np.frombuffer(image, np.uint8).reshape(28, 28))
+def _outputs(network: Network, pixels: bytes) -> dict[str, np.ndarray]:
+    """Return what each layer gives out for a digit, by its name."""
+    inspector, _ = _inspected(network)
+    return inspector.answers(image_of(pixels))

@@ -1,0 +1,157 @@
+"""Questions to the workers: asked once, waited for, shared, cancelled. What is asked is defined where it belongs, see
+`core.runs.question`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from core.data import datasets
+from core.engine import worker
+from core.engine.cluster import Cluster
+from core.errors import EngineError, EngineNotReady, NotExplainable, RunDamaged, WorkerLost
+from core.runs.question import KEPT, Question
+
+MOST_ANSWERS = 300
+
+
+class Questions:
+    """Those under way, and the last answers. Its methods may be called from any thread.
+
+    Args:
+        tell: to tell all workers that the question of a ticket is cancelled.
+        is_busy: whether anything trains.
+    """
+
+    def __init__(
+        self, cluster: Cluster, lock: threading.RLock, tell: Callable[[str], None], is_busy: Callable[[], bool]
+    ) -> None:
+        self._cluster, self._lock, self._tell, self._is_busy = cluster, lock, tell, is_busy
+        self._futures: dict[Question, Any] = {}
+        self._answers: dict[Question, Any] = {}
+        self._tickets: dict[Question, str] = {}  # of those under way: the topic that they tell their share in
+        self._shares: dict[str, float] = {}  # by ticket
+        self._waiting = 0  # for the actor
+        self._dataset: datasets.DatasetId | None = None  # of which digits the answers are
+
+    @property
+    def are_under_way(self) -> bool:
+        """Whether any is."""
+        return self._waiting > 0 or any(not future.done() for future in self._futures.values())
+
+    def ask(self, question: Question) -> Any:
+        """Return the answer; None while it is being found, which the first call begins."""
+        self._forget_other_digits()
+        answer = self._answers.get(question)
+        if answer is None:
+            answer = self._kept(question)
+        if answer is None:
+            answer = self._found(question)
+        if answer is KEPT:
+            answer = self._kept(question)
+            if answer is None:
+                raise EngineError(
+                    "The worker answered for other images than those that are loaded here. Let DIGITLAB_MNIST name the same file "
+                    "for both, and start them again."
+                )
+        if isinstance(answer, NotExplainable):
+            raise answer
+        return answer
+
+    def wait(self, question: Question, timeout: float) -> Any:
+        """Return the answer of the actor, which takes one question after the other."""
+        from distributed.scheduler import KilledWorker
+
+        with self._lock:
+            self._cluster.require_ready()
+            actor = self._cluster.actor()
+            self._waiting += 1
+        try:
+            asked = actor.result(timeout=timeout).answer(datasets.chosen(), question)
+            answer = asked.result(timeout=timeout)
+        except TimeoutError:
+            raise EngineNotReady("The network is still being loaded.") from None
+        except (OSError, ValueError, RuntimeError, KilledWorker) as error:  # how an actor's lost worker shows itself
+            self._cluster.forget_actor(actor)
+            raise WorkerLost(f"The worker was lost while it looked at the drawing ({error}). Try again.") from None
+        finally:
+            with self._lock:
+                self._waiting -= 1
+        return worker.unwrapped(answer)
+
+    def share(self, question: Question) -> float:
+        """Return how much of a question is done, 0..1."""
+        return self._shares.get(self._tickets.get(question, ""), 0.0)
+
+    def cancel(self, question: Question) -> None:
+        """End a question, whoever asked it; nothing where it isn't under way. To ask it again is to begin anew."""
+        with self._lock:
+            ticket = self._tickets.get(question)
+            if ticket is None:
+                return
+            self._futures.pop(question, None)
+            self._forget(question)
+        self._tell(ticket)
+
+    def forget(self, question: Question) -> None:
+        """Let go of an answer: it is of use no more."""
+        self._answers.pop(question, None)
+
+    def _kept(self, question: Question) -> Any:
+        with suppress(RunDamaged):  # what can't be read is found again
+            return question.kept()
+        return None
+
+    def _found(self, question: Question) -> Any:
+        """Return what was found out in a worker; None while it is at it, which the first call makes it be."""
+        with self._lock:
+            self._cluster.require_ready()
+            future = self._futures.get(question)
+            if future is None:
+                self._begin(question)
+                return None
+            if not future.done():
+                return None
+            del self._futures[question]
+            self._forget(question)
+        if future.status != "finished":
+            raise WorkerLost("The worker was lost over it. Try again.")
+        try:
+            answer = worker.unwrapped(future.result())
+        except NotExplainable as error:  # an answer like others: not looked for again
+            answer = error
+        if answer is not KEPT:
+            self._remember(question, answer)
+        return answer
+
+    def _begin(self, question: Question) -> None:
+        if question.needs_quiet and self._is_busy():
+            raise EngineNotReady("Measured as soon as nothing trains.")
+        ticket = self._tickets[question] = f"digitlab-question-{time.time_ns()}"
+        client = self._cluster.client
+        client.subscribe_topic(ticket, lambda message: self._shares.update({ticket: message[1]}))
+        task = (worker.about, datasets.chosen(), worker.work, question, ticket)
+        self._futures[question] = client.submit(worker.in_worker, *task, pure=False)
+
+    def _remember(self, question: Question, answer: Any) -> None:
+        with self._lock:
+            self._answers[question] = answer
+            while len(self._answers) > MOST_ANSWERS:
+                del self._answers[next(iter(self._answers))]
+
+    def _forget(self, question: Question) -> None:
+        ticket = self._tickets.pop(question, "")
+        self._shares.pop(ticket, None)
+        if self._cluster.client is not None and ticket:
+            self._cluster.client.unsubscribe_topic(ticket)
+
+    def _forget_other_digits(self) -> None:
+        """Let go of answers to the images of a data set that is no longer the one in use, and of questions about them."""
+        with self._lock:
+            before, self._dataset = self._dataset, datasets.chosen()
+            if before not in (None, self._dataset):
+                self._answers.clear()
+                self._futures.clear()

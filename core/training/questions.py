@@ -1,0 +1,68 @@
+"""What is asked about a training before it begins: how long an epoch takes, which learning rates it bears, how images change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from core.data import datasets
+from core.model.specs import Augmentation, Experiment
+from core.runs.question import Question, Tell
+from core.training.range_test import RangeTest
+
+
+@dataclass(frozen=True)
+class TimeEpoch(Question):
+    """Ask how long an epoch takes on a worker, validation included: an estimate from a short trial.
+
+    Raises, when it works:
+        SpecError: if it can't be built.
+    """
+
+    needs_quiet: ClassVar[bool] = True
+    experiment: Experiment
+
+    def work(self, tell: Tell) -> float:
+        """Return seconds."""
+        from core.training import loop
+
+        return loop.seconds_per_epoch(self.experiment, datasets.load())
+
+
+@dataclass(frozen=True)
+class FindRange(Question):
+    """Ask how the loss goes as the learning rate rises, over a hundred batches.
+
+    Raises, when it works:
+        SpecError: if it can't be built.
+    """
+
+    experiment: Experiment
+
+    def work(self, tell: Tell) -> RangeTest:
+        """Return what it found."""
+        from core.training import loop
+
+        return loop.find_range(self.experiment, datasets.load())
+
+
+@dataclass(frozen=True)
+class Augment(Question):
+    """Ask how training images look as the training would see them.
+
+    Attributes:
+        indices: of the images, in the training file.
+        seed: another one, other changes.
+    """
+
+    augmentation: Augmentation
+    indices: tuple[int, ...]
+    seed: int
+
+    def work(self, tell: Tell) -> np.ndarray:
+        """Return the images, (n, 28, 28) uint8."""
+        from core.training import augmentation
+
+        return augmentation.preview(datasets.load().x_train[list(self.indices)], self.augmentation, self.seed)
