@@ -23,9 +23,11 @@ from core.data.datasets import Dataset
 from core.errors import DataError, RunError
 from core.model import specs
 from core.model.specs import BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
-from core.runs import registry
+from core.runs import loaded, registry
 from core.runs.contents import Checkpoint
+from core.runs.network import Network
 from core.runs.progress import EpochEnded, Event, Started, State
+from core.runs.question import untold
 from core.runs.run import Run
 
 ASSETS = Path(__file__).parent / "assets"
@@ -155,8 +157,8 @@ def _mnist() -> Dataset:
 
 def _version(run: Run) -> str:
     """What tells one shipped network, judgement included, from another."""
-    parts = sorted(path for kind in ("checkpoints", "judgements") for path in run._fs.ls(run._path(kind), detail=False))
-    return sha256(b"".join(run._fs.cat_file(path) for path in parts)).hexdigest()[:16]
+    names = sorted(f"{kind}/{name}" for kind in ("checkpoints", "judgements") for name in run.folder.names(kind))
+    return sha256(b"".join(run.folder.read(name, bytes) for name in names)).hexdigest()[:16]
 
 
 def ship(run: Run) -> Run:
@@ -168,30 +170,30 @@ def ship(run: Run) -> Run:
     """
     import keras
 
-    from core.engine import predictor
     from core.evaluation import metrics, rejection
 
     progress, record, dataset = run.progress(), run.record(), _mnist()
     step = progress.step_of(progress.best.epoch)
-    network = predictor.network(run.id, run.root, step)
+    network = Network(run, step)
+    model = loaded.keras_network(network)
     with tempfile.TemporaryDirectory() as folder:
         shipped = Run(RUN_ID, folder)
         for name in ("spec.json", "history.json", "curve.npz"):
-            shipped._write(name, Path(run.root, run.id, name).read_bytes())
+            shipped.folder.write(name, Path(run.root, run.id, name).read_bytes())
         shipped.write_weights(Checkpoint(step, run.weights(step), None))
-        keras.Model(network.input, network.output).save(Path(folder, "model.keras"))  # without the optimizer's numbers
+        keras.Model(model.input, model.output).save(Path(folder, "model.keras"))  # without the optimizer's numbers
         shipped.write_keras_file(Path(folder, "model.keras").read_bytes())
         shipped.write_record(record)
-        rejection.Judge(RUN_ID, folder, step, JUDGED_ON).work(lambda share: None)
+        rejection.Judge(Network(shipped, step), JUDGED_ON).work(untold)
         shipped.write_record(replace(record, name=NAME, shipped=_version(shipped)))
-        probabilities = predictor.answers(network, run, dataset.x_test)
+        probabilities = loaded.probabilities(network, dataset.x_test)
         shipped.open_test(step)
         shutil.rmtree(ASSETS / RUN_ID, ignore_errors=True)
         shutil.copytree(Path(folder, RUN_ID), ASSETS / RUN_ID)
     measured = {
         "command": COMMAND,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.ended)),
-        "parameters": network.count_params(),
+        "parameters": model.count_params(),
         "epoch": progress.best.epoch,
         "validation": progress.best.val_accuracy,
         "test": metrics.accuracy(dataset.y_test, probabilities),

@@ -2,14 +2,15 @@
 
 import streamlit as st
 
-from ui import digits
+from core.data.splits import Split
+from ui import digits, guards
 from ui.data import browser, digit_map, overview
 from ui.state import session
 from ui.widgets import handwriting
 
 st.title("Data")
 dataset = digits.dataset()
-network = browser.network_in_use()
+network = guards.network_in_use()
 training = browser.training_in_use(network)
 views = ["Browse", "The whole set", "Map"]
 view = st.segmented_control(
@@ -35,11 +36,11 @@ else:
         sheet, detail = st.columns(2, gap="large")
         with sheet:
             index = browser.sheet(selection)
-            if selection.split == browser.OWN:
+            if selection.split == Split.MINE:
                 handwriting.summary(session.handwriting())
         with detail:
             browser.large(selection, index)
-            if selection.split == browser.OWN and index is not None:
+            if selection.split == Split.MINE and index is not None:
                 handwriting.correct(session.handwriting(), index)
         read, alike = st.columns(2, gap="large")
         with read:

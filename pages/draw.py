@@ -8,7 +8,7 @@ from ui.state import session
 from ui.widgets import handwriting, single_digit
 
 st.title("Draw")
-run, step = guards.trained_run("reads what you draw")
+network = guards.trained_network("reads what you draw")
 st.segmented_control(
     "What to draw",
     session.DRAW_PARTS,
@@ -17,15 +17,15 @@ st.segmented_control(
     label_visibility="collapsed",
     **session.showing("draw-part", session.draw_part(), session.choose_draw_part),
 )
-name = messages.name(run.record().name)
+name = messages.name(network.run.record().name)
 if session.draw_part() == "One digit":
     st.markdown(f"One digit, as large as you like. **{name}** answers after every stroke.")
     single_digit.choose_source()
-    single_digit.draw_and_read(run, step)
-    single_digit.look_into(run, step)
+    single_digit.draw_and_read(network)
+    single_digit.look_into(network)
 elif session.draw_part() == "A whole number":
     st.markdown(f"Several digits side by side. **{name}** reads them one by one.")
-    whole_number.draw_and_read(run, step)
+    whole_number.draw_and_read(network)
 else:
     st.markdown(f"Digits of your own hand, and how **{name}** reads them.")
-    handwriting.section(run, step)
+    handwriting.section(network)

@@ -7,13 +7,14 @@ from ui import digits, guards
 from ui.evaluate import break_it, comparison, report
 
 st.title("Evaluate")
-run, step = guards.trained_run("is tested here")
+network = guards.trained_network("is tested here")
 dataset = digits.dataset()
 
-source = report.choose_source(dataset, run, step)
-answers = report.answers(run, step, source)
+source = report.choose_source(dataset, network)
+answers = report.answers(network, source)
 matrix = metrics.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
-key = f"{run.id}-{step}-{source}"
+run = network.run
+key = f"{run.id}-{network.step}-{source}"
 
 report.figures(answers, matrix)
 report.mistakes(dataset, answers, run, source)
@@ -23,4 +24,4 @@ report.download(answers, matrix, run, source)
 other = comparison.other_run(run)
 if other is not None:
     comparison.verdict(answers, source, other)
-break_it.panel(run, step, other)
+break_it.panel(network, other)

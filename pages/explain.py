@@ -6,22 +6,22 @@ from ui import digits, guards
 from ui.explain import explain
 
 st.title("Explain")
-run, step = guards.trained_run("is explained here")
+network = guards.trained_network("is explained here")
 dataset = digits.dataset()
 
-source = explain.choose_source(dataset, run)
+source = explain.choose_source(dataset, network.run)
 choice, answer = st.columns(2, gap="large")
 with choice:
-    image, said = explain.choose_digit(dataset, run, source)
-    step = explain.choose_step(run, step)
-tour = explain.tour(run, step, image)
+    image, said = explain.choose_digit(dataset, network.run, source)
+    network = explain.choose_step(network)
+tour = explain.tour(network, image)
 with answer:
-    digit = explain.answer(image, said, step, tour.probabilities)
+    digit = explain.answer(image, said, network.step, tour.probabilities)
 
 match explain.choose_view():
     case explain.WHY:
-        explain.why(run, step, image, digit)
+        explain.why(network, image, digit)
     case explain.MIND:
-        explain.mind(run, step, image, tour.probabilities)
+        explain.mind(network, image, tour.probabilities)
     case _:
-        explain.layers(run, step, image, tour)
+        explain.layers(network, image, tour)

@@ -31,7 +31,7 @@ if own is None:  # above what comes late and takes room, or it would be moved fr
 if progress is not None and progress.history:
     with messages.shown():
         single_digit.use_canvas()
-        single_digit.draw_and_read(run, guards.step_in_use(run, progress))
+        single_digit.draw_and_read(guards.network_of(run, progress))
 else:
     dataset = digits.dataset()
     chosen = np.random.default_rng(7).choice(len(dataset.x_train), 4 * 24, replace=False)

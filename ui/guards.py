@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.engine import engine
 from core.errors import RunDamaged
+from core.runs.network import Network
 from core.runs.progress import Progress
 from core.runs.run import Run
 from ui import digits, navigation
@@ -16,9 +17,9 @@ from ui.state import session
 LOOK_SECONDS = 1.0
 
 
-def trained_run(purpose: str) -> tuple[Run, int]:
-    """The run in use and after how many batches its network is meant: its best epoch's end, unless another was chosen. The page
-    stops here where no epoch is finished.
+def trained_network(purpose: str) -> Network:
+    """Return the network in use: that of its run's best epoch, unless another was chosen. The page stops here where no epoch is
+    finished.
 
     Args:
         purpose: what such a network does on this page, for the sentence.
@@ -27,7 +28,8 @@ def trained_run(purpose: str) -> tuple[Run, int]:
     if run is None:
         _stop(f"There is no network yet that {purpose}.", "Train one")
     progress = engine.shared().progress(run)
-    if not progress.history:
+    network = network_of(run, progress)
+    if network is None:
         await_first_epoch(run, progress)
         _stop(
             f"The network in use hasn't finished its first epoch ({progress.state}). After it, it {purpose}.",
@@ -38,22 +40,36 @@ def trained_run(purpose: str) -> tuple[Run, int]:
             "This network was trained on other digits than those in use now. Figures and digits here are of those in use now.",
             icon=":material/swap_horiz:",
         )
-    return run, step_in_use(run, progress)
+    return network
 
 
-def step_in_use(run: Run, progress: Progress) -> int:
-    """After how many batches a run's network is meant: as chosen, where that is still kept, else at its best epoch's end.
+def network_in_use() -> Network | None:
+    """Return the network in use; None where there is none yet, or its run can't be read, which the sidebar says."""
+    run = session.run_in_use()
+    if run is None:
+        return None
+    with suppress(RunDamaged):
+        run.experiment()  # whose splits are looked at
+        return network_of(run, engine.shared().progress(run))
+    return None
+
+
+def network_of(run: Run, progress: Progress) -> Network | None:
+    """Return the network that is meant where a run is: as chosen, where that is still kept, else at its best epoch's end; None where
+    no epoch is finished.
 
     Raises:
         RunDamaged: if that one isn't there any more.
     """
+    if not progress.history:
+        return None
     kept, best = run.steps(), progress.step_of(progress.best.epoch)
     step = next((step for step in (session.chosen_step(run.id), best) if step in kept), None)
     if step is None:
         raise RunDamaged(
             f"Run {run.id} has lost the network of its best epoch. Choose another epoch of it in the sidebar, or another run."
         )
-    return step
+    return Network(run, step)
 
 
 def await_first_epoch(run: Run, progress: Progress) -> None:

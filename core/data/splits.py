@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import numpy as np
 
 from core.data import datasets
 from core.data.datasets import Dataset
 from core.runs.contents import Evaluation, Readings
 from core.runs.run import Run
+
+
+class Split(StrEnum):
+    """Where digits come from, by the label that they have on every page."""
+
+    TRAINING = "Training"
+    VALIDATION = "Validation"
+    TEST = "Test"
+    DRAWN = "Drawn"
+    MINE = "My hand"
+    PICTURE = "Picture"
 
 
 def held_out_count(run: Run, count: int) -> int:

@@ -22,6 +22,7 @@ from core.model import ledger
 from core.model.specs import Adam, Augmentation, Cosine, Experiment, FineTuning, Training, replaced
 from core.runs import registry
 from core.runs.contents import Checkpoint, Drawings
+from core.runs.network import Network
 from core.runs.run import Run
 
 LEAST_TO_HOLD_OUT = 10  # with fewer drawings all are learned from
@@ -62,8 +63,7 @@ def most_images(experiment: Experiment) -> int:
 
 
 def create(
-    source: Run,
-    step: int,
+    network: Network,
     handwriting: Handwriting,
     training: Training,
     images: int,
@@ -71,7 +71,7 @@ def create(
     name: str,
     owner: str = "",
 ) -> Run:
-    """A new, queued run that begins with another run's network after so many batches.
+    """Make a new, queued run that begins with the network of another.
 
     Args:
         training: how to go on; its split has to be that of the source, as `usual_training` leaves it.
@@ -83,16 +83,12 @@ def create(
         DataError: if there is nothing to learn from.
         RunNotFound: if the source was deleted.
         RunDamaged: if its network can't be used.
+        NotNumbers: if its weights aren't numbers any more.
         SpecError: if a value is out of its bounds.
         StorageFull: if there is no room.
     """
-    source = registry.find(source.id, source.root)
-    before, weights = source.experiment(), source.weights(step)
-    if not all(np.isfinite(values).all() for values in weights.values()):
-        raise RunDamaged(
-            "This network's weights are no numbers any more (NaN or infinite), so there is nothing to go on from. Choose an "
-            "earlier moment of it in the sidebar."
-        )
+    source, step = registry.find(network.run.id, network.run.root), network.step
+    before, weights = source.experiment(), network.finite_weights()
     drawings = _drawings(source, before, handwriting, training.seed)
     learned = int((~drawings.is_held_out).sum())
     fine_tuning = replaced(

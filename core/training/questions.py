@@ -54,15 +54,16 @@ class Augment(Question):
 
     Attributes:
         indices: of the images, in the training file.
-        seed: another one, other changes.
+        seeds: other ones, other changes.
     """
 
     augmentation: Augmentation
     indices: tuple[int, ...]
-    seed: int
+    seeds: tuple[int, ...]
 
     def work(self, tell: Tell) -> np.ndarray:
-        """Return the images, (n, 28, 28) uint8."""
+        """Return the images as each seed changes them, (seeds, n, 28, 28) uint8."""
         from core.training import augmentation
 
-        return augmentation.preview(datasets.load().x_train[list(self.indices)], self.augmentation, self.seed)
+        images = datasets.load().x_train[list(self.indices)]
+        return np.stack([augmentation.preview(images, self.augmentation, seed) for seed in self.seeds])

@@ -13,10 +13,11 @@ from core.model import specs
 from core.model.draft import Difference, Draft
 from core.model.ledger import Hint, Ledger, Row, refusal
 from core.model.presets import Preset
+from core.training.questions import TimeEpoch
 from core.views import pictures
 from ui import messages
 from ui.state import session
-from ui.widgets import fields
+from ui.widgets import fields, history
 
 HEADING_WIDTH = 260  # CSS pixels, of a layer's name beside its figures
 QUIET_SECONDS = 1.5  # without an edit, before an epoch is measured
@@ -45,7 +46,7 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
             disabled=not count,
             help="Back to the preset as it is." if count else "Nothing differs from the preset.",
         )
-        undo_and_redo()
+        history.undo_and_redo()
         st.button(
             "Clear",
             icon=":material/layers_clear:",
@@ -55,14 +56,6 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
         )
     told = f":orange[{count} difference{'s' if count > 1 else ''} since.] " if count else ""
     st.caption(f"{told}{presets[draft.preset].about} Source: {presets[draft.preset].source}")
-
-
-def undo_and_redo() -> None:
-    """Take back what was last done to the layers or their training, and bring it back."""
-    st.button("Undo", icon=":material/undo:", on_click=session.undo, disabled=not session.can_undo(), shortcut="Ctrl+Z")
-    st.button(
-        "Redo", icon=":material/redo:", on_click=session.redo, disabled=not session.can_redo(), shortcut="Ctrl+Shift+Z"
-    )
 
 
 def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
@@ -280,7 +273,7 @@ def _measured(experiment: specs.Experiment) -> tuple[str, str, float | None]:
     if session.seconds_since_edit() < QUIET_SECONDS:
         return "…", "Measured as soon as you leave the stack alone for a moment.", POLL_SECONDS
     try:
-        seconds = engine.shared().seconds_per_epoch(experiment)
+        seconds = engine.shared().ask(TimeEpoch(experiment))
     except EngineNotReady as error:
         return "–", messages.plain(str(error)), PATIENT_SECONDS
     except DigitLabError as error:

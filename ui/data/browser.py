@@ -8,31 +8,26 @@ from enum import StrEnum
 import numpy as np
 import streamlit as st
 
-from core.data import datasets, measures
+from core.data import measures
 from core.data.datasets import Dataset
 from core.data.measures import Neighbours, Traits
-from core.data.questions import ReadAll
+from core.data.questions import NearestInside, ReadAll
+from core.data.splits import Split
 from core.engine import engine
-from core.errors import DigitLabError, EngineNotReady, RunDamaged
+from core.errors import DigitLabError, EngineNotReady
 from core.evaluation import metrics
-from core.evaluation.questions import ReadDrawings, is_of
-from core.ink import preparation
+from core.evaluation.questions import Predict, ReadDrawings
 from core.model.specs import CLASSES, Training
-from core.runs.contents import Readings
-from core.runs.run import Run
+from core.runs.network import Network
 from core.views import charts, pictures
-from ui import digits, guards, late_requests, messages, navigation
-from ui.evaluate import report
+from ui import cached, digits, late_requests, messages, navigation
 from ui.state import session
 from ui.widgets import waiting
 from ui.widgets.number_field import number_field
 
-OWN = "My hand"
-# With Explain's names: there a kept drawing is a picture that was given.
-SPLITS = {"Training": "train", "Validation": "validation", "Test": "test", "Drawn": "drawing", OWN: "upload"}
+SPLITS = (Split.TRAINING, Split.VALIDATION, Split.TEST, Split.DRAWN, Split.MINE)
 READ = ("All", "Read right", "Read wrong")
 GRIDS = {"Few": (8, 5), "Some": (12, 8), "Many": (18, 12)}  # columns and rows
-POLL_SECONDS = 0.25
 
 
 class Order(StrEnum):
@@ -46,39 +41,18 @@ class Order(StrEnum):
     SUSPECT = "Suspected label errors"
 
 
-@dataclass(frozen=True)
-class Network:
-    """A run's network after so many batches."""
-
-    run: Run
-    step: int
-
-
 @dataclass(frozen=True, eq=False)
 class Selection:
     """Which images are looked at: `indices` (n,) in their order into `images` (m, 28, 28), `labels` (m,), -1 where there is none;
     `name` tells orders apart, `grid` is a sheet's columns and rows, `is_wrong` (m,) which are known to be read wrong."""
 
-    split: str
+    split: Split
     name: str
     images: np.ndarray
     labels: np.ndarray
     indices: np.ndarray
     grid: tuple[int, int] = (12, 8)
     is_wrong: np.ndarray | None = None
-
-
-def network_in_use() -> Network | None:
-    """The network in use; None where there is none yet, or its run can't be read, which the sidebar says."""
-    run = session.run_in_use()
-    if run is None:
-        return None
-    try:
-        progress = engine.shared().progress(run)
-        run.experiment()  # whose splits are looked at
-        return Network(run, guards.step_in_use(run, progress)) if progress.history else None
-    except RunDamaged:
-        return None
 
 
 def training_in_use(network: Network | None) -> Training:
@@ -92,17 +66,17 @@ def choose(dataset: Dataset, training: Training, network: Network | None) -> Sel
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = st.segmented_control(
             "Split",
-            list(SPLITS),
-            default="Training",
+            SPLITS,
+            default=Split.TRAINING,
             required=True,
             key="split",
             bind="query-params",
             wrap=True,
             help="Training and validation as the network in use was trained; before there is one, as Train's form says.",
         )
-        split = split or "Training"  # an address may say `?split=`
+        split = Split(split or Split.TRAINING)  # an address may say `?split=`
         digit = st.pills(
-            "Digit", range(CLASSES), key="digit", bind="query-params", disabled=split == "Drawn", wrap=True
+            "Digit", range(CLASSES), key="digit", bind="query-params", disabled=split is Split.DRAWN, wrap=True
         )
         orders = [order for order in Order if _is_offered(order, split, network)]
         order = st.selectbox(
@@ -115,11 +89,11 @@ def choose(dataset: Dataset, training: Training, network: Network | None) -> Sel
         is_reversed = st.toggle("Reversed", key="reversed")
         grid = st.segmented_control("Grid", list(GRIDS), default="Some", required=True, key="grid", bind="query-params")
     grid = GRIDS[grid or "Some"]
-    if split == "Drawn":
+    if split is Split.DRAWN:
         return _drawn(order, is_reversed, grid, network)
-    if split == OWN:
+    if split is Split.MINE:
         return _own(digit, order, is_reversed, grid, network)
-    images, labels, indices = split_of(dataset, training, split)
+    images, labels, indices = cached.split_of(dataset, training, split)
     if not len(indices):
         st.info(
             "There are no validation images here: nothing is held out of the training. Train's form says how many the next one holds "
@@ -135,15 +109,6 @@ def choose(dataset: Dataset, training: Training, network: Network | None) -> Sel
     if order in (Order.HARDEST, Order.SUSPECT):
         name = f"{name}-{network.run.id}-{network.step}"
     return Selection(split, name, images, labels, indices[::-1] if is_reversed else indices, grid)
-
-
-def split_of(dataset: Dataset, training: Training, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A split's images (m, 28, 28) and labels (m,), those of its whole file, and which of them are the split's, (n,) int64."""
-    if split == "Test":
-        return dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))
-    labels = dataset.y_train
-    trained_on, held_out = _split(labels, len(labels), training.train_size, training.validation_split, training.seed)
-    return dataset.x_train, labels, trained_on if split == "Training" else held_out
 
 
 def sheet(selection: Selection) -> int | None:
@@ -222,7 +187,7 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
         st.caption("What a network reads here stands here as soon as you have trained one.")
         return
     try:
-        probabilities = engine.shared().predict(network.run, network.step, selection.images[index][None])[0]
+        probabilities = engine.shared().wait(Predict(network, selection.images[index][None]))[0]
     except EngineNotReady:
         st.caption("What the network in use reads stands here as soon as TensorFlow is loaded.")
         return
@@ -237,10 +202,11 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{messages.name(network.run.record().name)}** reads a **{probabilities.argmax()}**")
         if st.button("Explain", icon=":material/psychology:", help="Why it reads that."):
-            if selection.split == OWN:
+            split = selection.split
+            if split is Split.MINE:  # there, a picture that was given
                 session.keep_upload(selection.images[index])
-            number = list(drawings())[index] if selection.split == "Drawn" else index
-            session.explain_digit(SPLITS[selection.split], number)
+                split = Split.PICTURE
+            session.explain_digit(split, list(session.drawings())[index] if split is Split.DRAWN else index)
             late_requests.switch_page(navigation.EXPLAIN)
     st.html(pictures.probability_bars(probabilities))
 
@@ -252,7 +218,7 @@ def neighbours(dataset: Dataset, selection: Selection, index: int | None, networ
     image = selection.images[index]
     but = index if selection.images is dataset.x_train else None
     st.markdown("**Nearest by pixels**")
-    _row(dataset, nearest_by_pixels(dataset, image, but), "by pixels")
+    _row(dataset, cached.nearest_by_pixels(dataset, image, but), "by pixels")
     st.markdown("**Nearest to the network**")
     _neighbours_by_features(dataset, image, but, network)
 
@@ -261,64 +227,36 @@ def _neighbours_by_features(dataset: Dataset, image: np.ndarray, but: int | None
     if network is None:
         st.caption("A trained network has its own opinion of what looks alike. Train one, and it stands here.")
         return
-    if readings(dataset, network) is None:
-        job = ReadAll(network.run.id, network.run.root, network.step)
+    if cached.readings(dataset, network) is None:
         found = waiting.result(
-            job, "neighbours", "The network reads the training digits", "Have it read all digits", is_begun=False
+            ReadAll(network),
+            "neighbours",
+            "The network reads the training digits",
+            "Have it read all digits",
+            is_begun=False,
         )
         if found is not None:
             st.caption("What the network read can't be found in the run's folder any more.")
         return
-    try:
-        found = engine.shared().neighbours(network.run, network.step, image, but)
-    except DigitLabError as error:
-        st.caption(messages.plain(str(error)))
-        return
-    if found is None:
-        st.fragment(_wait_for_neighbours, run_every=POLL_SECONDS)(network, image, but)
-    else:
+    question = NearestInside(network, image.tobytes(), but)
+    found = waiting.result(question, "nearest", "Looking", "Look for the nearest digits")
+    if found is not None:
         _row(dataset, found, "by what the network's last layer sees")
 
 
-def nearest_by_pixels(dataset: Dataset, image: np.ndarray, but: int | None) -> Neighbours:
-    """The digits of the training file nearest to one, (28, 28) uint8; `but` an index to leave out."""
-    return _nearest(dataset.x_train, len(dataset.x_train), image.tobytes(), but)
-
-
-def drawings() -> dict[int, np.ndarray]:
-    """What this visitor drew, by the drawings' numbers, the newest first: each as a network sees it, (28, 28) uint8. The one that is
-    there now is among them though no network has read it."""
-    earlier = {drawn.number: drawn.image for drawn in reversed(session.drawn())}
-    ink = session.ink()
-    if ink is None or not ink.any():
-        return earlier
-    number = session.drawing_number()
-    return {number: preparation.to_mnist(ink, session.preparation())} | {
-        k: v for k, v in earlier.items() if k != number
-    }
-
-
-def readings(dataset: Dataset, network: Network) -> Readings | None:
-    """What the network reads in all digits of the training file, where that is kept and of these digits."""
-    try:
-        return _kept_readings(network.run.id, network.run.root, network.step, dataset.digest, dataset)
-    except (LookupError, RunDamaged):
-        return None
-
-
-def _is_offered(order: Order, split: str, network: Network | None) -> bool:
+def _is_offered(order: Order, split: Split, network: Network | None) -> bool:
     if order is Order.SUSPECT:
-        return network is not None and split not in ("Drawn", OWN)
+        return network is not None and split not in (Split.DRAWN, Split.MINE)
     return order is not Order.HARDEST or network is not None
 
 
 def _sorted(
-    dataset: Dataset, split: str, labels: np.ndarray, indices: np.ndarray, order: Order, network: Network | None
+    dataset: Dataset, split: Split, labels: np.ndarray, indices: np.ndarray, order: Order, network: Network | None
 ) -> np.ndarray | None:
     """A split's indices in an order; None where what it goes by has to be found out first, which is said here."""
     if order in (Order.INK, Order.SLANT, Order.STROKE_WIDTH):
         survey, test_traits = digits.survey(dataset)
-        return indices[_by_trait(test_traits if split == "Test" else survey.traits, order, indices)]
+        return indices[_by_trait(test_traits if split is Split.TEST else survey.traits, order, indices)]
     if order is Order.NUMBER or network is None:
         return indices
     probabilities = _probabilities(dataset, split, network)
@@ -326,16 +264,15 @@ def _sorted(
         return None
     if order is Order.HARDEST:
         return indices[np.argsort(-measures.losses(labels[indices], probabilities[indices]), kind="stable")]
-    if split == "Training":
+    if split is Split.TRAINING:
         st.caption("These it was trained on, so it has learned wrong labels too. Validation shows more of them.")
     return indices[metrics.suspected_label_errors(labels[indices], probabilities[indices])]
 
 
-def _probabilities(dataset: Dataset, split: str, network: Network) -> np.ndarray | None:
+def _probabilities(dataset: Dataset, split: Split, network: Network) -> np.ndarray | None:
     """The network's answers (m, 10) to all images of a split's file; None where they have to be got first, which is said here."""
-    run, step = network.run, network.step
-    if split == "Test":
-        answers = report.kept_answers(run, step, report.TEST) if session.is_test_open(run.id, step) else None
+    if split is Split.TEST:
+        answers = cached.answers(network, Split.TEST) if session.is_test_open(network) else None
         if answers is None:
             st.info(
                 "This network hasn't been tested yet in this visit. Evaluate opens the test set; afterwards its digits can be "
@@ -344,12 +281,11 @@ def _probabilities(dataset: Dataset, split: str, network: Network) -> np.ndarray
             st.page_link(navigation.EVALUATE, label="Evaluate", icon=":material/arrow_forward:")
             return None
         return answers.probabilities
-    found = readings(dataset, network)
+    found = cached.readings(dataset, network)
     if found is None:
-        job = ReadAll(run.id, run.root, step)
         said = f"The network reads {len(dataset.x_train):,} digits"
-        if waiting.result(job, "order", said, "Have the network read all digits") is not None:
-            found = readings(dataset, network)
+        if waiting.result(ReadAll(network), "order", said, "Have the network read all digits") is not None:
+            found = cached.readings(dataset, network)
             if found is None:
                 st.error("What the network read can't be found in the run's folder any more.")
     return None if found is None else found.probabilities
@@ -373,7 +309,7 @@ def _by_trait(traits: Traits, order: Order, indices: np.ndarray) -> np.ndarray:
 
 def _drawn(order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None) -> Selection | None:
     """This visitor's own drawings, made the way MNIST's digits were."""
-    made = list(drawings().values())
+    made = list(session.drawings().values())
     images = np.stack(made) if made else np.zeros((0, 28, 28), np.uint8)
     labels, read = np.full(len(images), -1), None
     if order is Order.HARDEST and len(images):
@@ -382,7 +318,7 @@ def _drawn(order: Order, is_reversed: bool, grid: tuple[int, int], network: Netw
             return None
     indices = _drawings_sorted(images, labels, np.arange(len(images)), order, read)
     name = f"Drawn-{order}-{is_reversed}"
-    return Selection("Drawn", name, images, labels, indices[::-1] if is_reversed else indices, grid)
+    return Selection(Split.DRAWN, name, images, labels, indices[::-1] if is_reversed else indices, grid)
 
 
 def _own(
@@ -401,14 +337,14 @@ def _own(
     if digit is not None:
         indices = indices[labels[indices] == digit]
     indices = _drawings_sorted(images, labels, indices, order, read)
-    name = f"{OWN}-{digit}-{order}-{is_reversed}-{chosen}"
-    return Selection(OWN, name, images, labels, indices[::-1] if is_reversed else indices, grid, is_wrong)
+    name = f"{Split.MINE}-{digit}-{order}-{is_reversed}-{chosen}"
+    return Selection(Split.MINE, name, images, labels, indices[::-1] if is_reversed else indices, grid, is_wrong)
 
 
 def _read(images: np.ndarray, network: Network) -> np.ndarray | None:
     """What the network says to drawings, (n, 10); None while that isn't known, or where it is no answer, which is said here."""
-    job = ReadDrawings(network.run.id, network.run.root, network.step, images.tobytes())
-    found = waiting.result(job, "own-hand", "The network reads your drawings", "Have the network read them")
+    question = ReadDrawings(network, images.tobytes())
+    found = waiting.result(question, "own-hand", "The network reads your drawings", "Have the network read them")
     return None if found is None or _says_nothing(found) else found
 
 
@@ -458,11 +394,11 @@ def _names(selection: Selection, shown: np.ndarray) -> list[str]:
 
 
 def _numbered(selection: Selection, index: int) -> str:
-    if selection.split == OWN:
+    if selection.split is Split.MINE:
         return f"Your drawing number {index:,}"
     return (
         "Made the way MNIST's digits were"
-        if selection.split == "Drawn"
+        if selection.split is Split.DRAWN
         else f"{selection.split} image number {index:,}"
     )
 
@@ -475,9 +411,9 @@ def _measured(image: np.ndarray) -> str:
 
 
 def _nothing(selection: Selection) -> str:
-    if selection.split == "Drawn":
+    if selection.split is Split.DRAWN:
         return "You haven't drawn anything yet. What you draw on the page Draw stands here."
-    if selection.split == OWN:
+    if selection.split is Split.MINE:
         if len(selection.images):
             return "None of the drawings that are kept is one of these. Choose another digit, or All."
         return "No drawing of your own is kept here. Draw a digit on the page Draw, and keep it with its label."
@@ -489,36 +425,3 @@ def _nothing(selection: Selection) -> str:
 def _row(dataset: Dataset, found: Neighbours, by: str) -> None:
     captions = [f"{dataset.y_train[i]} · {i:,}" for i in found.indices]
     st.html(pictures.captioned_digits(dataset.x_train[found.indices], captions, f"Training digits nearest {by}"))
-
-
-def _wait_for_neighbours(network: Network, image: np.ndarray, but: int | None) -> None:
-    try:
-        if engine.shared().neighbours(network.run, network.step, image, but) is not None:
-            st.rerun()
-    except DigitLabError as error:
-        st.caption(messages.plain(str(error)))
-        return
-    st.caption("Looking …")
-
-
-@st.cache_data(max_entries=100, show_spinner=False)
-def _nearest(_images: np.ndarray, count: int, image: bytes, but: int | None) -> Neighbours:
-    """`atlas.nearest`, kept: the images are told apart by their number, of which each data set has its own."""
-    return measures.nearest(_images, np.frombuffer(image, np.uint8), but=but)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _kept_readings(run_id: str, root: str, step: int, digest: str, _dataset: Dataset) -> Readings:
-    found = Run(run_id, root).readings(step)
-    if found is None or not is_of(found, _dataset, _dataset.y_train):
-        raise LookupError  # which, unlike None, is not kept
-    return found
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _split(
-    _labels: np.ndarray, size: int, train_size: int, validation_split: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """`datasets.split`, kept: the labels are told apart by their number, of which each data set has its own."""
-    trained_on, held_out = datasets.split(_labels, train_size, validation_split, seed)
-    return np.sort(trained_on), np.sort(held_out)

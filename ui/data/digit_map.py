@@ -11,9 +11,9 @@ from core.data.measures import Layout
 from core.data.questions import PIXELS, DrawMap, ReadAll
 from core.errors import RunDamaged
 from core.model.specs import CLASSES
+from core.runs.network import Network
 from core.views import network_html, pictures
-from ui.data import browser
-from ui.data.browser import Network
+from ui import cached
 from ui.widgets import waiting
 from ui.widgets.components import component, place
 
@@ -61,7 +61,7 @@ def choose(dataset: Dataset, network: Network | None) -> tuple[DrawMap, str]:
     layout, count, colouring = layout or Layout.PCA, count or sizes[0], colouring or LABEL
     if of == PIXELS:
         return DrawMap(count, layout), colouring
-    return DrawMap(count, layout, of, network.run.id, network.run.root, network.step), colouring
+    return DrawMap(count, layout, of, network), colouring
 
 
 def panel(dataset: Dataset, job: DrawMap, colouring: str, network: Network | None) -> None:
@@ -82,13 +82,12 @@ def panel(dataset: Dataset, job: DrawMap, colouring: str, network: Network | Non
 
 def _read(dataset: Dataset, network: Network, indices: np.ndarray) -> np.ndarray | None:
     """What the network reads in some training digits, (n,); None while it is at it, which is said here."""
-    job = ReadAll(network.run.id, network.run.root, network.step)
-    found = browser.readings(dataset, network)
+    found = cached.readings(dataset, network)
     if found is None:
         said = f"The network reads {len(dataset.x_train):,} digits"
-        if waiting.result(job, "map-reading", said, "Have the network read all digits") is None:
+        if waiting.result(ReadAll(network), "map-reading", said, "Have the network read all digits") is None:
             return None
-        found = browser.readings(dataset, network)
+        found = cached.readings(dataset, network)
     return None if found is None else found.probabilities[indices].argmax(axis=1)
 
 
@@ -109,9 +108,10 @@ def _map(dataset, indices, points, labels, read, colouring, job) -> list[int]:
     centres = [
         [str(k), *np.median(places[named == k], axis=0).astype(float).round(3).tolist()] for k in np.unique(named)
     ]
-    key = f"map-{job.layout}-{job.layer}-{job.count}-{job.step}-{job.run_id[:6]}"
+    of = "" if job.network is None else f"{job.network.step}-{job.network.run.id[:6]}"
+    key = f"map-{job.layout}-{job.layer}-{job.count}-{of}"
     sprites, side, columns = _sprites(dataset.x_train, len(dataset.x_train), job.count)
-    shown = component("digit_map", _HTML, _CSS)(
+    shown = component(__file__, _HTML, _CSS)(
         key=key,
         data={
             "points": places.astype(float).round(4).tolist(),

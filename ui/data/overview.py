@@ -8,10 +8,10 @@ import streamlit as st
 from core.data import measures
 from core.data.datasets import Dataset
 from core.data.questions import NearDuplicates
+from core.data.splits import Split
 from core.model.specs import CLASSES, Training
 from core.views import charts, pictures
-from ui import digits
-from ui.data import browser
+from ui import cached, digits
 from ui.widgets import waiting
 
 MOST_PAIRS = 12
@@ -36,8 +36,8 @@ def shape(dataset: Dataset) -> None:
 def balance(dataset: Dataset, training: Training) -> None:
     """How the digits are spread over the splits."""
     counts = {}
-    for split in ("Training", "Validation", "Test"):
-        _, labels, indices = browser.split_of(dataset, training, split)
+    for split in (Split.TRAINING, Split.VALIDATION, Split.TEST):
+        _, labels, indices = cached.split_of(dataset, training, split)
         if len(indices):
             counts[split] = np.bincount(labels[indices], minlength=CLASSES)
     st.markdown("**How many of each**")

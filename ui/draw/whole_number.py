@@ -5,31 +5,30 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core.engine import engine
 from core.errors import EngineNotReady
 from core.ink import preparation, segments
 from core.ink.preparation import Ink
-from core.runs.run import Run
+from core.runs.network import Network
 from core.views import pictures
 from ui import messages
 from ui.state import session
-from ui.widgets import canvas, single_digit, spoken, waiting
+from ui.widgets import canvas, reading, single_digit, spoken, waiting
 
 MOST_DIGITS = 12
 SHOWN = 280  # pixels of the side of a drawing that is read so
 
 
-def draw_and_read(run: Run, step: int) -> None:
+def draw_and_read(network: Network) -> None:
     """A wide canvas, and below it the number that the network reads there, new after every stroke."""
-    waiting.once_ready(_draw_and_read, run, step)
+    waiting.once_ready(_draw_and_read, network)
 
 
-def _draw_and_read(run: Run, step: int, was_waiting: bool) -> None:
+def _draw_and_read(network: Network, was_waiting: bool) -> None:
     taken = session.number_ink()
     ink = canvas.sheet(canvas.NUMBER) if taken is None else _taken(taken)
     said = ""
     with st.container(key="number"), messages.shown():
-        said = _answer(run, step, ink, was_waiting)
+        said = _answer(network, ink, was_waiting)
     spoken.answer(said)
 
 
@@ -44,7 +43,7 @@ def _taken(ink: Ink) -> Ink:
     return ink
 
 
-def _answer(run: Run, step: int, ink: Ink, was_waiting: bool) -> str:
+def _answer(network: Network, ink: Ink, was_waiting: bool) -> str:
     """The answer to what is written; what it says, in a sentence."""
     parts = segments.segments(preparation.seen(ink))
     if not parts:
@@ -52,17 +51,17 @@ def _answer(run: Run, step: int, ink: Ink, was_waiting: bool) -> str:
     digits = segments.shared_out(ink, parts[:MOST_DIGITS])
     images = np.stack([preparation.to_mnist(digit) for digit in digits])
     try:
-        readings = engine.shared().read(run, step, images)
+        readings = reading.read(network, images)
     except EngineNotReady:
         if not was_waiting:
             waiting.come_back()
         return _said("One moment …", "TensorFlow is being loaded. Your number is read as soon as it is there.")
     if was_waiting:
         st.rerun()
-    probabilities = np.stack([reading.probabilities for reading in readings])
+    probabilities = np.stack([one.probabilities for one in readings])
     if not np.isfinite(probabilities).all():
         return _said("It can't say", single_digit.BLOWN_UP)
-    are_digits = [reading.is_digit for reading in readings]
+    are_digits = [one.is_digit for one in readings]
     signs = [str(r.probabilities.argmax()) if r.is_digit else "?" for r in readings]
     why = f"Only the first {MOST_DIGITS} are read." if len(parts) > MOST_DIGITS else "The least sure digit is marked."
     said = _said(

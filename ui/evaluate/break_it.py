@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine import engine
-from core.errors import RunDamaged
 from core.evaluation import robustness
 from core.evaluation.questions import BreakIt
 from core.evaluation.robustness import DAMAGES, SEVERITIES
 from core.runs.contents import Robustness
-from core.runs.run import Run
+from core.runs.network import Network
 from core.views import charts, pictures
-from ui import digits, messages
+from ui import cached, messages
 from ui.state import session
 from ui.widgets import waiting
 
 HERE = "this network"
 
 
-def panel(run: Run, step: int, other: tuple[Run, int, str] | None) -> None:
+def panel(network: Network, other: tuple[Network, str] | None) -> None:
     """Accuracy under nine kinds of damage, beside that of another run where one is chosen."""
     st.subheader("Break it", anchor=False)
     st.caption(
         f"{len(DAMAGES)} kinds of damage, {SEVERITIES} severities each, on up to {robustness.MOST_IMAGES:,} test digits, always "
         "the same ones."
     )
-    measured = _measured(run, step, HERE)
+    measured = _measured(network, HERE)
     others = _measured(*other) if other is not None else None
     if measured is None:
         return
-    shown = [(HERE, measured), *([(other[2], others)] if others is not None else [])]
+    shown = [(HERE, measured), *([(other[1], others)] if others is not None else [])]
     _figures(measured, others)
     st.plotly_chart(
         charts.robustness_curves(shown),
-        key=f"robustness-{run.id}-{step}",
+        key=f"robustness-{network.run.id}-{network.step}",
         config={"displayModeBar": False},
         alt=". ".join(
             f"{name}, from undamaged to worst: "
@@ -45,37 +43,36 @@ def panel(run: Run, step: int, other: tuple[Run, int, str] | None) -> None:
             for name, one in shown
         ),
     )
-    st.fragment(_digits)(measured, f"{run.id}-{step}")
+    st.fragment(_digits)(measured, f"{network.run.id}-{network.step}")
 
 
-def _measured(run: Run, step: int, name: str) -> Robustness | None:
+def _measured(network: Network, name: str) -> Robustness | None:
     """How a network fared, once that is known; until then the way to know it stands here."""
     with messages.shown():
-        trial, is_open = BreakIt(run.id, run.root, step), session.is_test_open(run.id, step)
-        found = _kept(trial) if is_open else None
+        question, is_open = BreakIt(network), session.is_test_open(network)
+        found = cached.robustness(network) if is_open else None
         if found is not None:
             return found
-        if not session.is_wanted(trial, False):
+        if not session.is_wanted(question, False):
             st.button(
                 "Break it" if name == HERE else f"Break {messages.name(name)} too",
                 type="primary" if name == HERE else "secondary",
                 icon=":material/broken_image:",
                 help=None if is_open else "It takes test digits, so it counts as opening the test set.",
                 on_click=_begin,
-                args=(run, step),
-                key=f"break-{run.id}",
+                args=(network,),
+                key=f"break-{network.run.id}",
             )
             return None
         said = "It reads damaged digits" if name == HERE else f"{messages.name(name)} reads damaged digits"
-        if waiting.result(trial, f"break-{run.id}", said, "Break it", is_begun=True) is not None:
-            return engine.shared().robustness(run, step)
+        return waiting.result(question, f"break-{network.run.id}", said, "Break it")
     return None
 
 
-def _begin(run: Run, step: int) -> None:
+def _begin(network: Network) -> None:
     with messages.kept():
-        session.open_test(run, step)
-        session.want(BreakIt(run.id, run.root, step), True)
+        session.open_test(network)
+        session.want(BreakIt(network), True)
 
 
 def _figures(measured: Robustness, others: Robustness | None) -> None:
@@ -138,18 +135,3 @@ def _digits(measured: Robustness, key: str) -> None:
     st.caption(f"{damage.name}: {damage.said}. Beside each severity its accuracy; below a digit what it was taken for.")
     with st.container(key="damaged"):
         st.html(pictures.damaged_digits(measured.samples[kind], measured.labels, measured.readings[kind], captions))
-
-
-def _kept(trial: BreakIt) -> Robustness | None:
-    try:
-        return _read(trial.run_id, trial.root, trial.step, digits.dataset().digest)
-    except (LookupError, RunDamaged):
-        return None
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _read(run_id: str, root: str, step: int, dataset: str) -> Robustness:
-    found = BreakIt(run_id, root, step).kept()
-    if found is None:
-        raise LookupError  # which, unlike None, is not kept
-    return found

@@ -5,24 +5,25 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from core.data.splits import Split
 from core.engine import engine
 from core.errors import RunDamaged, RunNotFound
 from core.evaluation import metrics
-from core.evaluation.metrics import McNemar
 from core.runs.contents import Evaluation
+from core.runs.network import Network
 from core.runs.run import Run
 from core.views import pictures
 from ui import guards, messages, runs_menu
 from ui.evaluate import report
 from ui.state import session
+from ui.widgets import mcnemar
 
 NONE = "none"
 FEW = 500  # digits, on which two networks of 99 and 97 % can hardly be told apart
 
 
-def other_run(run: Run) -> tuple[Run, int, str] | None:
-    """Which other run this one is compared with, after how many batches its network is meant, and what it is called; None
-    without one."""
+def other_run(run: Run) -> tuple[Network, str] | None:
+    """Return which other run's network this one is compared with, and what it is called; None without one."""
     labels = {run_id: label for run_id, label in runs_menu.labels().items() if run_id != run.id}
     st.subheader("Beside another run", anchor=False)
     if not labels:
@@ -43,34 +44,33 @@ def other_run(run: Run) -> tuple[Run, int, str] | None:
     try:
         other = session.find_run(chosen)
         progress = engine.shared().progress(other)
-        step = guards.step_in_use(other, progress) if progress.history else None
+        network = guards.network_of(other, progress)
     except (RunNotFound, RunDamaged) as error:
         st.markdown(messages.plain(str(error)))
         return None
-    if step is None:
+    if network is None:
         guards.await_first_epoch(other, progress)
         st.markdown("It hasn't finished its first epoch, so there is nothing to compare with yet.")
         return None
-    return other, step, labels[chosen]
+    return network, labels[chosen]
 
 
-def verdict(answers: Evaluation, source: str, other: tuple[Run, int, str]) -> None:
+def verdict(answers: Evaluation, source: Split, other: tuple[Network, str]) -> None:
     """Both networks on the digits that neither was trained on, and what McNemar's test says, in words."""
-    run, step, name = other
-    if source == report.TEST and not session.is_test_open(run.id, step):
+    network, name = other
+    if source is Split.TEST and not session.is_test_open(network):
         st.markdown("The test set is closed for the other run.")
-        st.caption(report.openings(run))
+        st.caption(report.openings(network.run))
         st.button(
             "Open the test set for it too",
             icon=":material/lock_open:",
             on_click=report.open_test,
-            args=(run, step),
+            args=(network,),
             key="open-test-other",
         )
         return
-    others = report.kept_answers(run, step, source)
+    others = report.answered(network, source, "answers-of-other")
     if others is None:
-        st.fragment(_wait, run_every=report.POLL_SECONDS)(run, step, source)
         return
     common, here, there = np.intersect1d(answers.indices, others.indices, return_indices=True)
     if not len(common):
@@ -82,39 +82,11 @@ def verdict(answers: Evaluation, source: str, other: tuple[Run, int, str]) -> No
     y_true = answers.y_true[here]
     is_right = [one.probabilities[at].argmax(axis=1) == y_true for one, at in ((answers, here), (others, there))]
     found = metrics.mcnemar(*is_right)
-    what = "test digits" if source == report.TEST else "digits that both held out of their training"
+    what = "test digits" if source is Split.TEST else "digits that both held out of their training"
     st.markdown(
         f"On {found.images:,} {what}, this network is right on **{is_right[0].mean():.2%}** and the other on "
-        f"**{is_right[1].mean():.2%}**. {in_words(found)}"
+        f"**{is_right[1].mean():.2%}**. {mcnemar.in_words(found)}"
     )
-    few = " These are few: the test set can tell more." if found.images < FEW and source == report.VALIDATION else ""
+    few = " These are few: the test set can tell more." if found.images < FEW and source is Split.VALIDATION else ""
     st.caption(f"Digits that one alone has right.{few}")
     st.html(pictures.one_alone(found.only_first, found.only_second, "this network", name))
-
-
-def in_words(found: McNemar) -> str:
-    """What McNemar's test says."""
-    if not found.only_first + found.only_second:
-        return "**They are right on exactly the same digits.**"
-    if found.is_within_chance:
-        return (
-            f"**The difference is within chance**: two networks equally good would be at least this far apart in {_often(found.p)} "
-            "(McNemar's exact test)."
-        )
-    better = "This network" if found.only_first > found.only_second else "The other network"
-    return (
-        f"**{better} is better**, by more than chance: were both equally good, they would be at least so far apart in "
-        f"{_often(found.p)} (McNemar's exact test)."
-    )
-
-
-def _often(p: float) -> str:
-    return f"{p:.0%} of such comparisons" if p >= 0.01 else "fewer than 1 % of such comparisons"
-
-
-def _wait(run: Run, step: int, source: str) -> None:
-    with messages.shown():
-        found = report.asked(run, step, source)
-        st.caption("The other network reads the same digits …")
-        if found is not None:
-            st.rerun()

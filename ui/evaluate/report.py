@@ -9,17 +9,16 @@ import numpy as np
 import streamlit as st
 
 from core.data.datasets import Dataset
-from core.engine import engine
-from core.errors import RunDamaged
+from core.data.splits import Split, held_out_count
 from core.evaluation import metrics
-from core.evaluation.questions import AnswerHeldOut, AnswerTest, Trial, held_out_count
 from core.runs.contents import Evaluation
+from core.runs.network import Network
 from core.runs.run import Run
 from core.views import charts, pictures
-from ui import digits, late_requests, messages, navigation
+from ui import cached, late_requests, messages, navigation
 from ui.state import session
+from ui.widgets import waiting
 
-VALIDATION, TEST = "Validation", "Test"
 SURE, UNSURE, SUSPECTED = "Surest mistakes", "Least sure", "Suspected label errors"
 WHAT_THEY_ARE = {
     SURE: "Read wrong, the surest first.",
@@ -28,25 +27,24 @@ WHAT_THEY_ARE = {
 }
 COLUMNS, ROWS = 5, 4
 PER_PAGE = COLUMNS * ROWS
-POLL_SECONDS = 0.5
 _OFTEN = ("never", "once", "twice")
 
 
-def choose_source(dataset: Dataset, run: Run, step: int) -> str:
+def choose_source(dataset: Dataset, network: Network) -> Split:
     """Which digits the network is asked about. The page stops here where there are none, or where the test set is closed."""
     source = st.segmented_control(
         "Asked about",
-        [VALIDATION, TEST],
-        default=VALIDATION,
+        [Split.VALIDATION, Split.TEST],
+        default=Split.VALIDATION,
         required=True,
         key="asked-about",
         persist_state="session",
         help="Validation: held out of the training. Test: never to be looked at while you are still choosing.",
     )
-    if source == TEST:
-        _opened_test(dataset, run, step)
-        return TEST
-    count = held_out_count(run, len(dataset.y_train))
+    if source == Split.TEST:
+        _opened_test(dataset, network)
+        return Split.TEST
+    count = held_out_count(network.run, len(dataset.y_train))
     if not count:
         st.markdown(
             "This run held no images out of its training, so there are none to check on while you work. Choose **Test** "
@@ -54,15 +52,14 @@ def choose_source(dataset: Dataset, run: Run, step: int) -> str:
         )
         st.stop()
     st.caption(f"{count:,} images that this run held out of its training. Look at them as often as you like.")
-    return VALIDATION
+    return Split.VALIDATION
 
 
-def answers(run: Run, step: int, source: str) -> Evaluation:
+def answers(network: Network, source: Split) -> Evaluation:
     """The network's answers; the page stops here while they are being computed, and comes back. It stops also where they say
     nothing."""
-    found = kept_answers(run, step, source)
+    found = answered(network, source, "answers")
     if found is None:
-        st.fragment(_wait, run_every=POLL_SECONDS)(run, step, source)
         st.stop()
     nothing = metrics.without_answer(found.probabilities)
     if nothing:
@@ -75,18 +72,13 @@ def answers(run: Run, step: int, source: str) -> Evaluation:
     return found
 
 
-def kept_answers(run: Run, step: int, source: str) -> Evaluation | None:
-    """The answers that are in the run's folder; None where they aren't, can't be read, or are of another data set."""
-    try:
-        return _kept(run.id, run.root, step, source, digits.dataset().digest)
-    except (LookupError, RunDamaged):
-        return None
-
-
-def asked(run: Run, step: int, source: str) -> Evaluation | None:
-    """The answers, begun to be computed where they aren't there."""
-    ask = engine.shared().evaluation if source == TEST else engine.shared().validation
-    return ask(run, step)
+def answered(network: Network, source: Split, key: str) -> Evaluation | None:
+    """Return a network's answers; None while they are being found, which is shown here."""
+    kept = cached.answers(network, source)
+    if kept is not None:
+        return kept
+    said, offer = "The network reads digits it has never seen", "Have the network read them"
+    return waiting.result(cached.question(network, source), key, said, offer)
 
 
 def openings(run: Run) -> str:
@@ -160,12 +152,12 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
         st.markdown(f"It never reads a digit as {' or '.join(unread)}, so there is no precision to tell for that.")
 
 
-def mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: str) -> None:
+def mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: Split) -> None:
     """The matrix as a menu, the digits that are chosen in it, and one of these."""
     st.fragment(_mistakes)(dataset, answers, run, source)
 
 
-def download(answers: Evaluation, matrix: np.ndarray, run: Run, source: str) -> None:
+def download(answers: Evaluation, matrix: np.ndarray, run: Run, source: Split) -> None:
     """Every figure of the report as CSV, and the matrix for print."""
     of = f"{source.lower()} {run.id[:6]} after {answers.step} batches"
     with st.container(horizontal=True):
@@ -248,9 +240,10 @@ def certainty(answers: Evaluation, key: str) -> None:
         )
 
 
-def _opened_test(dataset: Dataset, run: Run, step: int) -> None:
+def _opened_test(dataset: Dataset, network: Network) -> None:
     """Stops the page where the test set is closed for this network."""
-    if session.is_test_open(run.id, step):
+    run = network.run
+    if session.is_test_open(network):
         st.caption(f"{len(dataset.y_test):,} test images. {openings(run)}")
         return
     with st.container(border=True):
@@ -264,18 +257,19 @@ def _opened_test(dataset: Dataset, run: Run, step: int) -> None:
             type="primary",
             icon=":material/lock_open:",
             on_click=open_test,
-            args=(run, step),
+            args=(network,),
             key="open-test",
         )
     st.stop()
 
 
-def open_test(run: Run, step: int) -> None:
+def open_test(network: Network) -> None:
+    """Open the test set for a network; where that fails, it is said."""
     with messages.kept():
-        session.open_test(run, step)
+        session.open_test(network)
 
 
-def _mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: str) -> None:
+def _mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: Split) -> None:
     matrix = metrics.confusion_matrix(answers.y_true, answers.probabilities.argmax(axis=1))
     key = f"{run.id}-{answers.step}-{source}"
     menu, shown = st.columns([1, 1], gap="large")
@@ -321,7 +315,7 @@ def _gallery(
     answers: Evaluation,
     matrix: np.ndarray,
     cell: tuple[int, int] | None,
-    source: str,
+    source: Split,
     key: str,
 ) -> None:
     """The images of a cell, or of one of the lists, and above them the one that is chosen, at first the first."""
@@ -357,7 +351,7 @@ def _gallery(
     _one(dataset, answers, int(indices[place]), source)
     with st.container(horizontal=True):
         if st.button("Explain this digit", icon=":material/psychology:", key="explain"):
-            session.explain_digit(source.lower(), int(answers.indices[indices[place]]))
+            session.explain_digit(source, int(answers.indices[indices[place]]))
             late_requests.switch_page(navigation.EXPLAIN)
         _leaf(order, place, len(indices))
     _sheet(dataset, answers, places, source, order, page)
@@ -396,7 +390,7 @@ def _leaf(order: str, place: int, total: int) -> None:
         )
 
 
-def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: str, order: str, page: int) -> None:
+def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: Split, order: str, page: int) -> None:
     """A page of images that can be clicked, each with its two leading classes."""
     key = f"sheet-{order}-{page}"
 
@@ -427,7 +421,7 @@ def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: st
         )
 
 
-def _one(dataset: Dataset, answers: Evaluation, place: int, source: str) -> None:
+def _one(dataset: Dataset, answers: Evaluation, place: int, source: Split) -> None:
     """One digit with what the network makes of it."""
     number, true = int(answers.indices[place]), int(answers.y_true[place])
     with st.container(horizontal=True, key="one"):
@@ -439,8 +433,8 @@ def _one(dataset: Dataset, answers: Evaluation, place: int, source: str) -> None
             st.html(pictures.probability_bars(answers.probabilities[place]))
 
 
-def _images(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: str) -> np.ndarray:
-    return (dataset.x_test if source == TEST else dataset.x_train)[answers.indices[places]]
+def _images(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: Split) -> np.ndarray:
+    return (dataset.x_test if source is Split.TEST else dataset.x_train)[answers.indices[places]]
 
 
 def _listed(chosen: str, y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -449,27 +443,6 @@ def _listed(chosen: str, y_true: np.ndarray, probabilities: np.ndarray) -> np.nd
     if chosen == UNSURE:
         return metrics.least_sure(probabilities)
     return metrics.suspected_label_errors(y_true, probabilities)
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _kept(run_id: str, root: str, step: int, source: str, dataset: str) -> Evaluation:
-    found = _trial(run_id, root, step, source).kept()
-    if found is None:
-        raise LookupError  # which, unlike None, is not kept
-    return found
-
-
-def _wait(run: Run, step: int, source: str) -> None:
-    with messages.shown():
-        found = asked(run, step, source)
-        trial = _trial(run.id, run.root, step, source)
-        st.progress(1.0 if found else engine.shared().share(trial), "The network reads digits it has never seen …")
-        if found is not None:
-            st.rerun()
-
-
-def _trial(run_id: str, root: str, step: int, source: str) -> Trial:
-    return (AnswerTest if source == TEST else AnswerHeldOut)(run_id, root, step)
 
 
 def _times(count: int) -> str:

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import streamlit as st
 from plotly.graph_objects import Figure
 
 from core.data.datasets import Dataset
+from core.data.splits import Split
 from core.engine import engine
-from core.errors import DigitLabError, EngineNotReady, NotExplainable
+from core.engine.cluster import Phase
+from core.errors import DigitLabError, EngineNotReady
 from core.explain import arithmetic
 from core.explain.adversarial import Norm
 from core.explain.arithmetic import Form, Layer
-from core.explain.questions import Tour
+from core.explain.questions import (
+    Explain,
+    ExplainRandomised,
+    FindSmallestChange,
+    FollowDigit,
+    Forgotten,
+    MaximiseDigits,
+    Tour,
+    WorkOut,
+)
 from core.ink import preparation
 from core.model.specs import CLASSES, Training
+from core.runs.network import Network
 from core.runs.run import Run
 from core.views import activation_sheet, charts, explanation_html, network_html, pictures
-from ui import messages, navigation
-from ui.data import browser
+from ui import cached, messages, navigation
 from ui.explain.feature_map import Span, feature_map
 from ui.state import session
-from ui.widgets import uploads
+from ui.widgets import uploads, waiting
 from ui.widgets.number_field import number_field
 
 POLL_SECONDS = 0.3
+TOUR_SECONDS, UNIT_SECONDS = 10.0, 5.0  # of patience
 OUTPUT = "probabilities"  # the last layer's name in every network
-SOURCES = {
-    "validation": "Validation",
-    "train": "Training",
-    "test": "Test",
-    "drawing": "Drawing",
-    "upload": "Picture",
-}
+SOURCES = (Split.VALIDATION, Split.TRAINING, Split.TEST, Split.DRAWN, Split.PICTURE)
 LAYERS, WHY, MIND = "Layer by layer", "Why this digit", "What would change its mind"
 VIEWS = (LAYERS, WHY, MIND)
 LAYERS_KEY = "explain-layers"
@@ -48,17 +55,16 @@ NORMS = {Norm.L2: "smallest in all (L2)", Norm.LINF: "smallest on every pixel (L
 # --- what is looked at --------------------------------------------------------------------------------------------------
 
 
-def choose_source(dataset: Dataset, run: Run) -> str:
+def choose_source(dataset: Dataset, run: Run) -> Split:
     """Where the digit comes from, one of `SOURCES`: as it was asked for, but of the training file the split that this run has
     the digit in."""
     source, index = session.explained()
-    if source in ("train", "validation"):
+    if source in (Split.TRAINING, Split.VALIDATION):
         source = _split_of(dataset, run.experiment().training, source, index)
     session.show_in_widget("explain-source", source)
     st.pills(
         "Digit from",
         SOURCES,
-        format_func=SOURCES.get,
         default=source,
         required=True,
         key="explain-source",
@@ -67,22 +73,23 @@ def choose_source(dataset: Dataset, run: Run) -> str:
     return source
 
 
-def choose_digit(dataset: Dataset, run: Run, source: str) -> tuple[np.ndarray, str]:
+def choose_digit(dataset: Dataset, run: Run, source: Split) -> tuple[np.ndarray, str]:
     """The digit to explain, (28, 28) uint8, and what to call it; the page stops here where there is none yet."""
-    if source == "drawing":
+    if source is Split.DRAWN:
         return _drawing(), "your drawing"
-    if source == "upload":
+    if source is Split.PICTURE:
         return _upload(), "your picture"
     return _of_data(dataset, run.experiment().training, source)
 
 
-def choose_step(run: Run, step: int) -> int:
-    """After how many batches the network is meant: any that was kept, first the one in use."""
+def choose_step(network: Network) -> Network:
+    """Return which of the run's networks is meant: any that was kept, first the one in use."""
+    run, step = network.run, network.step
     steps = run.steps()
     if len(steps) < 2:
-        return step
+        return network
     per_epoch = max(run.record().steps_per_epoch, 1)
-    return st.select_slider(
+    chosen = st.select_slider(
         "The network after",
         steps,
         value=step,
@@ -90,12 +97,13 @@ def choose_step(run: Run, step: int) -> int:
         key=f"explain-step-{run.id}-{step}",
         help="Any moment of its training that was kept. The menu on the left chooses the one that all pages use.",
     )
+    return Network(run, chosen)
 
 
-def tour(run: Run, step: int, image: np.ndarray) -> Tour:
+def tour(network: Network, image: np.ndarray) -> Tour:
     """What every layer makes of the digit; the page stops here while the engine starts, and goes on by itself."""
     try:
-        return _tour(run.id, run.root, step, image.tobytes())
+        return _tour(network, image.tobytes())
     except EngineNotReady as error:
         _wait_for_engine(str(error))
         st.stop()
@@ -140,16 +148,16 @@ def choose_view() -> str:
     return chosen or LAYERS  # an address may say nothing
 
 
-def _split_of(dataset: Dataset, training: Training, asked: str, index: int | None) -> str:
-    """Which split holds an image of the training file, "train" or "validation": the one that was asked for, unless the image is
+def _split_of(dataset: Dataset, training: Training, asked: Split, index: int | None) -> Split:
+    """Return which split holds an image of the training file: the one that was asked for, unless the image is
     the other's or there is none in it."""
-    other = "train" if asked == "validation" else "validation"
-    own, others = (browser.split_of(dataset, training, SOURCES[source])[2] for source in (asked, other))
+    other = Split.TRAINING if asked is Split.VALIDATION else Split.VALIDATION
+    own, others = (cached.split_of(dataset, training, source)[2] for source in (asked, other))
     return other if not len(own) or (index is not None and index in others) else asked
 
 
-def _of_data(dataset: Dataset, training: Training, source: str) -> tuple[np.ndarray, str]:
-    images, labels, indices = browser.split_of(dataset, training, SOURCES[source])
+def _of_data(dataset: Dataset, training: Training, source: Split) -> tuple[np.ndarray, str]:
+    images, labels, indices = cached.split_of(dataset, training, source)
     asked, index = session.explained()
     if index is None or index >= len(labels):  # of another data set
         index = int(indices[0])
@@ -176,9 +184,9 @@ def _of_data(dataset: Dataset, training: Training, source: str) -> tuple[np.ndar
     return images[index], f"a {labels[index]}"
 
 
-def _why_moved(source: str, index: int, training: Training) -> str:
+def _why_moved(source: Split, index: int, training: Training) -> str:
     """Why another split of the training file is shown than the one that was asked for."""
-    if source == "validation":
+    if source is Split.VALIDATION:
         return f"This run held image number {index:,} out of its training."
     if not training.validation_split:
         return "This run held no images out to check on: these are those that it was trained on."
@@ -187,7 +195,7 @@ def _why_moved(source: str, index: int, training: Training) -> str:
 
 def _drawing() -> np.ndarray:
     """The one that was chosen, else the newest."""
-    (_, number), made = session.explained(), browser.drawings()
+    (_, number), made = session.explained(), session.drawings()
     if not made:
         st.info("There is no drawing yet.", icon=":material/draw:")
         st.page_link(navigation.DRAW, label="Draw one", icon=":material/arrow_forward:")
@@ -216,16 +224,16 @@ def _upload() -> np.ndarray:
 
 
 @st.fragment(key=LAYERS_KEY)
-def layers(run: Run, step: int, image: np.ndarray, tour: Tour) -> None:
+def layers(network: Network, image: np.ndarray, tour: Tour) -> None:
     """Every layer's maps with their kernels; one of their numbers worked out."""
-    name, place = _unit_in_use(tour)
+    run, (name, place) = network.run, _unit_in_use(tour)
     sheet, unit = st.columns(2, gap="medium")
     # The inner container keeps the chart from being squeezed into the height of the outer one.
     with sheet, st.container(height=SHEET_HEIGHT, border=False), st.container():
         st.caption("Ochre is above zero, blue below; kernels stand under the maps they make. Click one.")
         key = f"explain-sheet-{run.id}"
         st.plotly_chart(
-            _sheet(run.id, run.root, step, image.tobytes(), name, place[-1]),
+            _sheet(network, image.tobytes(), name, place[-1]),
             key=key,
             on_select=lambda: _take_cell(key, place),
             selection_mode="points",
@@ -236,22 +244,22 @@ def layers(run: Run, step: int, image: np.ndarray, tour: Tour) -> None:
     with unit:
         st.subheader(f"{network_html.layer_name(name)}, {_one(name, place)}", anchor=False)
         _choose_unit(run, tour, name, place)
-        _worked_out_unit(run, step, image, tour, name, place)
+        _worked_out_unit(network, image, tour, name, place)
 
 
 @st.fragment
-def _worked_out_unit(run: Run, step: int, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, ...]) -> None:
+def _worked_out_unit(network: Network, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, ...]) -> None:
     """The chosen number's map, and the number that is pointed at, else the chosen one, worked out. A fragment of its own, so
     that nothing else is drawn anew as this slides with the pointer."""
     place = session.pointed_unit() or chosen
     if len(place) == 3:
-        _map(run, image, tour, name, chosen, place)
+        _map(network.run, image, tour, name, chosen, place)
     elif tour.layers[name].form is Form.WEIGHTS:
         st.caption("It takes everything the layer before gives out, and so sees all of the digit.")
         st.html(pictures.digit(image, 154, "the digit, all of which it sees"))
     with messages.shown():
         st.markdown(f"**How {_place(name, place)} comes about: {tour.layers[name].form}**")
-        st.html(explanation_html.arithmetic(_worked_out(run.id, run.root, step, image.tobytes(), name, place)))
+        st.html(explanation_html.arithmetic(_worked_out(network, image.tobytes(), name, place)))
 
 
 def _choose_on_map(name: str, place: tuple[int, ...]) -> None:
@@ -366,10 +374,10 @@ def _in_words(tour: Tour) -> str:
 # --- why this digit -----------------------------------------------------------------------------------------------------
 
 
-def why(run: Run, step: int, image: np.ndarray, digit: int) -> None:
+def why(network: Network, image: np.ndarray, digit: int) -> None:
     """Five maps of what speaks for a digit, and how far to believe each."""
-    lab = engine.shared()
-    explanation = _answered(lambda: lab.explanation(run, step, image, digit), "Asking five ways …")
+    pixels = image.tobytes()
+    explanation = waiting.result(Explain(network, pixels, digit), "explanation", "Asking five ways", "Explain it")
     if explanation is None:
         return
     st.subheader(f"What speaks for a {digit}", anchor=False)
@@ -382,26 +390,34 @@ def why(run: Run, step: int, image: np.ndarray, digit: int) -> None:
         "network forgets what it learned, layer by layer from its end; the number is how alike the map still is (rank "
         "correlation, 1 is the same). A map that stays alike shows the digit, not the network."
     )
-    forgotten = []
-    while not forgotten or len(forgotten) < forgotten[0].levels:
-        found = lab.forgetting(run, step, image, digit, len(forgotten))
-        if found is None:
-            break
-        forgotten.append(found)
+    forgotten = _forgotten(network, pixels, digit)
     st.html(explanation_html.beliefs(image, explanation, forgotten))
-    if not forgotten or len(forgotten) < forgotten[0].levels:
-        level, levels = len(forgotten), forgotten[0].levels if forgotten else 1
-        _answered(
-            lambda: lab.forgetting(run, step, image, digit, level), "It forgets, layer by layer …", level / levels
-        )
+    level, levels = len(forgotten), forgotten[0].levels if forgotten else 1
+    if level < levels:
+        question = ExplainRandomised(network, pixels, digit, level)
+        said = f"It forgets, layer by layer: {level} of {levels}" if level else "It forgets, layer by layer"
+        waiting.result(question, "forgetting", said, "Go on forgetting")
+
+
+def _forgotten(network: Network, pixels: bytes, digit: int) -> list[Forgotten]:
+    """Return the maps of each level of forgetting that are known, from the first on."""
+    found: list[Forgotten] = []
+    while not found or len(found) < found[0].levels:
+        with suppress(DigitLabError):  # which is said where it is waited for
+            one = engine.shared().ask(ExplainRandomised(network, pixels, digit, len(found)))
+            if one is not None:
+                found.append(one)
+                continue
+        break
+    return found
 
 
 # --- what would change its mind -----------------------------------------------------------------------------------------
 
 
-def mind(run: Run, step: int, image: np.ndarray, probabilities: np.ndarray) -> None:
+def mind(network: Network, image: np.ndarray, probabilities: np.ndarray) -> None:
     """The smallest change that makes it another digit, and what the network likes best."""
-    lab, best = engine.shared(), int(probabilities.argmax())
+    pixels, best = image.tobytes(), int(probabilities.argmax())
     others = [digit for digit in range(CLASSES) if digit != best]
     st.subheader("The smallest change", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -411,13 +427,14 @@ def mind(run: Run, step: int, image: np.ndarray, probabilities: np.ndarray) -> N
             others,
             default=nearest,
             required=True,
-            key=f"explain-target-{zlib.crc32(image.tobytes())}-{step}-{best}",
+            key=f"explain-target-{zlib.crc32(pixels)}-{network.step}-{best}",
             wrap=True,
         )
         norm = st.segmented_control(
             "Change", NORMS, format_func=NORMS.get, default=Norm.L2, required=True, key="explain-norm"
         )
-    change = _answered(lambda: lab.smallest_change(run, step, image, target, norm), "Looking for the smallest change …")
+    question = FindSmallestChange(network, pixels, target, norm)
+    change = waiting.result(question, "change", "Looking for the smallest change", "Look for the smallest change")
     if change is not None:
         st.html(explanation_html.changed_digit(image, change))
         size = f"Its length is **{change.l2:.2f}** (L2; full ink on one pixel is 1), its largest pixel **{change.linf:.3f}** (L∞)."
@@ -430,7 +447,7 @@ def mind(run: Run, step: int, image: np.ndarray, probabilities: np.ndarray) -> N
         "What each digit should look like if you ask the network: pictures grown from grey until it is as sure as it can be, "
         "with as little ink as that takes."
     )
-    perfect = _answered(lambda: lab.perfect_digits(run, step), "Growing ten pictures …")
+    perfect = waiting.result(MaximiseDigits(network), "perfect", "Growing ten pictures", "Grow ten pictures")
     if perfect is not None:
         st.html(explanation_html.perfect_digits(*perfect))
 
@@ -438,43 +455,10 @@ def mind(run: Run, step: int, image: np.ndarray, probabilities: np.ndarray) -> N
 # --- asking the engine --------------------------------------------------------------------------------------------------
 
 
-def _answered(ask: Callable[[], object], said: str, share: float = 0.0):
-    """What the engine answers; None while it is at it, with its progress in place, after which the page is drawn again."""
-    try:
-        found = ask()
-    except NotExplainable as error:
-        st.info(messages.plain(str(error)), icon=":material/info:")
-        return None
-    except EngineNotReady:
-        found = None
-    if found is None:
-        st.fragment(_wait, run_every=POLL_SECONDS)(ask, said, share, [])
-    return found
-
-
-def _wait(ask: Callable[[], object], said: str, share: float, failures: list[str]) -> None:
-    """Ask until there is an answer, or once it failed: `failures` is the same list at every call."""
-    if failures:
-        st.error(f"{failures[0]} Open the page again to try once more.", icon=":material/error:")
-        return
-    try:
-        is_there = ask() is not None
-    except NotExplainable:
-        is_there = True
-    except EngineNotReady:
-        is_there = False
-    except DigitLabError as error:
-        failures.append(messages.plain(str(error)))
-        st.rerun(scope="fragment")
-    if is_there:
-        st.rerun()
-    st.progress(share, said)
-
-
 @st.fragment(run_every=POLL_SECONDS)
 def _wait_for_engine(said: str) -> None:
     st.info(messages.plain(said), icon=":material/hourglass_top:")
-    if engine.shared().status().phase is engine.Phase.READY:
+    if engine.shared().status().phase is Phase.READY:
         st.rerun()
 
 
@@ -486,18 +470,18 @@ def _moment(step: int, per_epoch: int) -> str:
 
 
 @st.cache_data(max_entries=20, show_spinner=False)
-def _tour(run_id: str, root: str, step: int, image: bytes) -> Tour:
-    return engine.shared().tour(Run(run_id, root), step, _image(image))
+def _tour(network: Network, pixels: bytes) -> Tour:
+    return engine.shared().wait(FollowDigit(network, pixels), TOUR_SECONDS)
 
 
 @st.cache_data(max_entries=40, show_spinner=False)
-def _sheet(run_id: str, root: str, step: int, image: bytes, name: str, index: int) -> Figure:
-    return charts.network_sheet(_tour(run_id, root, step, image), (name, index))
+def _sheet(network: Network, pixels: bytes, name: str, index: int) -> Figure:
+    return charts.network_sheet(_tour(network, pixels), (name, index))
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
-def _worked_out(run_id: str, root: str, step: int, image: bytes, name: str, place: tuple[int, ...]) -> arithmetic.Unit:
-    return engine.shared().unit(Run(run_id, root), step, _image(image), name, place)
+def _worked_out(network: Network, pixels: bytes, name: str, place: tuple[int, ...]) -> arithmetic.Unit:
+    return engine.shared().wait(WorkOut(network, pixels, name, place), UNIT_SECONDS)
 
 
 @st.cache_data(max_entries=40, show_spinner=False)

@@ -77,7 +77,7 @@ def feature_map(
             tell(*unit)
 
     seen_rows, seen_columns = _in_words("row", rows), _in_words("column", columns)
-    component("feature_map", _HTML, _CSS)(
+    component(__file__, _HTML, _CSS)(
         key=_KEY,
         data={
             "map": pictures.data_url(pictures.png(network_html.signed(values))),

@@ -19,9 +19,10 @@ import streamlit as st
 from core import shipped as reference
 from core.data import handwriting as own_hand
 from core.data.handwriting import Handwriting
+from core.data.splits import Split
 from core.errors import DataError, DrawingError, RunNotFound, SpecError, StorageFull
 from core.ink import canvas_record
-from core.ink.preparation import Ink, Preparation
+from core.ink.preparation import Ink, Preparation, to_mnist
 from core.ink.strokes import Sheet
 from core.model import draft as drafts
 from core.model import link as share
@@ -29,6 +30,7 @@ from core.model import presets
 from core.model.draft import Draft
 from core.model.specs import MAX_LAYERS, Experiment, LayerSpec, Training
 from core.runs import registry, visits
+from core.runs.network import Network
 from core.runs.run import Run
 from ui.headers import visit_token
 
@@ -36,7 +38,7 @@ _KEY = "digitlab"
 _RUN_PARAMETER, _NETWORK_PARAMETER = "run", "net"
 MAX_UNDO = 100
 MOST_UNDO_KEPT = 20  # drafts of either way, beyond the session
-EXPLAINED_FROM = ("train", "validation", "test", "drawing", "upload")
+EXPLAINED_FROM = tuple(one for one in Split if one is not Split.MINE)
 DRAW_PARTS = ("One digit", "A whole number", "My handwriting")
 DRAW_SOURCES = ("Canvas", "Live pad", "Picture", "Camera")
 MOST_FILES_KNOWN = 1000  # ids of files that were read
@@ -139,8 +141,8 @@ class _Session:
     digit: int = 7
     destination: tuple[str, str] | None = None
     preview_seed: int = 0
-    open_tests: set[tuple[str, int]] = field(default_factory=set)
-    explained: tuple[str, int | None] = ("validation", None)
+    open_tests: set[Network] = field(default_factory=set)
+    explained: tuple[Split, int | None] = (Split.VALIDATION, None)
     upload: np.ndarray | None = None
     explained_unit: tuple[str, tuple[int, ...]] = ("", ())
     pointed_unit: tuple[int, ...] | None = None
@@ -612,31 +614,31 @@ def is_local() -> bool:
 # --- the test set -------------------------------------------------------------------------------------------------------
 
 
-def is_test_open(run_id: str, step: int) -> bool:
-    """Whether this visitor opened the test set for a run's network after so many batches."""
-    return (run_id, step) in _session().open_tests
+def is_test_open(network: Network) -> bool:
+    """Return whether this visitor opened the test set for a network."""
+    return network in _session().open_tests
 
 
-def open_test(run: Run, step: int) -> None:
+def open_test(network: Network) -> None:
     """Open the test set for a network, which its run's folder keeps count of.
 
     Raises:
         RunError: if the run is gone, or its count can't be read or written.
     """
-    if not is_test_open(run.id, step):
-        registry.find(run.id, run.root).open_test(step)
-        _session().open_tests.add((run.id, step))
+    if not is_test_open(network):
+        registry.find(network.run.id, network.run.root).open_test(network.step)
+        _session().open_tests.add(network)
 
 
 # --- the digit being explained ------------------------------------------------------------------------------------------
 
 
-def explained() -> tuple[str, int | None]:
+def explained() -> tuple[Split, int | None]:
     """Where the digit that Explain is about comes from, one of `EXPLAINED_FROM`, and its index there; None for the first."""
     return _session().explained
 
 
-def explain_digit(source: str, index: int | None = None) -> None:
+def explain_digit(source: Split, index: int | None = None) -> None:
     """Have Explain be about another digit.
 
     Args:
@@ -644,8 +646,6 @@ def explain_digit(source: str, index: int | None = None) -> None:
         index: into the images of the training file for "train" and "validation", into those of the test file for "test"; for
             "drawing" its number; means nothing for "upload", of which there is one. None for the first, and the newest drawing.
     """
-    if source not in EXPLAINED_FROM:
-        raise ValueError(f"Expected a source among {', '.join(EXPLAINED_FROM)}, received {source!r}.")
     _session().explained = source, None if index is None else int(index)
 
 
@@ -781,13 +781,13 @@ def undo_keeping() -> None:
 # --- what goes on in the background -------------------------------------------------------------------------------------
 
 
-def is_wanted(job: object, by_itself: bool) -> bool:
-    """Whether this visitor wants a job done or a question answered: as they last said, else as it goes `by_itself`."""
-    return _session().wanted.get(job, by_itself)
+def is_wanted(question: object, by_itself: bool) -> bool:
+    """Return whether this visitor wants a question answered: as they last said, else as it goes `by_itself`."""
+    return _session().wanted.get(question, by_itself)
 
 
-def want(job: object, is_wanted: bool) -> None:
-    _session().wanted[job] = is_wanted
+def want(question: object, is_wanted: bool) -> None:
+    _session().wanted[question] = is_wanted
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------------
@@ -970,6 +970,17 @@ def can_undo_stroke(sheet: str) -> bool:
 
 def can_redo_stroke(sheet: str) -> bool:
     return bool(_session().sheets[sheet].redo)
+
+
+def drawings() -> dict[int, np.ndarray]:
+    """Return what this visitor drew, by the drawings' numbers, the newest first: each as a network sees it, (28, 28) uint8. The one
+    that is there now is among them though no network has read it."""
+    earlier = {one.number: one.image for one in reversed(drawn())}
+    here = ink()
+    if here is None or not here.any():
+        return earlier
+    number = drawing_number()
+    return {number: to_mnist(here, preparation())} | {k: v for k, v in earlier.items() if k != number}
 
 
 def pad_sheet() -> Sheet:

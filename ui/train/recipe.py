@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
 import streamlit as st
 
-from core.engine import engine
-from core.errors import DigitLabError, EngineNotReady
 from core.model import ledger
 from core.model.draft import Draft
 from core.model.presets import PRESETS
-from core.model.specs import IMAGE_SHAPE, Augmentation, Experiment, Training, replaced
+from core.model.specs import IMAGE_SHAPE, Experiment, Training, replaced
+from core.training.questions import Augment, FindRange
 from core.training.range_test import RangeTest, suggestion
 from core.views import charts, pictures
-from ui import digits, messages
-from ui.build import stack
+from ui import digits
 from ui.state import session
-from ui.widgets import fields
+from ui.widgets import fields, history, waiting
 
-T = TypeVar("T")
-
-POLL_SECONDS = 0.5
 PREVIEWED, CHANGES = 4, 3
 
 
@@ -31,7 +23,7 @@ def editor(draft: Draft) -> None:
     """All of it, one below the other."""
     st.subheader("How the next run learns", anchor=False)
     with st.container(horizontal=True):
-        stack.undo_and_redo()
+        history.undo_and_redo()
     original = PRESETS[draft.preset].experiment.training
     fields.editor(session.training, f"training-{session.draft_version()}", session.edit_training, 1, original)
     if draft.training.augmentation.is_active:
@@ -40,7 +32,7 @@ def editor(draft: Draft) -> None:
 
 def learning_rate_finder(experiment: Experiment) -> None:
     """A button, and what it found; where nothing can be trained, the button says why."""
-    question, why_not = ("learning rate", experiment), ledger.refusal(experiment)
+    question, why_not = FindRange(experiment), ledger.refusal(experiment)
     if why_not is not None or not session.is_wanted(question, False):
         has_failed = not session.is_wanted(question, True)
         st.button(
@@ -52,8 +44,8 @@ def learning_rate_finder(experiment: Experiment) -> None:
             help=why_not or "Takes a hundred batches with a rising rate, and looks where the loss falls fastest.",
         )
         return
-    said = "A hundred batches with a rising learning rate …"
-    test = _answered(question, said, lambda: engine.shared().range_test(experiment))
+    said = "A hundred batches with a rising learning rate"
+    test = waiting.result(question, "range", said, "Find a learning rate")
     if test is not None:
         _found(test)
 
@@ -79,11 +71,8 @@ def _use(learning_rate: float) -> None:
 def _preview(training: Training) -> None:
     """Some digits, each as it is and as some steps would see it."""
     augmentation, first = training.augmentation, training.seed + session.preview_seed() * CHANGES
-    question = ("augmentation", augmentation, first)
-    if not session.is_wanted(question, True):
-        st.button("Try again to change some digits", on_click=session.want, args=(question, True))
-        return
-    changes = _answered(question, "Changing some digits …", lambda: _changed(augmentation, first))
+    question = Augment(augmentation, tuple(range(PREVIEWED)), tuple(range(first, first + CHANGES)))
+    changes = waiting.result(question, "preview", "Changing some digits", "Change some digits")
     if changes is None:
         return
     st.markdown("**As the network would see them**")
@@ -92,41 +81,3 @@ def _preview(training: Training) -> None:
     st.image(sheet, width="stretch", alt="Four digits, each before and after three random changes.")
     st.caption("Left as they are, then as three steps of the training would see them.")
     st.button("Other changes", icon=":material/casino:", on_click=session.other_preview)
-
-
-def _changed(augmentation: Augmentation, first: int) -> list[np.ndarray] | None:
-    """The digits as `CHANGES` steps would see them, each (PREVIEWED, 28, 28) uint8; None while that is found out."""
-    indices = tuple(range(PREVIEWED))
-    changes = [engine.shared().augmented(augmentation, indices, first + k) for k in range(CHANGES)]
-    return None if any(change is None for change in changes) else changes
-
-
-# --- what the engine is asked -------------------------------------------------------------------------------------------
-
-
-def _answered(question: tuple, said: str, ask: Callable[[], T | None]) -> T | None:
-    """The engine's answer; None while it is at it, which is shown. Where it fails that is said, and the question isn't wanted any
-    more, or it would be asked again and again."""
-    answer, _ = _asked(question, ask)
-    if answer is None:
-        st.fragment(_waiting, run_every=POLL_SECONDS)(question, said, ask)
-    return answer
-
-
-def _waiting(question: tuple, said: str, ask: Callable[[], T | None]) -> None:
-    answer, why_not = _asked(question, ask)
-    if answer is not None:
-        st.rerun()  # the page is drawn once more, without this clock
-    st.progress(0.5, why_not or said)
-
-
-def _asked(question: tuple, ask: Callable[[], T | None]) -> tuple[T | None, str]:
-    """The engine's answer, and why there is none yet where it still starts."""
-    try:
-        return ask(), ""
-    except EngineNotReady as error:
-        return None, messages.plain(str(error))
-    except DigitLabError as error:
-        session.want(question, False)
-        session.say(str(error))
-        st.rerun()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from core.data.splits import Split
 from core.engine import engine
-from core.engine.predictor import Moment
+from core.explain.questions import Moment, VisitMoment
+from core.runs.network import Network
 from core.runs.progress import Progress
 from core.runs.run import Run
 from core.views import network_html, pictures
-from ui import digits, messages
-from ui.data import browser
+from ui import cached, digits, messages
 from ui.state import session
 from ui.train import prediction_history
 
 OWN = "My drawing"
+PATIENCE_SECONDS = 10.0
 CLOCK_SECONDS = 2.0  # between two looks for networks that a training run has left meanwhile
 
 
@@ -46,7 +48,7 @@ def _panel(run: Run) -> None:
         )
         image, said = _digit(run)
         with st.spinner("Going there …", show_time=False):
-            moment = _moment(run.id, run.root, step, image.tobytes(), digits.dataset().digest)
+            moment = _moment(Network(run, step), image.tobytes(), digits.dataset().digest)
         answer, inside = st.columns(2, gap="large")
         with answer:
             st.markdown(f"**What it reads {said}**", help=prediction_history.NOT_CALIBRATED)
@@ -78,7 +80,7 @@ def _digit(run: Run) -> tuple[np.ndarray, str]:
     chosen = st.segmented_control("Look at", options, default=options[0], required=True, key="moment-digit")
     if chosen == OWN:
         return own, "in my drawing"
-    images, labels, held_out = browser.split_of(digits.dataset(), run.experiment().training, "Validation")
+    images, labels, held_out = cached.split_of(digits.dataset(), run.experiment().training, Split.VALIDATION)
     indices = np.append(held_out, np.arange(len(labels)))
     return images[indices[labels[indices] == chosen][0]], f"in a {chosen}"
 
@@ -91,5 +93,5 @@ def _name(step: int, progress: Progress) -> str:
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
-def _moment(run_id: str, root: str, step: int, image: bytes, dataset: str) -> Moment:
-    return engine.shared().moment(Run(run_id, root), step, np.frombuffer(image, np.uint8).reshape(28, 28))
+def _moment(network: Network, image: bytes, dataset: str) -> Moment:
+    return engine.shared().wait(VisitMoment(network, image), PATIENCE_SECONDS)

@@ -55,7 +55,7 @@ def sheet(name: str) -> Sheet:
         ):  # it takes what it is sent to be what it sends, which it never does here
             raise DrawingError("The canvas sent something other than a drawing. Load the page again.") from None
         order, heard = session.canvas_order(name)
-        component("canvas", "", "")(
+        component(__file__, "", "")(
             key=f"{key}-pen",
             data={"width": stroke_width, "erases": pen == ERASE, "order": order, "heard": heard},
             on_drawn_change=lambda: _hear(name, f"{key}-pen"),

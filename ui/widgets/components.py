@@ -10,10 +10,14 @@ import streamlit as st
 
 
 @cache
-def component(name: str, html: str, css: str) -> Callable:
-    """A component whose script is the file of its name beside this one; registered once for the process."""
-    script = Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
-    return st.components.v2.component(name, html=html, css=css, js=script)
+def component(module: str, html: str, css: str) -> Callable:
+    """Return the component whose script stands beside a module, under the module's name; registered once for the process.
+
+    Args:
+        module: the module's `__file__`.
+    """
+    script = Path(module).with_suffix(".js")
+    return st.components.v2.component(script.stem, html=html, css=css, js=script.read_text(encoding="utf-8"))
 
 
 def place(sent: object, sizes: Sequence[int]) -> list[int] | None:

@@ -39,7 +39,7 @@ def files() -> np.ndarray | None:
         key="picture-files",
     )
     uploads.failures()
-    pasted = component("paste", _HTML, _CSS)(
+    pasted = component(__file__, _HTML, _CSS)(
         key="paste", data={"most": MOST_MEGABYTES}, on_pasted_change=lambda: None, height="content"
     ).pasted
     _take(given)

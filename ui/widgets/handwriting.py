@@ -10,20 +10,21 @@ import streamlit as st
 
 from core.data import handwriting as own_hand
 from core.data.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
+from core.data.splits import Split
 from core.engine import engine
 from core.errors import DataError, RunDamaged, RunNotFound
 from core.evaluation import metrics
 from core.evaluation.questions import AnswerHeldOut, ReadDrawings, held_out_count
 from core.model.specs import CLASSES, Augmentation, replaced
 from core.runs.contents import Drawings, Evaluation
+from core.runs.network import Network
 from core.runs.run import Run
 from core.runs.visits import FORGOTTEN_DAYS
 from core.training import fine_tuning
 from core.views import charts, pictures
-from ui import digits, driving, guards, late_requests, messages, navigation, runs_menu
-from ui.evaluate import comparison, report
+from ui import cached, digits, driving, guards, late_requests, messages, navigation, runs_menu
 from ui.state import session
-from ui.widgets import uploads, waiting
+from ui.widgets import mcnemar, uploads, waiting
 from ui.widgets.number_field import number_field
 
 FEW = 30  # drawings, with which an interval is wide
@@ -90,7 +91,7 @@ def _undo() -> None:
 # --- the third part of the Draw page ------------------------------------------------------------------------------------
 
 
-def section(run: Run, step: int) -> None:
+def section(network: Network) -> None:
     """The drawings that were kept, how well networks read them, and a network that learns them."""
     handwriting = session.handwriting()
     if not len(handwriting):
@@ -103,19 +104,19 @@ def section(run: Run, step: int) -> None:
     st.caption(f"{_counted(len(handwriting))}. {lasting()} Data shows them one by one.")
     left, right = st.columns(2, gap="large")
     with left:
-        measured(run, step, handwriting)
+        measured(network, handwriting)
     with right:
-        compared(run, handwriting)
-        learn_form(run, step, handwriting)
-    if run.experiment().fine_tuning is not None:
-        before_and_after(run, step)
+        compared(network.run, handwriting)
+        learn_form(network, handwriting)
+    if network.run.experiment().fine_tuning is not None:
+        before_and_after(network)
     files(handwriting)
 
 
-def measured(run: Run, step: int, handwriting: Handwriting) -> None:
+def measured(network: Network, handwriting: Handwriting) -> None:
     """How many of the drawings a network reads right, and which it doesn't."""
     st.subheader("Does it read my hand?", anchor=False)
-    probabilities = _read(run, step, handwriting.images, "hand")
+    probabilities = _read(network, handwriting.images, "hand")
     if probabilities is None:
         return
     read = probabilities.argmax(axis=1)
@@ -156,15 +157,15 @@ def compared(run: Run, handwriting: Handwriting) -> None:
         try:
             other = session.find_run(run_id)
             progress = engine.shared().progress(other)
-            other_step = guards.step_in_use(other, progress) if progress.history else None
+            network = guards.network_of(other, progress)
         except (RunNotFound, RunDamaged) as error:
             st.caption(messages.plain(str(error)))
             continue
-        if other_step is None:
+        if network is None:
             guards.await_first_epoch(other, progress)
             st.caption(f"{messages.name(labels[run_id])} hasn't finished its first epoch.")
             continue
-        probabilities = _read(other, other_step, handwriting.images, run_id)
+        probabilities = _read(network, handwriting.images, run_id)
         if probabilities is not None:
             right = int((probabilities.argmax(axis=1) == handwriting.labels).sum())
             rows.append(
@@ -181,9 +182,10 @@ def compared(run: Run, handwriting: Handwriting) -> None:
 # --- learning it --------------------------------------------------------------------------------------------------------
 
 
-def learn_form(run: Run, step: int, handwriting: Handwriting) -> None:
+def learn_form(network: Network, handwriting: Handwriting) -> None:
     """How the network in use is to go on from here, and the button that makes it."""
     st.subheader("Teach it my hand", anchor=False)
+    run = network.run
     usual = fine_tuning.usual_training(run.experiment())
     count = len(handwriting)
     st.caption(
@@ -239,8 +241,7 @@ def learn_form(run: Run, step: int, handwriting: Handwriting) -> None:
             if not is_moved:
                 changes["augmentation"] = Augmentation()
             tuned = fine_tuning.create(
-                run,
-                step,
+                network,
                 handwriting,
                 replaced(usual, **changes),
                 images,
@@ -253,19 +254,19 @@ def learn_form(run: Run, step: int, handwriting: Handwriting) -> None:
             late_requests.switch_page(navigation.TRAIN)
 
 
-def before_and_after(run: Run, step: int) -> None:
+def before_and_after(network: Network) -> None:
     """What a fine-tuning did to the reading of one's own hand, and to that of MNIST's digits."""
     st.subheader("Before and after", anchor=False)
     with messages.shown():
-        drawings = run.drawings()
+        drawings = network.run.drawings()
         own, mnist = st.columns(2, gap="large")
         with own:
-            _on_own_hand(run, step, drawings)
+            _on_own_hand(network, drawings)
         with mnist:
-            _on_mnist(run, step)
+            _on_mnist(network)
 
 
-def _on_own_hand(run: Run, step: int, drawings: Drawings) -> None:
+def _on_own_hand(network: Network, drawings: Drawings) -> None:
     is_checked = bool(drawings.is_held_out.any())
     chosen = drawings.is_held_out if is_checked else np.ones(len(drawings.labels), bool)
     images, labels = drawings.images[chosen], drawings.labels[chosen]
@@ -275,7 +276,8 @@ def _on_own_hand(run: Run, step: int, drawings: Drawings) -> None:
         if is_checked
         else f"All {_counted(len(labels))}, and it was trained on these: none were held out. Draw new ones to check it."
     )
-    before, after = _read(run, 0, images, "before"), _read(run, step, images, "after")
+    before = _read(Network(network.run, 0), images, "before")
+    after = _read(network, images, "after")
     if before is None or after is None:
         return
     was, read = before.argmax(axis=1), after.argmax(axis=1)
@@ -284,15 +286,18 @@ def _on_own_hand(run: Run, step: int, drawings: Drawings) -> None:
     st.html(pictures.captioned_digits(images, captions, "Your drawings, and how they were read before and after"))
 
 
-def _on_mnist(run: Run, step: int) -> None:
+def _on_mnist(network: Network) -> None:
     st.markdown("**MNIST's held-out digits**")
-    if not held_out_count(run, 1 << 30):
+    if not held_out_count(network.run, 1 << 30):
         st.caption(
             "The network that it began with held no images out of its training, so there are none to check on. Evaluate can "
             "open the test set."
         )
         return
-    found = [_held_out(run, at, name) for at, name in ((0, "mnist-before"), (step, "mnist-after"))]
+    found = [
+        _held_out(Network(network.run, 0), "mnist-before"),
+        _held_out(network, "mnist-after"),
+    ]
     if None in found:
         return
     before, after = found
@@ -301,7 +306,7 @@ def _on_mnist(run: Run, step: int) -> None:
     _two_counts(int(is_right[1].sum()), int(is_right[0].sum()), len(after.y_true))
     told = metrics.mcnemar(*is_right)
     st.caption(
-        comparison.in_words(told).replace("This network", "The new network").replace("The other network", "The old one")
+        mcnemar.in_words(told).replace("This network", "The new network").replace("The other network", "The old one")
     )
     lost = np.flatnonzero(is_right[1] & ~is_right[0])[:10]
     if len(lost):
@@ -311,14 +316,12 @@ def _on_mnist(run: Run, step: int) -> None:
         st.html(pictures.captioned_digits(x, captions, "MNIST's digits that it read right before"))
 
 
-def _held_out(run: Run, step: int, key: str) -> Evaluation | None:
-    """The answers on MNIST's held-out digits; None while they are being computed, which is said here."""
-    found = report.kept_answers(run, step, report.VALIDATION)
-    if found is None and waiting.result(
-        AnswerHeldOut(run.id, run.root, step), key, "It reads MNIST's digits", "Have it read them"
-    ):
-        found = engine.shared().validation(run, step)
-    return found
+def _held_out(network: Network, key: str) -> Evaluation | None:
+    """Return the answers on MNIST's held-out digits; None while they are being found, which is said here."""
+    kept = cached.answers(network, Split.VALIDATION)
+    if kept is not None:
+        return kept
+    return waiting.result(AnswerHeldOut(network), key, "It reads MNIST's digits", "Have it read them")
 
 
 def _two_counts(before: int, after: int, of: int) -> None:
@@ -434,10 +437,10 @@ def lasting() -> str:
 # --- shared -------------------------------------------------------------------------------------------------------------
 
 
-def _read(run: Run, step: int, images: np.ndarray, key: str) -> np.ndarray | None:
+def _read(network: Network, images: np.ndarray, key: str) -> np.ndarray | None:
     """What a network says to drawings, (n, 10); None where it isn't known yet or is no answer, which is said here."""
-    job = ReadDrawings(run.id, run.root, step, images.tobytes())
-    found = waiting.result(job, f"read-{key}", "It reads your drawings", "Have it read your drawings")
+    question = ReadDrawings(network, images.tobytes())
+    found = waiting.result(question, f"read-{key}", "It reads your drawings", "Have it read your drawings")
     if found is not None and metrics.without_answer(found):
         st.caption(
             "This network's answers are no numbers any more (NaN). Choose an earlier epoch of it in the sidebar."

@@ -11,4 +11,4 @@ def keep_for_fields() -> None:
     """Have fields, sliders and menus keep the keys that mean something there. Takes no room on the page."""
     st.html("<style>.st-key-keys { position: absolute; width: 1px !important; overflow: hidden; }</style>")
     with st.container(key="keys"):
-        component("keys", "<span></span>", "")(key="keys-kept", height="content")
+        component(__file__, "<span></span>", "")(key="keys-kept", height="content")

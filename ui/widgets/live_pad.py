@@ -48,7 +48,7 @@ def pad(said: str) -> None:
     key = session.pad_key()
     order, told = session.told_pad()
     strokes = [[[x / SIDE, y / SIDE] for x, y in stroke.points] for stroke in told.strokes]
-    component("live_pad", _HTML, _CSS)(
+    component(__file__, _HTML, _CSS)(
         key=key,
         data={"order": order, "strokes": strokes, "pen": PEN, "ink": canvas_record.INK, "said": said},
         on_drawing_change=lambda: _heard(key),

@@ -36,7 +36,7 @@ def strip(
         {"id": int(k), "src": pictures.data_url(pictures.png(image)), "caption": caption, "said": f"{said} {caption}"}
         for image, k, caption in zip(images, ids, captions, strict=True)
     ]
-    shown = component("picture_strip", _HTML, _CSS)
+    shown = component(__file__, _HTML, _CSS)
     result = shown(key=key, data={"label": label, "items": items}, on_chosen_change=lambda: None, height="content")
     chosen = result.chosen
     return chosen if type(chosen) is int and chosen in ids else None  # else it is nothing that this page sent

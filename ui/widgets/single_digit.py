@@ -6,23 +6,21 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.data.questions import ReadAll
+from core.data.questions import NearestInside, ReadAll
 from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady
 from core.evaluation import rejection
 from core.evaluation.rejection import Reading
 from core.explain.attribution import Method
+from core.explain.questions import Explain
 from core.ink import photo as scan
 from core.ink import preparation
 from core.ink.preparation import Ink, Prepared
-from core.runs.run import Run
+from core.runs.network import Network
 from core.views import explanation_html, pictures
-from ui import digits, messages
-from ui.data import browser
-from ui.data.browser import Network
+from ui import cached, digits, messages
 from ui.state import session
-from ui.widgets import canvas, given_pictures, handwriting, live_pad, picture_strip, spoken
-from ui.widgets import waiting as work
+from ui.widgets import canvas, given_pictures, handwriting, live_pad, picture_strip, reading, spoken, waiting
 
 WIDTH = 320
 LOOK_SECONDS = 0.5
@@ -65,12 +63,12 @@ def use_canvas() -> None:
         session.choose_draw_source("Canvas")
 
 
-def draw_and_read(run: Run, step: int) -> None:
+def draw_and_read(network: Network) -> None:
     """What one draws on, with the network's ten probabilities beside it, new after every stroke."""
-    work.once_ready(_draw_and_read, run, step)
+    waiting.once_ready(_draw_and_read, network)
 
 
-def _draw_and_read(run: Run, step: int, was_waiting: bool) -> None:
+def _draw_and_read(network: Network, was_waiting: bool) -> None:
     source = session.draw_source()
     with st.container(horizontal=True, gap="large"):
         surface, answer = st.container(width=canvas.SIZES[canvas.DIGIT][0] + 4), st.container(width=WIDTH, key="answer")
@@ -79,12 +77,12 @@ def _draw_and_read(run: Run, step: int, was_waiting: bool) -> None:
         ink = session.pad_sheet() if source == "Live pad" else SURFACES[source]()
     said = ""
     with answer, messages.shown():
-        said = _answer(run, step, ink, was_waiting, below)
+        said = _answer(network, ink, was_waiting, below)
     with surface:
         (live_pad.pad if source == "Live pad" else spoken.answer)(said)
 
 
-def _answer(run: Run, step: int, ink: Ink | None, was_waiting: bool, below: DeltaGenerator) -> str:
+def _answer(network: Network, ink: Ink | None, was_waiting: bool, below: DeltaGenerator) -> str:
     """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
@@ -95,26 +93,26 @@ def _answer(run: Run, step: int, ink: Ink | None, was_waiting: bool, below: Delt
     image = prepared.image if prepared else preparation.to_mnist(ink, session.preparation())
     images = [stage.image for stage in prepared.stages] if prepared else []
     unread = [given for given in session.unread_pictures() if given[0] != session.drawing_number()]
-    waiting = [(*given, preparation.to_mnist(given[-1])) for given in unread]
+    others_given = [(*given, preparation.to_mnist(given[-1])) for given in unread]
     try:
-        questions = np.stack([image, *images, *(picture for *_, picture in waiting)])
-        first, *others = engine.shared().read(run, step, questions)
+        questions = np.stack([image, *images, *(picture for *_, picture in others_given)])
+        first, *others = reading.read(network, questions)
     except EngineNotReady:
         st.markdown("#### One moment …")
         _said("TensorFlow is being loaded. Your drawing is read as soon as it is there.")
         st.html(pictures.probability_bars(None))
         if not was_waiting:
-            work.come_back()
+            waiting.come_back()
         return "One moment."
     if was_waiting:
         st.rerun()
-    for given, found in zip(waiting, others[len(images) :], strict=True):
+    for given, found in zip(others_given, others[len(images) :], strict=True):
         session.keep_drawn(*given, _digit(found))
-    reading = rejection.of_drawing(preparation.seen(ink), first)
-    said = _reading(reading)
-    if reading.count > 1:
+    answer = rejection.of_drawing(preparation.seen(ink), first)
+    said = _reading(answer)
+    if answer.count > 1:
         st.button("Read it as a whole number", icon=":material/pin:", on_click=_read_as_number, args=(ink,))
-    session.keep_reading(image, _digit(reading))
+    session.keep_reading(image, _digit(answer))
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(image, 112, "The drawing as 28 by 28 pixels."), width=112)
         st.html(
@@ -122,7 +120,7 @@ def _answer(run: Run, step: int, ink: Ink | None, was_waiting: bool, below: Delt
             "were.</div>",
             width=WIDTH - 112 - 24,
         )
-    handwriting.keep_form(image, _digit(reading))
+    handwriting.keep_form(image, _digit(answer))
     with below:
         _preparation(prepared, others[: len(images)])
     return said
@@ -217,7 +215,7 @@ def _switch(field: str) -> None:
 
 
 @st.fragment(run_every=LOOK_SECONDS)
-def look_into(run: Run, step: int) -> None:
+def look_into(network: Network) -> None:
     """The nearest training digits, which pixels mattered, and what was drawn before: at its own pace, never the bars'."""
     image, ink = session.last_drawing(), session.ink()
     is_there = image is not None and ink is not None and bool(ink.any())
@@ -227,28 +225,29 @@ def look_into(run: Run, step: int) -> None:
         st.markdown("**Nearest training digits**")
         with st.container(height=124, border=False), messages.caption():
             if is_there:
-                _nearest(Network(run, step), image, is_resting)
+                _nearest(network, image, is_resting)
             else:
                 st.caption("Draw something, and the training digits most like it stand here.")
     with right:
         is_wanted = st.toggle("Which pixels mattered", key="saliency")
         with st.container(height=MAP_SIZE + 16, border=False), messages.caption():
             if is_wanted and is_there:
-                _pixels(run, step, image, is_resting)
+                _pixels(network, image, is_resting)
     _session(is_there)
 
 
 def _nearest(network: Network, image: np.ndarray, is_resting: bool) -> None:
     """Three digits by what the network makes of them, where it has read them all; else by their pixels."""
-    dataset, lab = digits.dataset(), engine.shared()
-    job = ReadAll(network.run.id, network.run.root, network.step)
-    has_read = browser.readings(dataset, network) is not None
-    key = (network.run.id, network.step, has_read)
-    found = session.looked_up("nearest", (*key, image.tobytes()))
+    dataset = digits.dataset()
+    has_read = cached.readings(dataset, network) is not None
+    key = (network, has_read, image.tobytes())
+    found = session.looked_up("nearest", key)
     if found is None and is_resting:
-        look = lab.neighbours if has_read else browser.nearest_by_pixels
-        found = look(*((network.run, network.step) if has_read else (dataset,)), image, None)
-        session.keep_looked_up("nearest", (*key, image.tobytes()), found)
+        if has_read:
+            found = engine.shared().ask(NearestInside(network, image.tobytes()))
+        else:
+            found = cached.nearest_by_pixels(dataset, image, None)
+        session.keep_looked_up("nearest", key, found)
     found = found or session.looked_up_last("nearest")
     if found is not None:
         shown = found.indices[:NEAREST]
@@ -256,32 +255,34 @@ def _nearest(network: Network, image: np.ndarray, is_resting: bool) -> None:
         by = "to the network" if has_read else "by pixels"
         st.html(pictures.captioned_digits(dataset.x_train[shown], captions, f"Training digits nearest {by}"))
     if not has_read:
-        _have_read(job)
+        _have_read(ReadAll(network))
 
 
-def _have_read(job: ReadAll) -> None:
-    if not session.is_wanted(job, False):
-        st.button("By pixels. Have the network compare them", on_click=session.want, args=(job, True), type="tertiary")
+def _have_read(question: ReadAll) -> None:
+    if not session.is_wanted(question, False):
+        st.button(
+            "By pixels. Have the network compare them", on_click=session.want, args=(question, True), type="tertiary"
+        )
         return
     try:
-        engine.shared().work_on(job)
+        engine.shared().ask(question)
     except EngineNotReady:
         pass
     except DigitLabError:
-        session.want(job, False)
+        session.want(question, False)
         raise
-    st.caption(f"The network reads the training digits: {engine.shared().share(job):.0%}")
+    st.caption(f"The network reads the training digits: {engine.shared().share(question):.0%}")
 
 
-def _pixels(run: Run, step: int, image: np.ndarray, is_resting: bool) -> None:
+def _pixels(network: Network, image: np.ndarray, is_resting: bool) -> None:
     digit = session.last_digit()
     if digit is None:
         st.caption("There is no digit whose pixels could have mattered.")
         return
-    key = (run.id, step, image.tobytes(), digit)
+    key = (network, image.tobytes(), digit)
     found = session.looked_up("pixels", key)
     if found is None and is_resting:
-        explanation = engine.shared().explanation(run, step, image, digit)
+        explanation = engine.shared().ask(Explain(network, image.tobytes(), digit))
         if explanation is not None:
             shown = explanation_html.over_digit(explanation.maps[Method.INTEGRATED], image)
             found = pictures.digit(shown, MAP_SIZE, f"Which pixels spoke for a {digit}, over the drawing.")

@@ -14,4 +14,4 @@ def answer(said: str) -> None:
     """Have a sentence said once it is another, with no room taken on the page."""
     st.html("<style>.st-key-spoken { position: absolute; width: 1px !important; overflow: hidden; }</style>")
     with st.container(key="spoken"):
-        component("spoken", _HTML, _CSS)(key="answer-spoken", data={"said": said}, height="content")
+        component(__file__, _HTML, _CSS)(key="answer-spoken", data={"said": said}, height="content")

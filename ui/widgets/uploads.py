@@ -19,7 +19,7 @@ AWAY = "The file did not arrive, since the connection was away when you chose it
 
 def failures() -> None:
     """Say, below a widget that takes files, why one did not arrive and what to do; nothing while all do. One on a page."""
-    component("uploads", _HTML, _CSS)(
+    component(__file__, _HTML, _CSS)(
         key="upload-failures",
         data={
             "failures": {str(status): said for status, said in FAILURES.items()},

@@ -1,4 +1,4 @@
-"""Long jobs of the engine on a page: how far one is, and a way to end it."""
+"""The one piece that waits for an answer: it shows the progress with *Cancel*, or the error with *Try again*."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from core.engine import engine
-from core.engine.engine import Job
-from core.errors import DigitLabError, EngineNotReady
+from core.engine.cluster import Phase
+from core.errors import DigitLabError, EngineNotReady, NotExplainable
+from core.runs.question import Question
 from ui import messages
 from ui.state import session
 
@@ -23,7 +24,7 @@ def once_ready(part: Callable[..., None], *arguments: Any) -> None:
     Args:
         part: takes the arguments, and whether it was drawn before the engine was ready: then it reruns the page once that is.
     """
-    was_waiting = engine.shared().status().phase is not engine.Phase.READY
+    was_waiting = engine.shared().status().phase is not Phase.READY
 
     def kept_and_drawn() -> None:
         session.keep_visit()
@@ -38,15 +39,15 @@ def come_back() -> None:
 
 
 def _come_back(calls: list[None]) -> None:
-    """At the second call, which the clock makes with the same list."""
+    """Rerun the page at the second call, which the clock makes with the same list."""
     if calls:
         st.rerun()
     calls.append(None)
 
 
-def result(job: Job, key: str, said: str, offer: str, is_begun: bool = True) -> Any:
-    """What a long job found. While it is under way, None, and its progress stands here with a button that ends it; where it was
-    ended, or isn't to begin by itself, None, and the button that begins it.
+def result(question: Question, key: str, said: str, offer: str, is_begun: bool = True) -> Any:
+    """Return the answer to a question. While it is being found, None, and its progress stands here with a button that ends it; where
+    it was ended, or isn't to begin by itself, None, and the button that begins it.
 
     Args:
         key: tells several on a page apart.
@@ -54,38 +55,43 @@ def result(job: Job, key: str, said: str, offer: str, is_begun: bool = True) -> 
         offer: the label of the button that begins it.
         is_begun: whether it begins by itself.
     """
-    if not session.is_wanted(job, is_begun):
-        st.button(offer, icon=":material/play_arrow:", on_click=session.want, args=(job, True), key=f"begin-{key}")
+    if not session.is_wanted(question, is_begun):
+        st.button(offer, icon=":material/play_arrow:", on_click=session.want, args=(question, True), key=f"begin-{key}")
         return None
     try:
-        found = engine.shared().work_on(job)
+        found = engine.shared().ask(question)
     except EngineNotReady:
         found = None
+    except NotExplainable as error:  # an answer, which stays what it is
+        st.info(messages.plain(str(error)), icon=":material/info:")
+        return None
     except DigitLabError as error:
-        session.want(job, False)
+        session.want(question, False)
         st.error(messages.plain(str(error)), icon=":material/error:")
-        st.button("Try again", on_click=session.want, args=(job, True), key=f"again-{key}")
+        st.button("Try again", on_click=session.want, args=(question, True), key=f"again-{key}")
         return None
     if found is None:
-        _progress(job, key, said)
+        _progress(question, key, said)
     return found
 
 
 @st.fragment(run_every=POLL_SECONDS)
-def _progress(job: Job, key: str, said: str) -> None:
+def _progress(question: Question, key: str, said: str) -> None:
     try:
-        if engine.shared().work_on(job) is not None:
+        if engine.shared().ask(question) is not None:
             st.rerun()
         said = f"{said} …"
     except EngineNotReady as error:
         said = messages.plain(str(error))
+    except NotExplainable:
+        st.rerun()
     except DigitLabError as error:
-        session.want(job, False)
+        session.want(question, False)
         session.say(str(error))
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(engine.shared().share(job), said)
+        st.progress(engine.shared().share(question), said)
         if st.button("Cancel", icon=":material/close:", key=f"cancel-{key}"):
-            session.want(job, False)
-            engine.shared().cancel(job)
+            session.want(question, False)
+            engine.shared().cancel(question)
             st.rerun()

@@ -1,0 +1,15 @@
+"""Undo and redo of what is edited: layers and their training."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.state import session
+
+
+def undo_and_redo() -> None:
+    """Take back what was last done to the layers or their training, and bring it back."""
+    st.button("Undo", icon=":material/undo:", on_click=session.undo, disabled=not session.can_undo(), shortcut="Ctrl+Z")
+    st.button(
+        "Redo", icon=":material/redo:", on_click=session.redo, disabled=not session.can_redo(), shortcut="Ctrl+Shift+Z"
+    )

@@ -1,0 +1,29 @@
+"""What a network reads in drawings, and that it is judged where nobody has yet."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+
+import numpy as np
+
+from core.engine import engine
+from core.errors import EngineError, RunError
+from core.evaluation.questions import Read
+from core.evaluation.rejection import Judge, Reading
+from core.runs.network import Network
+
+
+def read(network: Network, images: np.ndarray) -> list[Reading]:
+    """Return what a network reads in images (n, 28, 28) uint8, and whether they are digits at all. Waits, and raises, as
+    `Engine.wait`.
+
+    The first time it also has the network judged, if its training is over, which takes a few seconds in the background; until
+    then probabilities are not calibrated, and everything is a digit.
+    """
+    found = engine.shared().wait(Read(network, images))
+    if found and math.isnan(found[0].strangeness):
+        with suppress(EngineError, RunError):  # its answers go on as they are; the next one asks again
+            if engine.shared().progress(network.run).state.is_over:
+                engine.shared().ask(Judge(network))
+    return found
