@@ -31,7 +31,7 @@ from core.ink.preparation import Ink
 from core.ink.strokes import Sheet
 from core.model.specs import CLASSES
 from core.runs import registry
-from core.runs.run import Run
+from core.runs.network import Network
 
 CANVAS = 320  # pixels
 CONFIDENT = 0.9
@@ -95,14 +95,14 @@ def main() -> None:
     if (arguments.strokes is None) == (arguments.images is None):
         parser.error("give either --strokes or --images")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    run, step = _network(arguments.run, arguments.step)
+    network = _network(arguments.run, arguments.step)
     if arguments.images:
-        answers = read(run, step, pictures_from(arguments.images))
+        answers = read(network, pictures_from(arguments.images))
     else:
         digits = strokes_from(arguments.strokes)
         if arguments.all:
-            _table(run, step, digits)
-        answers = read(run, step, drawn(digits, Way("as recorded", arguments.width)))
+            _table(network, digits)
+        answers = read(network, drawn(digits, Way("as recorded", arguments.width)))
         _table_of_writers(digits, answers)
     _table_of_recall(answers)
     report.result(**answers.figures())
@@ -191,20 +191,20 @@ def _ink(folder: Path, name: str) -> np.ndarray | None:
         return None
 
 
-def _network(run_id: str | None, step: int | None) -> tuple[Run, int]:
+def _network(run_id: str | None, step: int | None) -> Network:
     run = registry.find(run_id) if run_id else shipped.installed(registry.root())[0]
     if run is None:
         raise SystemExit("No network is shipped with this checkout: name a run with --run.")
-    return run, run.steps()[-1] if step is None else step
+    return Network(run, run.steps()[-1] if step is None else step)
 
 
-def read(run: Run, step: int, given: list[tuple[int, Ink | None]]) -> Answers:
+def read(network: Network, given: list[tuple[int, Ink | None]]) -> Answers:
     """What the network says to each; to what could not be read, that all digits are equally likely, and none."""
     probabilities, refused = np.full((len(given), CLASSES), 1 / CLASSES, np.float32), np.ones(len(given), bool)
     readable = [place for place, (_, ink) in enumerate(given) if ink is not None and ink.any()]
     if readable:
         images = np.stack([preparation.to_mnist(given[place][1]) for place in readable])
-        readings = rejection.read(run.id, run.root, step, images)
+        readings = rejection.read(network, images)
         probabilities[readable] = [reading.probabilities for reading in readings]
         inks = (preparation.seen(given[place][1]) for place in readable)
         found = (rejection.of_drawing(ink, reading) for ink, reading in zip(inks, readings, strict=True))
@@ -212,7 +212,7 @@ def read(run: Run, step: int, given: list[tuple[int, Ink | None]]) -> Answers:
     return Answers(np.array([label for label, _ in given]), probabilities, refused)
 
 
-def _table(run: Run, step: int, digits: list[Digit]) -> None:
+def _table(network: Network, digits: list[Digit]) -> None:
     ways = [Way(f"pen {width} px", width=width) for width in WIDTHS]
     ways += [Way(f"size {size:.0%}", size=size) for size in SIZES]
     ways += [Way(f"{name} corner", size=0.4, corner=corner) for name, corner in CORNERS.items()]
@@ -220,7 +220,7 @@ def _table(run: Run, step: int, digits: list[Digit]) -> None:
     ways += [Way(f"size {size:.0%}, pen {width} px", width=width, size=size) for size, width in MIXED]
     rows = []
     for way in ways:
-        figures = read(run, step, drawn(digits, way)).figures()
+        figures = read(network, drawn(digits, way)).figures()
         rows.append([way.name, *(f"{value:.2%}" for value in figures.values())])
         report.progress("  ".join(rows[-1]))
     report.table(f"{len(digits)} digits drawn otherwise", ["", *figures], rows)

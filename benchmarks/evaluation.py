@@ -17,12 +17,13 @@ import numpy as np
 
 from benchmarks import limit, report
 from core.data import datasets
-from core.engine import predictor
 from core.evaluation import metrics
 from core.evaluation.questions import AnswerTest
 from core.model import ledger, presets
-from core.runs import registry
+from core.runs import loaded, registry
 from core.runs.contents import Checkpoint
+from core.runs.network import Network
+from core.runs.question import untold
 from core.runs.run import Run
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="digitlab-benchmark-") as root:
         run = registry.create(experiment, "First CNN", root)
         run.write_weights(Checkpoint(1, keras_model.variables(keras_model.build(experiment))[0], None))
-        network = predictor.network(run.id, root, 1)
+        network = loaded.keras_network(Network(run, 1))
         ways = (
             lambda: _evaluate(run),
             lambda: network.predict(images, verbose=0),
@@ -62,8 +63,8 @@ def main() -> None:
 
 
 def _evaluate(run: Run) -> str:
-    AnswerTest(run.id, run.root, 1).work(lambda share: None)
-    answers = run.evaluation(1)
+    AnswerTest(Network(run, 1)).work(untold)
+    answers = Network(run, 1).evaluation()
     return metrics.table(answers.y_true, answers.probabilities)
 
 

@@ -26,7 +26,7 @@ from core.ink import preparation
 from core.ink.preparation import Ink
 from core.ink.strokes import Sheet
 from core.runs import registry
-from core.runs.run import Run
+from core.runs.network import Network
 
 CANVAS = 280
 SIGNS = {
@@ -138,9 +138,9 @@ def inks_of(drawn: list[dict], width: float) -> list[Ink]:
     return [preparation.sheet_of_strokes(digit["strokes"], digit["box"], CANVAS, width) for digit in drawn]
 
 
-def read(run: Run, step: int, inks: list[Ink]) -> list[rejection.Reading]:
+def read(network: Network, inks: list[Ink]) -> list[rejection.Reading]:
     """What the page says of each drawing."""
-    readings = rejection.read(run.id, run.root, step, np.stack([preparation.to_mnist(ink) for ink in inks]))
+    readings = rejection.read(network, np.stack([preparation.to_mnist(ink) for ink in inks]))
     return [rejection.of_drawing(preparation.seen(ink), reading) for ink, reading in zip(inks, readings, strict=True)]
 
 
@@ -156,11 +156,11 @@ def main() -> None:
         drawn = json.load(file)
     run = registry.find(arguments.run, arguments.root)
     progress = run.progress()
-    step = progress.step_of(progress.best.epoch)
+    network = Network(run, progress.step_of(progress.best.epoch))
     y_true = np.array([digit["label"] for digit in drawn])
     accepted, errors = {}, []
     for width in WIDTHS:
-        readings = read(run, step, inks_of(drawn, width))
+        readings = read(network, inks_of(drawn, width))
         probabilities = np.stack([reading.probabilities for reading in readings])
         accepted[width] = float(np.mean([reading.is_digit for reading in readings]))
         errors.append(metrics.calibration(y_true, probabilities).error)
@@ -171,7 +171,7 @@ def main() -> None:
         others[family].append(ink)
     refused = {}
     for family, inks in others.items():
-        readings = read(run, step, inks)
+        readings = read(network, inks)
         refused[family] = float(np.mean([not reading.is_digit for reading in readings]))
         print(f"{family:16s}: {refused[family]:6.1%} refused{'' if family in KIN else ' (never seen)'}")
     unseen = float(np.mean([share for family, share in refused.items() if family not in KIN]))

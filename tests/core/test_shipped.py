@@ -15,10 +15,10 @@ from benchmarks import drawing, refusal
 from benchmarks.drawing import Way
 from core import shipped as reference
 from core.data import datasets
-from core.engine import predictor
 from core.errors import StorageFull
-from core.runs import registry
+from core.runs import loaded, registry
 from core.runs.contents import Checkpoint, Evaluation, Record
+from core.runs.network import Network
 from core.runs.progress import State
 from core.runs.run import Run
 
@@ -37,7 +37,7 @@ def ship(tiny, tmp_path: Path):
     def ship(version: str, step: int) -> Path:
         shutil.rmtree(tmp_path / "assets", ignore_errors=True)
         run = Run("shippednetworkaa", str(tmp_path / "assets"))
-        run._write("spec.json", tiny.model_dump_json().encode())
+        run.folder.write("spec.json", tiny.model_dump_json().encode())
         run.write_weights(Checkpoint(step, {"kernel": np.full(3, step, np.float32)}, None))
         run.write_record(Record("Reference", State.FINISHED, shipped=version))
         return tmp_path / "assets" / run.id
@@ -55,23 +55,23 @@ class TestInstalling:
         np.testing.assert_array_equal(run.weights(7)["kernel"], [7, 7, 7])
 
     def test_what_was_found_about_it_stays(self, ship, root):
-        registry.install(ship("one", 7), root).write_evaluation(ANSWERS)
+        Network(registry.install(ship("one", 7), root), 7).keep_evaluation(ANSWERS)
 
-        assert registry.install(ship("one", 7), root).evaluation(7) is not None
+        assert Network(registry.install(ship("one", 7), root), 7).evaluation() is not None
 
     def test_a_newer_one_takes_its_place_and_nothing_found_about_the_old_one_is_left(self, ship, root):
-        registry.install(ship("one", 7), root).write_evaluation(ANSWERS)
+        Network(registry.install(ship("one", 7), root), 7).keep_evaluation(ANSWERS)
 
         run = registry.install(ship("two", 9), root)
 
         assert run.record().shipped == "two"
         assert run.steps() == [9]
-        assert run.evaluation(7) is None
+        assert Network(run, 7).evaluation() is None
 
     def test_one_that_was_copied_by_half_is_copied_again(self, ship, root):
         run = registry.install(ship("one", 7), root)
-        run._fs.rm_file(run._path("state.json"))
-        run._fs.rm_file(run._path("spec.json"))
+        run.folder.remove("state.json")
+        run.folder.remove("spec.json")
 
         assert registry.install(ship("one", 7), root).experiment()
 
@@ -145,9 +145,8 @@ class TestWhatIsShipped:
         digits = datasets.load()
         if digits.is_stand_in:
             pytest.skip("the figures are those of MNIST")
-        network = predictor.network(shipped.id, shipped.root, shipped.steps()[0])
 
-        y_pred = predictor.answers(network, shipped, digits.x_test).argmax(axis=1)
+        y_pred = loaded.probabilities(Network(shipped, shipped.steps()[0]), digits.x_test).argmax(axis=1)
 
         assert (y_pred == digits.y_test).mean() == pytest.approx(reference.figures()["test"], abs=0.0002)
         assert reference.figures()["test"] >= 0.996
@@ -157,7 +156,7 @@ class TestWhatIsShipped:
     def test_it_reads_strangers(self, shipped, way):
         digits = drawing.strokes_from(Path(os.environ["DIGITLAB_STROKES"]))
 
-        figures = drawing.read(shipped, shipped.steps()[0], drawing.drawn(digits, way)).figures()
+        figures = drawing.read(Network(shipped, shipped.steps()[0]), drawing.drawn(digits, way)).figures()
 
         assert figures["accuracy"] >= 0.99
         assert figures["ece"] <= 0.02
@@ -168,7 +167,7 @@ class TestWhatIsShipped:
         drawn = json.loads(Path(os.environ["DIGITLAB_STROKES"]).read_text())
         inks = [ink for _, ink in refusal.families(drawn, count=50, seed=1)]
 
-        readings = refusal.read(shipped, shipped.steps()[0], inks)
+        readings = refusal.read(Network(shipped, shipped.steps()[0]), inks)
 
         assert np.mean([not reading.is_digit for reading in readings]) >= 0.9
 
@@ -177,7 +176,7 @@ class TestWhatIsShipped:
 
         (tmp_path / "model.keras").write_bytes(shipped.keras_file())
 
-        network = predictor.network(shipped.id, shipped.root, shipped.steps()[0])
+        network = loaded.keras_network(Network(shipped, shipped.steps()[0]))
         from_file = keras.models.load_model(tmp_path / "model.keras")
 
         images = dataset.x_test[:50, ..., None]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from core.engine.predictor import Moment
 from streamlit.testing.v1 import AppTest
 
 from core.data import datasets
 from core.engine import engine
 from core.engine.engine import FULL_SPEED, Engine, Phase
-from core.engine.predictor import Moment
 from core.evaluation.questions import held_out_images
 from core.evaluation.rejection import Reading
 from core.explain import arithmetic
@@ -23,6 +23,7 @@ from core.explain.questions import Tour
 from core.model.specs import Experiment
 from core.runs import registry
 from core.runs.contents import Checkpoint, Evaluation
+from core.runs.network import Network
 from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged
 from core.runs.run import Run
 from tests.page_fields import fill
@@ -300,9 +301,13 @@ def finished_run(make_run, digits: datasets.Dataset) -> Run:
     """A run that is done and was tested: it read all digits right, but for two fours of each set that it took for nines."""
     run = make_run(State.FINISHED, epochs=2)
     held_out = held_out_images(run, digits.y_train)
-    run.write_evaluation(Evaluation(2 * STEPS_PER_EPOCH, _answers(digits.y_test), digits.y_test))
+    Network(run, 2 * STEPS_PER_EPOCH).keep_evaluation(
+        Evaluation(2 * STEPS_PER_EPOCH, _answers(digits.y_test), digits.y_test)
+    )
     y_held_out = digits.y_train[held_out]
-    run.write_validation(Evaluation(2 * STEPS_PER_EPOCH, _answers(y_held_out), y_held_out, held_out))
+    Network(run, 2 * STEPS_PER_EPOCH).keep_validation(
+        Evaluation(2 * STEPS_PER_EPOCH, _answers(y_held_out), y_held_out, held_out)
+    )
     run.write_keras_file(b"PK a network")
     return run
 

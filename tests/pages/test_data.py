@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import datasets
-from core.data import measures
+from core.data import datasets, measures
 from core.data.measures import Neighbours, Pairs
 from core.data.questions import DrawMap, NearDuplicates, ReadAll
 from core.engine.engine import Phase
@@ -20,6 +19,7 @@ from core.ink.preparation import Preparation, to_mnist
 from core.ink.strokes import Sheet, Stroke
 from core.model.specs import Training
 from core.runs.contents import Evaluation, Readings
+from core.runs.network import Network
 from core.runs.progress import State
 from tests.page_fields import held
 from ui.state.session import Drawn
@@ -51,7 +51,7 @@ def read_run(finished_run, digits, hardest):
     probabilities[np.arange(len(y)), y] = share
     probabilities[hardest] = 0.001
     probabilities[hardest, (y[hardest] + 1) % 10] = 0.991
-    finished_run.write_readings(Readings(STEP, probabilities, np.zeros((len(y), 3), np.float32), y))
+    Network(finished_run, STEP).keep_readings(Readings(STEP, probabilities, np.zeros((len(y), 3), np.float32), y))
     return finished_run
 
 
@@ -389,9 +389,9 @@ class TestTheNetworkInUse:
         for file, y in (("train", digits.y_train), ("test", digits.y_test)):
             nothing = np.full((len(y), 10), np.nan, np.float32)
             if file == "train":
-                finished_run.write_readings(Readings(STEP, nothing, np.zeros((len(y), 3), np.float32), y))
+                Network(finished_run, STEP).keep_readings(Readings(STEP, nothing, np.zeros((len(y), 3), np.float32), y))
             else:
-                finished_run.write_evaluation(Evaluation(STEP, nothing, y))
+                Network(finished_run, STEP).keep_evaluation(Evaluation(STEP, nothing, y))
         at = open_test(visit("data", finished_run), finished_run)
         split(at, name)
 

@@ -15,6 +15,7 @@ from core.evaluation.questions import held_out_images
 from core.evaluation.robustness import DAMAGES
 from core.model.specs import replaced
 from core.runs.contents import Evaluation
+from core.runs.network import Network
 from core.runs.progress import State
 
 CONSTANT = np.eye(10, dtype=np.float32)
@@ -57,7 +58,7 @@ def ask_about(at, source: str):
 
 def write_validation(run, digits, probabilities, step: int = 8) -> None:
     held_out = held_out_images(run, digits.y_train)
-    run.write_validation(Evaluation(step, probabilities, digits.y_train[held_out], held_out))
+    Network(run, step).keep_validation(Evaluation(step, probabilities, digits.y_train[held_out], held_out))
 
 
 class TestFigures:
@@ -307,7 +308,9 @@ class TestAnswersToCome:
     @pytest.mark.parametrize("images", [100, 300])
     def test_those_of_another_data_set_are_computed_again(self, visit, unasked, digits, still_engine, images):
         indices = np.arange(60_000 - images, 60_000)
-        unasked.write_validation(Evaluation(8, CONSTANT[np.zeros(images, int)], np.zeros(images, np.uint8), indices))
+        Network(unasked, 8).keep_validation(
+            Evaluation(8, CONSTANT[np.zeros(images, int)], np.zeros(images, np.uint8), indices)
+        )
 
         at = visit("evaluate", unasked)
 
@@ -329,7 +332,7 @@ class TestAnswersToCome:
         assert "The worker answered for other images" in at.error[0].value
 
     def test_of_the_test_set_too(self, visit, unasked, digits, still_engine):
-        unasked.write_evaluation(Evaluation(8, CONSTANT[np.zeros(600, int)], np.zeros(600, np.uint8)))
+        Network(unasked, 8).keep_evaluation(Evaluation(8, CONSTANT[np.zeros(600, int)], np.zeros(600, np.uint8)))
         at = ask_about(visit("evaluate", unasked), "Test")
 
         at.button(key="open-test").click().run()
@@ -355,7 +358,7 @@ class TestBesideAnother:
         """One that is right on all of the digits."""
         run = make_run(State.FINISHED, epochs=2, name="Another")
         write_validation(run, digits, CONSTANT[digits.y_train[held_out_images(run, digits.y_train)]])
-        run.write_evaluation(Evaluation(8, CONSTANT[digits.y_test], digits.y_test))
+        Network(run, 8).keep_evaluation(Evaluation(8, CONSTANT[digits.y_test], digits.y_test))
         return run
 
     @pytest.fixture
@@ -379,7 +382,9 @@ class TestBesideAnother:
         assert "50% of such comparisons" in said
 
     def test_what_the_other_said_of_another_data_set_does_not_count(self, visit, finished_run, other, still_engine):
-        other.write_validation(Evaluation(8, CONSTANT[np.zeros(100, int)], np.zeros(100, np.uint8), np.arange(100)))
+        Network(other, 8).keep_validation(
+            Evaluation(8, CONSTANT[np.zeros(100, int)], np.zeros(100, np.uint8), np.arange(100))
+        )
 
         at = self.compare(visit("evaluate", finished_run, visit("evaluate", other)), other)
 
@@ -440,7 +445,7 @@ class TestBreakIt:
         assert at.button(key=f"break-{finished_run.id}")
 
     def test_what_is_known_stays_closed_until_the_test_set_is_opened(self, visit, finished_run, measured, still_engine):
-        finished_run.write_robustness(measured)
+        Network(finished_run, measured.step).keep_robustness(measured)
         at = visit("evaluate", finished_run)
         assert "Robustness" not in figures(at)
 
@@ -464,7 +469,7 @@ class TestBreakIt:
         assert "BreakIt" in still_engine.asked
 
     def test_with_the_test_set_open_what_is_known_is_shown_at_once(self, visit, finished_run, measured):
-        finished_run.write_robustness(measured)
+        Network(finished_run, measured.step).keep_robustness(measured)
 
         at = self.opened(visit("evaluate", finished_run), finished_run)
 
@@ -473,7 +478,7 @@ class TestBreakIt:
         assert len(json.loads(charts(at)[-1].proto.spec)["data"]) == len(DAMAGES)
 
     def test_digits_are_shown_at_each_severity(self, visit, finished_run, measured):
-        finished_run.write_robustness(measured)
+        Network(finished_run, measured.step).keep_robustness(measured)
         at = self.opened(visit("evaluate", finished_run), finished_run)
 
         at.pills(key=f"damage-{finished_run.id}-8").set_value("Blur").run()
@@ -484,8 +489,8 @@ class TestBreakIt:
 
     def test_two_runs_are_in_one_chart(self, visit, make_run, finished_run, measured):
         other = make_run(State.FINISHED, epochs=2, name="Another")
-        finished_run.write_robustness(measured)
-        other.write_robustness(measured)
+        Network(finished_run, measured.step).keep_robustness(measured)
+        Network(other, measured.step).keep_robustness(measured)
         at = self.opened(visit("evaluate", finished_run, visit("evaluate", other)), finished_run, other)
 
         next(box for box in at.selectbox if box.label == "Compare with").set_value(other.id).run()

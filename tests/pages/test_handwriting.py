@@ -12,6 +12,7 @@ from core.data.handwriting import Handwriting
 from core.evaluation.questions import held_out_images
 from core.runs import registry
 from core.runs.contents import Checkpoint, Evaluation
+from core.runs.network import Network
 from core.runs.progress import EpochEnded, Progress, State
 from core.runs.run import Run
 from core.training import fine_tuning
@@ -262,7 +263,7 @@ def tuned(source, hand, digits) -> Run:
     row = EpochEnded(1, 0.5, 0.9, 0.4, 0.9, 0.001, 1.0)
     run.write_epoch(Progress(steps_per_epoch=4, history=[row], is_fine_tuning=True), Checkpoint(4, weights, []))
     for step in (0, 4):
-        run.write_validation(Evaluation(step, answers, y, held_out))
+        Network(run, step).keep_validation(Evaluation(step, answers, y, held_out))
     run.write_state(State.FINISHED, steps_per_epoch=4)
     return run
 

@@ -10,12 +10,14 @@ import pytest
 
 from core.data import datasets, measures, questions
 from core.data.measures import Layout
-from core.data.questions import PIXELS, DrawMap, NearDuplicates, ReadAll
+from core.data.questions import PIXELS, DrawMap, NearDuplicates, NearestInside, ReadAll
 from core.errors import NotExplainable, RunDamaged
 from core.model import keras_model
 from core.model.specs import Conv2D, Dense, Experiment, Flatten
 from core.runs import registry
 from core.runs.contents import Checkpoint
+from core.runs.network import Network
+from core.runs.question import untold
 from core.runs.run import Run
 
 NARROW = Experiment(layers=(Flatten(), Dense(units=12)))
@@ -48,9 +50,9 @@ def penultimate(run: Run, images: np.ndarray) -> np.ndarray:
 
 
 def test_it_reads_what_keras_reads_and_keeps_it_beside_the_run(run, digits):
-    told = heard(ReadAll(run.id, run.root, 0))
+    told = heard(ReadAll(Network(run, 0)))
 
-    kept = run.readings(0)
+    kept = Network(run, 0).readings()
     expected = keras_model.build(run.experiment()).predict_on_batch(digits.x_train[..., None])
     np.testing.assert_allclose(kept.probabilities, expected, atol=1e-4)
     assert kept.y_true.tolist() == digits.y_train.tolist()
@@ -59,9 +61,9 @@ def test_it_reads_what_keras_reads_and_keeps_it_beside_the_run(run, digits):
 
 
 def test_neighbours_by_features_are_those_of_brute_force(run, digits):
-    ReadAll(run.id, run.root, 0).work(lambda share: None)
+    ReadAll(Network(run, 0)).work(untold)
 
-    found = questions.neighbours(run.id, run.root, 0, digits.x_train[5], but=5)
+    found = NearestInside(Network(run, 0), digits.x_train[5].tobytes(), but=5).work(untold)
 
     features = penultimate(run, digits.x_train)
     distances = np.linalg.norm(features - features[5], axis=1)
@@ -72,7 +74,7 @@ def test_neighbours_by_features_are_those_of_brute_force(run, digits):
 
 def test_without_having_read_it_knows_no_neighbours(run, digits):
     with pytest.raises(RunDamaged, match="read all digits first"):
-        questions.neighbours(run.id, run.root, 0, digits.x_test[0], None)
+        NearestInside(Network(run, 0), digits.x_test[0].tobytes()).work(untold)
 
 
 @pytest.mark.parametrize("layer", questions.layers(NARROW))
@@ -80,7 +82,7 @@ def test_a_map_of_a_layer_is_that_of_its_outputs(layer, digits, runs_root):
     run = registry.create(NARROW, "A run")
     run.write_weights(Checkpoint(0, keras_model.variables(keras_model.build(NARROW))[0], None))
 
-    plane = DrawMap(300, Layout.PCA, layer, run.id, run.root, 0).work(lambda share: None)
+    plane = DrawMap(300, Layout.PCA, layer, Network(run, 0)).work(untold)
 
     network = keras_model.build(NARROW)
     chosen = digits.x_train[measures.sample(np.arange(len(digits.x_train)), 300)]
@@ -99,12 +101,12 @@ def test_a_map_of_pixels_needs_no_run_and_tells_how_far_it_is(digits):
 
 def test_a_layer_that_is_not_there_is_named(run):
     with pytest.raises(RunDamaged, match="no layer 'attic'"):
-        DrawMap(50, Layout.PCA, "attic", run.id, run.root, 0).work(lambda share: None)
+        DrawMap(50, Layout.PCA, "attic", Network(run, 0)).work(untold)
 
 
 @pytest.mark.parametrize(
     "job",
-    [lambda run: ReadAll(run.id, run.root, 0), lambda run: DrawMap(50, Layout.TSNE, "02_dense", run.id, run.root, 0)],
+    [lambda run: ReadAll(Network(run, 0)), lambda run: DrawMap(50, Layout.TSNE, "02_dense", Network(run, 0))],
     ids=["reading", "a map"],
 )
 def test_a_network_whose_weights_are_no_numbers_is_told_of(job, runs_root):
@@ -113,12 +115,12 @@ def test_a_network_whose_weights_are_no_numbers_is_told_of(job, runs_root):
     weights = keras_model.variables(keras_model.build(experiment))[0]
     run.write_weights(Checkpoint(0, {name: np.full_like(values, np.nan) for name, values in weights.items()}, None))
 
-    with pytest.raises(NotExplainable, match="no numbers"):
-        job(run).work(lambda share: None)
+    with pytest.raises(NotExplainable, match="not numbers"):
+        job(run).work(untold)
 
 
 def test_near_duplicates_are_sought_in_both_files(digits):
-    pairs = NearDuplicates(within=30).work(lambda share: None)
+    pairs = NearDuplicates(within=30).work(untold)
 
     assert pairs.indices.max() >= len(digits.x_train)
     labels = np.concatenate([digits.y_train, digits.y_test])

@@ -55,6 +55,7 @@ from core.model.specs import (
     replaced,
 )
 from core.runs import registry
+from core.runs.network import Network
 from core.runs.progress import (
     Advanced,
     Command,
@@ -260,7 +261,7 @@ def test_a_reading_is_the_network_s_answer_and_soon_a_judged_one(engine, finishe
     np.testing.assert_allclose(first.probabilities, probabilities[0], atol=1e-5)
     assert reading.is_digit is (reading.strangeness <= 0)
     assert reading.probabilities.argmax() == probabilities[0].argmax()
-    assert finished.judgement(36) is not None
+    assert Network(finished, 36).rejection() is not None
 
 
 def test_an_evaluation_is_computed_once(engine, finished):
@@ -391,7 +392,7 @@ class TestWhichDigits:
         assert all(index < 300 for index, _, _ in wrongest)
         assert run.record().dataset == own.digest
         _until(lambda: engine.evaluation(run, run.steps()[-1]))
-        assert run.evaluation(run.steps()[-1]).dataset == own.digest
+        assert Network(run, run.steps()[-1]).evaluation().dataset == own.digest
 
         monkeypatch.setattr(datasets, "_loaded", replace(own, x_test=own.x_test[::-1]))
         with pytest.raises(DataError, match="trained on other digits than those in use now"):

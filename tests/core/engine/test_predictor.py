@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from core.data import datasets
-from core.engine import predictor
-from core.engine.predictor import Predictor
 from core.errors import RunDamaged
-from core.evaluation import questions
-from core.model import specs
+from core.evaluation.questions import AnswerTest, Predict
+from core.explain import questions
+from core.explain.questions import VisitMoment
+from core.model import ledger, specs
 from core.runs import registry
 from core.runs.contents import Checkpoint
+from core.runs.network import Network
+from core.runs.question import untold
 from core.runs.run import Run
 
 
@@ -40,11 +42,15 @@ def probabilities(experiment: specs.Experiment, step: int, images: np.ndarray) -
     return network(experiment, step).predict_on_batch(images[..., None])
 
 
+def moment(run: Run, step: int, image: np.ndarray) -> questions.Moment:
+    return VisitMoment(Network(run, step), image.tobytes()).work(untold)
+
+
 class TestProbabilities:
     def test_are_those_of_the_network_at_that_step(self, tiny, dataset):
         run, images = made(tiny, 1, 2), dataset.x_test[:5]
 
-        asked = {step: Predictor().probabilities(run.id, run.root, step, images) for step in (1, 2)}
+        asked = {step: Predict(Network(run, step), images).work(untold) for step in (1, 2)}
 
         for step, answer in asked.items():
             np.testing.assert_allclose(answer, probabilities(tiny, step, images), rtol=1e-5)
@@ -53,7 +59,7 @@ class TestProbabilities:
         run = made(tiny, 1, 4)
 
         with pytest.raises(RunDamaged, match=rf"^Run {run.id} has no checkpoint after 3 batches; it has \[1, 4\]\.$"):
-            Predictor().probabilities(run.id, run.root, 3, dataset.x_test[:1])
+            Predict(Network(run, 3), dataset.x_test[:1]).work(untold)
 
 
 class TestMoment:
@@ -62,59 +68,59 @@ class TestMoment:
 
         from core.explain.inspection import Inspector
 
-        run, image, asked = made(tiny, 1, 2), dataset.x_test[3], Predictor()
+        run, image = made(tiny, 1, 2), dataset.x_test[3]
         _, held_out = datasets.split(dataset.y_train, 500, 0.2, seed=0)
         for step in (2, 1, 2):  # back and forth, as one travels
-            moment = asked.moment(run.id, run.root, step, image)
+            found = moment(run, step, image)
 
             read = probabilities(tiny, step, dataset.x_train[held_out]).argmax(axis=1)
             inspector = Inspector(network(tiny, step))
-            np.testing.assert_allclose(moment.probabilities, probabilities(tiny, step, image[None])[0], rtol=1e-5)
+            np.testing.assert_allclose(found.probabilities, probabilities(tiny, step, image[None])[0], rtol=1e-5)
             np.testing.assert_array_equal(
-                moment.confusion, confusion_matrix(dataset.y_train[held_out], read, labels=range(10))
+                found.confusion, confusion_matrix(dataset.y_train[held_out], read, labels=range(10))
             )
-            np.testing.assert_array_equal(moment.kernels, inspector.kernels())
-            np.testing.assert_array_equal(moment.maps["01_conv2d"], inspector.feature_maps(image)["01_conv2d"])
+            np.testing.assert_array_equal(found.kernels, inspector.kernels())
+            np.testing.assert_array_equal(found.maps["01_conv2d"], inspector.feature_maps(image)["01_conv2d"])
 
     def test_counts_as_many_held_out_images_as_it_may(self, tiny, dataset, monkeypatch):
-        monkeypatch.setattr(predictor, "MOST_HELD_OUT", 30)
+        monkeypatch.setattr(questions, "MOST_HELD_OUT", 30)
         run = made(tiny, 1)
 
-        assert Predictor().moment(run.id, run.root, 1, dataset.x_test[0]).confusion.sum() == 30
+        assert moment(run, 1, dataset.x_test[0]).confusion.sum() == 30
 
     def test_has_no_confusion_where_nothing_is_held_out(self, tiny, dataset):
         run = made(specs.replaced(tiny, training=specs.replaced(tiny.training, validation_split=0.0)), 1)
 
-        assert Predictor().moment(run.id, run.root, 1, dataset.x_test[0]).confusion is None
+        assert moment(run, 1, dataset.x_test[0]).confusion is None
 
     def test_is_of_the_run_asked_about(self, tiny, dataset):
         other = specs.replaced(tiny, layers=(*tiny.layers, specs.Dense(units=8)))
-        first, second, asked, image = made(tiny, 1), made(other, 1), Predictor(), dataset.x_test[0]
+        first, second, image = made(tiny, 1), made(other, 1), dataset.x_test[0]
 
-        answers = [asked.moment(run.id, run.root, 1, image).probabilities for run in (first, second, first)]
+        answers = [moment(run, 1, image).probabilities for run in (first, second, first)]
 
         np.testing.assert_array_equal(answers[0], answers[2])
         np.testing.assert_allclose(answers[1], probabilities(other, 1, image[None])[0], rtol=1e-5)
 
     def test_of_a_step_that_was_not_kept_is_refused_and_another_can_be_seen_after(self, tiny, dataset):
-        run, asked, image = made(tiny, 1), Predictor(), dataset.x_test[0]
+        run, image = made(tiny, 1), dataset.x_test[0]
 
         with pytest.raises(RunDamaged, match=r"has no checkpoints/00000003\.npz"):
-            asked.moment(run.id, run.root, 3, image)
+            moment(run, 3, image)
 
-        answer = asked.moment(run.id, run.root, 1, image).probabilities
+        answer = moment(run, 1, image).probabilities
         np.testing.assert_allclose(answer, probabilities(tiny, 1, image[None])[0], rtol=1e-5)
 
 
 class TestEvaluate:
     @pytest.mark.parametrize("batch", [500, 64])
     def test_leaves_the_answers_for_the_test_set_in_the_folder(self, tiny, dataset, monkeypatch, batch):
-        cost = predictor.ledger.read(tiny.layers)
+        cost = ledger.read(tiny.layers)
         monkeypatch.setattr(type(cost), "evaluation_batch", batch)
         run = made(tiny, 1)
 
-        questions.AnswerTest(run.id, run.root, 1).work(lambda share: None)
+        AnswerTest(Network(run, 1)).work(untold)
 
-        evaluation = run.evaluation(1)
+        evaluation = Network(run, 1).evaluation()
         np.testing.assert_allclose(evaluation.probabilities, probabilities(tiny, 1, dataset.x_test), rtol=1e-4)
         np.testing.assert_array_equal(evaluation.y_true, dataset.y_test)

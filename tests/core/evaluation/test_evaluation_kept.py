@@ -8,6 +8,7 @@ import pytest
 from core.errors import RunDamaged
 from core.runs import registry
 from core.runs.contents import Evaluation
+from core.runs.network import Network
 from core.runs.run import Run
 
 THIRDS = np.full((3, 10), 0.1, np.float32)
@@ -19,27 +20,29 @@ def run(tiny) -> Run:
 
 
 def test_answers_on_held_out_images_say_which_these_are(run):
-    run.write_validation(Evaluation(4, THIRDS, np.uint8([7, 2, 1]), np.array([5, 90, 1200])))
+    Network(run, 4).keep_validation(Evaluation(4, THIRDS, np.uint8([7, 2, 1]), np.array([5, 90, 1200])))
 
-    kept = run.validation(4)
+    kept = Network(run, 4).validation()
 
     np.testing.assert_array_equal(kept.indices, np.array([5, 90, 1200]), strict=True)
     np.testing.assert_array_equal(kept.y_true, np.uint8([7, 2, 1]), strict=True)
-    assert run.validation(2) is None
-    assert run.evaluation(4) is None
+    assert Network(run, 2).validation() is None
+    assert Network(run, 4).evaluation() is None
 
 
 def test_without_saying_they_are_all_in_order(run):
-    run._write_arrays("evaluations/00000004.npz", {"step": 4, "probabilities": THIRDS, "y_true": np.uint8([7, 2, 1])})
+    run.folder.write_arrays(
+        "evaluations/00000004.npz", {"step": 4, "probabilities": THIRDS, "y_true": np.uint8([7, 2, 1])}
+    )
 
-    np.testing.assert_array_equal(run.evaluation(4).indices, np.arange(3))
+    np.testing.assert_array_equal(Network(run, 4).evaluation().indices, np.arange(3))
 
 
 def test_fewer_indices_than_images_are_damage(run):
-    run.write_validation(Evaluation(4, THIRDS, np.uint8([7, 2, 1]), np.arange(2)))
+    Network(run, 4).keep_validation(Evaluation(4, THIRDS, np.uint8([7, 2, 1]), np.arange(2)))
 
     with pytest.raises(RunDamaged, match="indices"):
-        run.validation(4)
+        Network(run, 4).validation()
 
 
 def test_each_opening_of_the_test_set_is_noted(run):

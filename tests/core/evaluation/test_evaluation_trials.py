@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from core.data import datasets
-from core.engine import predictor
+from core.data.splits import held_out_count, held_out_images
 from core.errors import RunNotFound
 from core.evaluation import rejection, robustness
-from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings, held_out_count, held_out_images
+from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings
 from core.model.specs import Experiment, Flatten, Training, replaced
-from core.runs import registry
+from core.runs import loaded, registry
 from core.runs.contents import Readings
+from core.runs.network import Network
+from core.runs.question import KEPT, untold
 from core.runs.run import Run
 
 
@@ -27,7 +29,7 @@ class Still:
 @pytest.fixture(autouse=True)
 def _few_digits(monkeypatch, dataset) -> None:
     monkeypatch.setattr(datasets, "_loaded", dataset)
-    monkeypatch.setattr(predictor, "network", lambda *_: Still())
+    monkeypatch.setattr(loaded, "keras_network", lambda network: Still())
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def run(tiny) -> Run:
 
 
 def test_the_whole_test_set_is_answered(run, dataset):
-    assert AnswerTest(run.id, run.root, 8).work(lambda share: None) == len(dataset.y_test)
+    assert AnswerTest(Network(run, 8)).work(untold) is KEPT
 
-    kept = run.evaluation(8)
+    kept = Network(run, 8).evaluation()
 
     np.testing.assert_array_equal(kept.y_true, dataset.y_test, strict=True)
     assert (kept.probabilities.argmax(axis=1) == 7).all()
@@ -50,11 +52,12 @@ def test_the_held_out_are_those_that_the_training_held_out(run, dataset):
         dataset.y_train, training.train_size, training.validation_split, training.seed
     )
 
-    assert AnswerHeldOut(run.id, run.root, 8).work(lambda share: None) == 100
+    assert AnswerHeldOut(Network(run, 8)).work(untold) is KEPT
     assert held_out_count(run, len(dataset.y_train)) == 100
 
-    kept = run.validation(8)
+    kept = Network(run, 8).validation()
 
+    assert len(kept.y_true) == 100
     np.testing.assert_array_equal(kept.indices, held_out, strict=True)
     np.testing.assert_array_equal(kept.y_true, dataset.y_train[held_out], strict=True)
     assert not set(kept.indices.tolist()) & set(trained_on.tolist())
@@ -63,36 +66,36 @@ def test_the_held_out_are_those_that_the_training_held_out(run, dataset):
 def test_what_was_read_in_all_digits_is_not_asked_again_of_those_held_out(run, dataset, monkeypatch):
     probabilities = np.random.default_rng(0).dirichlet(np.ones(10), len(dataset.y_train)).astype(np.float32)
     features = np.zeros((len(probabilities), 1), np.float32)
-    run.write_readings(Readings(8, probabilities, features, dataset.y_train))
-    monkeypatch.delattr(predictor, "network")
+    Network(run, 8).keep_readings(Readings(8, probabilities, features, dataset.y_train))
+    monkeypatch.delattr(loaded, "keras_network")
 
-    AnswerHeldOut(run.id, run.root, 8).work(lambda share: None)
+    AnswerHeldOut(Network(run, 8)).work(untold)
 
     held_out = held_out_images(run, dataset.y_train)
-    np.testing.assert_array_equal(run.validation(8).probabilities, probabilities[held_out], strict=True)
+    np.testing.assert_array_equal(Network(run, 8).validation().probabilities, probabilities[held_out], strict=True)
 
 
 def test_what_was_read_in_other_digits_counts_for_nothing(run, dataset):
     probabilities = np.full((len(dataset.y_train), 10), 0.1, np.float32)
     features = np.zeros((len(probabilities), 1), np.float32)
-    run.write_readings(Readings(8, probabilities, features, dataset.y_train[::-1].copy()))
+    Network(run, 8).keep_readings(Readings(8, probabilities, features, dataset.y_train[::-1].copy()))
 
-    AnswerHeldOut(run.id, run.root, 8).work(lambda share: None)
+    AnswerHeldOut(Network(run, 8)).work(untold)
 
-    assert (run.validation(8).probabilities.argmax(axis=1) == 7).all()
+    assert (Network(run, 8).validation().probabilities.argmax(axis=1) == 7).all()
 
 
 def test_drawings_are_answered_as_draw_answers(run, monkeypatch):
     drawings, told = np.zeros((450, 28, 28), np.uint8), []
     drawings[:, 0, 0] = np.arange(450) % 10
 
-    def read(run_id, root, step, images):
-        assert (run_id, root, step) == (run.id, run.root, 8)
+    def read(network, images):
+        assert network == Network(run, 8)
         return [rejection.Reading(np.eye(10, dtype=np.float32)[one[0, 0]], 0.0, True, "") for one in images]
 
     monkeypatch.setattr(rejection, "read", read)
 
-    probabilities = ReadDrawings(run.id, run.root, 8, drawings.tobytes()).work(told.append)
+    probabilities = ReadDrawings(Network(run, 8), drawings.tobytes()).work(told.append)
 
     np.testing.assert_array_equal(probabilities, np.eye(10, dtype=np.float32)[np.arange(450) % 10], strict=True)
     assert told == sorted(told)
@@ -103,17 +106,17 @@ def test_where_none_are_held_out_there_are_no_answers(tiny, dataset):
     experiment = Experiment(layers=(Flatten(),), training=Training(train_size=200, validation_split=0.0))
     run = registry.create(replaced(tiny, training=experiment.training), "All of them")
 
-    assert AnswerHeldOut(run.id, run.root, 8).work(lambda share: None) == 0
-    assert run.validation(8).probabilities.shape == (0, 10)
+    assert AnswerHeldOut(Network(run, 8)).work(untold) is KEPT
+    assert Network(run, 8).validation().probabilities.shape == (0, 10)
     assert len(held_out_images(run, dataset.y_train)) == held_out_count(run, len(dataset.y_train)) == 0
 
 
 def test_breaking_it_keeps_what_was_read(run, dataset):
     shares = []
 
-    assert BreakIt(run.id, run.root, 8).work(shares.append) == len(dataset.y_test)
+    assert BreakIt(Network(run, 8)).work(shares.append) is KEPT
 
-    kept = run.robustness(8)
+    kept = Network(run, 8).robustness()
 
     assert kept.images == len(dataset.y_test)
     assert robustness.score(kept) == pytest.approx(float(np.mean(dataset.y_test == 7)))
@@ -123,10 +126,10 @@ def test_breaking_it_keeps_what_was_read(run, dataset):
 
 @pytest.mark.parametrize("kind", [AnswerTest, AnswerHeldOut, BreakIt])
 def test_what_is_kept_counts_for_the_images_that_it_is_of(run, dataset, kind, monkeypatch):
-    trial = kind(run.id, run.root, 8)
+    trial = kind(Network(run, 8))
     assert trial.kept() is None
 
-    trial.work(lambda share: None)
+    trial.work(untold)
     assert trial.kept() is not None
 
     turned = replace(dataset, **{name: getattr(dataset, name)[::-1] for name in datasets.ARRAYS})
@@ -142,12 +145,12 @@ def test_a_run_deleted_meanwhile_stays_deleted(run, trial, monkeypatch):
     folder = run.root
 
     def delete_and_answer(*arguments):
-        if Run(run.id, folder)._exists(""):
+        if Run(run.id, folder).exists():
             run.delete()
-        return np.tile(np.eye(10, dtype=np.float32)[7], (len(arguments[2]), 1))
+        return np.tile(np.eye(10, dtype=np.float32)[7], (len(arguments[1]), 1))
 
-    monkeypatch.setattr(predictor, "answers", delete_and_answer)
+    monkeypatch.setattr(loaded, "probabilities", delete_and_answer)
 
     with pytest.raises(RunNotFound):
-        trial(run.id, run.root, 8).work(lambda share: None)
-    assert not run._exists("")
+        trial(Network(run, 8)).work(untold)
+    assert not run.exists()

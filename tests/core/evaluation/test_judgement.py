@@ -12,8 +12,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from core.data import datasets, non_digits
-from core.evaluation import rejection
+from core.evaluation import calibration, rejection
 from core.evaluation.rejection import Inside, Reading
+from core.runs.network import Network
 
 SEVEN = Reading(np.float32([0.01] * 7 + [0.91] + [0.01] * 2), -1.0, True, "")
 NOTHING = Reading(np.full(10, 0.1, np.float32), 2.0, False, "No digit comes near it: the nearest would be a 3.")
@@ -33,13 +34,13 @@ class TestTemperature:
     def test_that_by_which_logits_were_scaled_is_found(self, true):
         rng = np.random.default_rng(0)
         logits = rng.normal(0, 2, (20_000, 10))
-        y_true = (rejection.softmax(logits).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1)
+        y_true = (calibration.probabilities(logits).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1)
 
-        assert rejection.temperature(logits * true, y_true) == pytest.approx(true, rel=0.06)
+        assert calibration.temperature(logits * true, y_true) == pytest.approx(true, rel=0.06)
 
     @given(arrays.arrays(np.float64, (3, 10), elements=st.floats(-500, 500)))
     def test_probabilities_add_up_and_keep_their_order(self, logits):
-        probabilities = rejection.softmax(logits)
+        probabilities = calibration.probabilities(logits)
 
         np.testing.assert_allclose(probabilities.sum(axis=1), 1)
         assert (np.diff(np.take_along_axis(probabilities, logits.argsort(axis=1), axis=1), axis=1) >= 0).all()
@@ -142,14 +143,14 @@ class TestOfADrawing:
 class TestOfTheShippedNetwork:
     @pytest.fixture(autouse=True)
     def _in_this_process(self, shipped):
-        self.where = shipped.id, shipped.root, shipped.steps()[0]
+        self.network = Network(shipped, shipped.steps()[0])
 
     def test_most_digits_are_accepted_and_its_confidence_is_right(self):
         digits = datasets.load()
         if digits.is_stand_in:
             pytest.skip("it was fitted for MNIST")
 
-        readings = rejection.read(*self.where, digits.x_test)
+        readings = rejection.read(self.network, digits.x_test)
 
         sure = np.mean([reading.probabilities.max() for reading in readings])
         right = np.mean([r.probabilities.argmax() == y for r, y in zip(readings, digits.y_test, strict=True)])
@@ -159,12 +160,14 @@ class TestOfTheShippedNetwork:
     def test_of_an_unsure_picture_the_surest_of_three_looks_counts(self):
         images = datasets.load().x_test[:1500]
         every = [ndimage.rotate(images, angle, (2, 1), reshape=False, order=1) for angle in (0, -6, 6)]
-        fitted, run = rejection._kept(*self.where), self.where
-        looks = np.stack([rejection.softmax(rejection._look(*run, x).logits / fitted.temperature) for x in every])
+        fitted = rejection._kept(self.network)
+        looks = np.stack(
+            [calibration.probabilities(rejection._look(self.network, x).logits / fitted.temperature) for x in every]
+        )
         sure = looks.max(axis=2)
         surest = np.where(sure[0] >= rejection.SURE, 0, sure.argmax(axis=0))
 
-        readings = rejection.read(*run, images)
+        readings = rejection.read(self.network, images)
 
         assert np.count_nonzero(surest) > 0
         assert [one.probabilities.argmax() for one in readings] == [looks[k, n].argmax() for n, k in enumerate(surest)]
@@ -172,29 +175,29 @@ class TestOfTheShippedNetwork:
     def test_a_chessboard_is_refused_with_a_reason(self):
         board = (np.indices((28, 28)).sum(axis=0) // 4 % 2 * 255).astype(np.uint8)
 
-        (reading,) = rejection.read(*self.where, board[None])
+        (reading,) = rejection.read(self.network, board[None])
 
         assert not reading.is_digit
         assert reading.strangeness > 0
         assert reading.reason
 
     def test_without_its_judgement_everything_is_a_digit(self, shipped):
-        shipped._fs.rm(shipped._path("judgements"), recursive=True)
+        shipped.folder.remove("judgements")
 
-        (reading,) = rejection.read(*self.where, np.zeros((1, 28, 28), np.uint8))
+        (reading,) = rejection.read(self.network, np.zeros((1, 28, 28), np.uint8))
 
         assert reading.is_digit
         assert np.isnan(reading.strangeness)
         assert reading.reason == ""
 
     def test_it_is_judged_again_by_the_job(self, shipped, monkeypatch, dataset):
-        shipped._fs.rm(shipped._path("judgements"), recursive=True)
+        shipped.folder.remove("judgements")
         monkeypatch.setattr(datasets, "_loaded", dataset)
         told: list[float] = []
 
-        assert rejection.Judge(*self.where, images=300).work(told.append)
+        assert rejection.Judge(self.network, images=300).work(told.append)
 
         assert told == sorted(told)
-        assert shipped.judgement(shipped.steps()[0])["temperature"] > 0
-        (reading,) = rejection.read(*self.where, dataset.x_test[:1])
+        assert Network(shipped, shipped.steps()[0]).rejection()["temperature"] > 0
+        (reading,) = rejection.read(self.network, dataset.x_test[:1])
         assert np.isfinite(reading.strangeness)

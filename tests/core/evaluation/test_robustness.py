@@ -8,6 +8,7 @@ from core.errors import NotExplainable, RunDamaged
 from core.evaluation import robustness
 from core.evaluation.robustness import DAMAGES
 from core.runs import registry
+from core.runs.network import Network
 
 every_kind = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 KINDS = {damage.name: damage for damage in DAMAGES}
@@ -193,22 +194,22 @@ class TestMeasure:
         run = registry.create(tiny, "A run")
         measured = robustness.measure(*bars, 7, self.answer)
 
-        run.write_robustness(measured)
-        kept = run.robustness(7)
+        Network(run, measured.step).keep_robustness(measured)
+        kept = Network(run, 7).robustness()
 
-        assert run.robustness(8) is None
+        assert Network(run, 8).robustness() is None
         assert (kept.step, kept.clean, kept.images) == (7, 1.0, 60)
         for name in ("accuracy", "samples", "labels", "readings"):
             np.testing.assert_array_equal(getattr(kept, name), getattr(measured, name), strict=True)
 
     def test_damaged_answers_are_called_so(self, tiny):
         run = registry.create(tiny, "A run")
-        run._write_arrays(
+        run.folder.write_arrays(
             "robustness/00000007.npz", {"step": 7, "clean": 1.0, "images": 3, "accuracy": np.ones((9, 5))}
         )
 
         with pytest.raises(RunDamaged, match=r"robustness/00000007.npz"):
-            run.robustness(7)
+            Network(run, 7).robustness()
 
 
 def test_those_chosen_are_spread_over_the_whole_set():

@@ -8,8 +8,9 @@ from core.explain import attribution, questions
 from core.explain.adversarial import Change, Norm
 from core.explain.attribution import Curves, Explanation
 from core.explain.questions import Forgotten
-from core.runs import registry
+from core.runs import network, registry
 from core.runs.arrays import Array
+from core.runs.network import Network
 from core.runs.run import Run
 
 NOISE = np.random.default_rng(1)
@@ -82,9 +83,9 @@ def assert_same(found, expected):
 @pytest.mark.parametrize(("kind", "answer"), ANSWERS.values(), ids=ANSWERS)
 def test_comes_back_as_it_was_without_being_asked_again(run, kind, answer):
     find = Finder(answer)
-    first = run.answered(4, "why?", kind, find)
+    first = Network(run, 4).answered("why?", kind, find)
 
-    again = registry.find(run.id).answered(4, "why?", kind, find)
+    again = Network(registry.find(run.id), 4).answered("why?", kind, find)
 
     assert find.times == 1
     assert_same(first, answer)
@@ -92,22 +93,22 @@ def test_comes_back_as_it_was_without_being_asked_again(run, kind, answer):
 
 
 def test_another_question_or_moment_has_its_own(run):
-    assert run.answered(4, "why?", int, lambda: 1) == 1
+    assert Network(run, 4).answered("why?", int, lambda: 1) == 1
 
-    assert run.answered(4, "why not?", int, lambda: 2) == 2
-    assert run.answered(8, "why?", int, lambda: 3) == 3
-    assert run.answered(4, "why?", int, lambda: 4) == 1
+    assert Network(run, 4).answered("why not?", int, lambda: 2) == 2
+    assert Network(run, 8).answered("why?", int, lambda: 3) == 3
+    assert Network(run, 4).answered("why?", int, lambda: 4) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'"a"', b'"AAAA"', b'{"digit": 3}'])
 def test_what_cannot_be_read_is_found_again(run, tmp_path, content):
     kind, answer = ANSWERS["places"]
-    run.answered(4, "where?", kind, lambda: answer)
-    for path in run._fs.ls(run._path("answers"), detail=False):
-        run._fs.pipe_file(path, content)
+    Network(run, 4).answered("where?", kind, lambda: answer)
+    for path in run.folder.storage.fs.ls(run.folder.storage.path(f"{run.id}/answers"), detail=False):
+        run.folder.storage.fs.pipe_file(path, content)
 
-    assert_same(run.answered(4, "where?", kind, lambda: answer), answer)
-    assert_same(run.answered(4, "where?", kind, Finder(None)), answer)
+    assert_same(Network(run, 4).answered("where?", kind, lambda: answer), answer)
+    assert_same(Network(run, 4).answered("where?", kind, Finder(None)), answer)
 
 
 def test_an_object_in_an_array_is_not_opened(run):
@@ -116,18 +117,18 @@ def test_an_object_in_an_array_is_not_opened(run):
             return print, ("opened",)
 
     with pytest.raises(ValueError, match="pickle"):
-        run.answered(4, "what?", Array, lambda: np.array([Mischief()], object))
+        Network(run, 4).answered("what?", Array, lambda: np.array([Mischief()], object))
 
 
 def test_the_oldest_go_first(run, monkeypatch):
     monkeypatch.setattr(network, "MOST_ANSWERS", 3)
     for number in range(5):
-        run.answered(4, f"question {number}", int, lambda number=number: number)
+        Network(run, 4).answered(f"question {number}", int, lambda number=number: number)
 
-    asked_again = [run.answered(4, f"question {number}", int, lambda: -1) for number in (2, 3, 4)]
+    asked_again = [Network(run, 4).answered(f"question {number}", int, lambda: -1) for number in (2, 3, 4)]
 
     assert asked_again == [2, 3, 4]
-    assert run.answered(4, "question 0", int, lambda: -1) == -1
+    assert Network(run, 4).answered("question 0", int, lambda: -1) == -1
 
 
 def test_a_full_disk_costs_only_the_memory_of_it(run, monkeypatch):
@@ -136,4 +137,4 @@ def test_a_full_disk_costs_only_the_memory_of_it(run, monkeypatch):
 
     monkeypatch.setattr(Run, "_write", fail)
 
-    assert run.answered(4, "why?", int, lambda: 7) == 7
+    assert Network(run, 4).answered("why?", int, lambda: 7) == 7

@@ -19,9 +19,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from core.errors import RunDamaged, RunNotFound, StorageFull
 from core.runs import registry
-from core.runs.contents import Checkpoint, Evaluation, Record
-from core.runs.progress import EpochEnded, Progress, State, Turned
 from core.runs import run as run_module
+from core.runs.contents import Checkpoint, Evaluation, Record
+from core.runs.network import Network
+from core.runs.progress import EpochEnded, Progress, State, Turned
 from core.runs.run import Run
 
 ROWS = [
@@ -71,7 +72,7 @@ def write_all(run: Run) -> None:
     progress.turns = [Turned(1, "learning_rate", 0.5)]
     run.write_epoch(progress, checkpoint(2))
     run.write_turns(progress)
-    run.write_evaluation(Evaluation(4, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
+    Network(run, 4).keep_evaluation(Evaluation(4, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
     run.write_keras_file(b"PK a network")
 
 
@@ -80,7 +81,7 @@ def read_all(run: Run) -> None:
     run.experiment()
     run.progress()
     run.last_checkpoint()
-    run.evaluation(4)
+    Network(run, 4).evaluation()
     run.keras_file()
 
 
@@ -107,7 +108,7 @@ class TestCreate:
         assert run.progress() == Progress(State.QUEUED, epochs=2, batch_size=32)
         assert run.steps() == []
         assert run.last_checkpoint() is None
-        assert run.evaluation(1) is None
+        assert Network(run, 1).evaluation() is None
         assert not run.has_keras_file()
 
     def test_goes_where_the_environment_says(self, tiny, runs_root):
@@ -169,7 +170,7 @@ class TestFind:
 
     def test_finds_a_run_of_an_older_version_by_its_shorter_id(self, tiny, root):
         run = Run("a" * 16, root)
-        run._write("spec.json", tiny.model_dump_json().encode())
+        run.folder.write("spec.json", tiny.model_dump_json().encode())
 
         assert registry.find(run.id, root) == run
         assert list(registry.all_runs(root)) == [run]
@@ -308,12 +309,12 @@ class TestRoundTrips:
         run = registry.create(tiny, "A run", root)
         write_all(run)
 
-        evaluation = run.evaluation(4)
+        evaluation = Network(run, 4).evaluation()
 
         assert evaluation.step == 4
         np.testing.assert_array_equal(evaluation.probabilities, np.full((3, 10), 0.1, np.float32), strict=True)
         np.testing.assert_array_equal(evaluation.y_true, np.uint8([7, 2, 1]), strict=True)
-        assert run.evaluation(2) is None
+        assert Network(run, 2).evaluation() is None
 
     def test_a_keras_file(self, tiny, root):
         run = registry.create(tiny, "A run", root)
@@ -375,7 +376,7 @@ class TestThinning:
     def thinned(self, tiny, root, monkeypatch) -> Run:
         run = registry.create(tiny, "A run", root)
         run.write_weights(replace(checkpoint(0), optimizer=None))
-        size = run._fs.size(run._path("checkpoints/00000000.npz"))
+        size = run.folder.storage.fs.size(run.folder.storage.path(f"{run.id}/checkpoints/00000000.npz"))
         monkeypatch.setattr(run_module, "MAX_CHECKPOINT_BYTES", 4 * size)
         return run
 
@@ -442,12 +443,12 @@ class TestForgetting:
         run = registry.create(tiny, "A run", root)
         for step in (0, 1, 2, 4, 5):
             run.write_weights(Checkpoint(step, checkpoint(0).weights, None))
-            run.answered(step, "a question", int, lambda: 1)
+            Network(run, step).answered("a question", int, lambda: 1)
 
         run.forget_unfinished(Progress(steps_per_epoch=4, step=1))
 
         assert run.steps() == [0, 1, 4]
-        assert len(run._fs.ls(run._path("answers"))) == 3
+        assert len(run.folder.storage.fs.ls(run.folder.storage.path(f"{run.id}/answers"))) == 3
 
 
 class TestDamage:
@@ -627,7 +628,7 @@ class TestPickles:
 
     def test_are_never_written(self, run):
         with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-            run.write_evaluation(Evaluation(1, np.array([object()]), np.zeros(1)))
+            Network(run, 1).keep_evaluation(Evaluation(1, np.array([object()]), np.zeros(1)))
 
 
 class TestFullStorage:
@@ -655,7 +656,7 @@ class TestFullStorage:
         [
             lambda run: run.write_state(State.FINISHED),
             lambda run: run.write_epoch(Progress(history=ROWS), checkpoint(2)),
-            lambda run: run.write_evaluation(Evaluation(1, np.ones((1, 10)), np.ones(1))),
+            lambda run: Network(run, 1).keep_evaluation(Evaluation(1, np.ones((1, 10)), np.ones(1))),
             lambda run: run.write_keras_file(b"another network"),
         ],
         ids=["state", "epoch", "evaluation", "keras file"],

@@ -17,6 +17,7 @@ from core.errors import RunDamaged
 from core.model.specs import Experiment
 from core.runs import registry
 from core.runs.contents import Checkpoint, Drawings, Evaluation, Readings, Robustness
+from core.runs.network import Network
 from core.runs.progress import EpochEnded, Progress, State, Turned
 from core.runs.run import Run
 from core.training import doctor
@@ -45,17 +46,17 @@ def whole(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Run:
     y_true = np.arange(10, dtype=np.uint8)
     probabilities = np.full((10, 10), 0.1, np.float32)
     images = np.zeros((10, 28, 28), np.uint8)
-    run.write_evaluation(Evaluation(LAST, probabilities, y_true))
-    run.write_validation(Evaluation(LAST, probabilities, y_true))
-    run.write_readings(Readings(LAST, probabilities, np.ones((10, 5), np.float32), y_true))
+    Network(run, LAST).keep_evaluation(Evaluation(LAST, probabilities, y_true))
+    Network(run, LAST).keep_validation(Evaluation(LAST, probabilities, y_true))
+    Network(run, LAST).keep_readings(Readings(LAST, probabilities, np.ones((10, 5), np.float32), y_true))
     samples = np.zeros((2, 3, 4, 28, 28), np.uint8)
     run.write_robustness(
         Robustness(LAST, 0.5, np.full((2, 2), 0.5), 10, samples, y_true[:4], np.zeros((2, 3, 4), np.uint8))
     )
     run.write_drawings(Drawings(images, y_true, np.zeros(10, bool), np.arange(3, dtype=np.uint64)))
-    run.write_judgement(LAST, {"temperature": np.array(1.5)})
+    Network(run, LAST).keep_rejection({"temperature": np.array(1.5)})
     run.open_test(LAST)
-    run.answered(LAST, "why?", list[int], lambda: [1, 2])
+    Network(run, LAST).answered("why?", list[int], lambda: [1, 2])
     run.write_keras_file(b"PK a network")
     run.write_state(State.FINISHED)
     return run
@@ -91,7 +92,7 @@ READERS: list[Callable[[Run], object]] = [
         lambda run, read=read: read(run, LAST)
         for read in (Run.weights, Run.evaluation, Run.validation, Run.readings, Run.robustness, Run.judgement)
     ),
-    lambda run: run.answered(LAST, "why?", list[int], lambda: [1, 2]),
+    lambda run: Network(run, LAST).answered("why?", list[int], lambda: [1, 2]),
 ]
 
 

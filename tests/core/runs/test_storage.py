@@ -70,7 +70,7 @@ class TestLinks:
         with pytest.raises(RunNotFound):
             registry.find(alias.id)
         with pytest.raises((StorageFull, RunNotFound)):
-            alias._write("spec.json", b"{}")
+            alias.folder.write("spec.json", b"{}")
         with pytest.raises(RunDamaged) as damage:
             alias.record()
         with pytest.raises(StorageFull):
@@ -183,8 +183,8 @@ class TestRoots:
         def fail(*_, **__):
             raise Expired(run.root)
 
-        monkeypatch.setattr(type(run._fs), "cat_file", fail)
-        monkeypatch.setattr(type(run._fs), "pipe_file", fail)
+        monkeypatch.setattr(type(run.folder.storage.fs), "cat_file", fail)
+        monkeypatch.setattr(type(run.folder.storage.fs), "pipe_file", fail)
 
         with pytest.raises(RunDamaged, match=r"state.json can't be read \(Expired\)\.$"):
             run.record()
@@ -224,7 +224,7 @@ def test_a_full_disk_says_what_helps(run, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", run.root)
 
-    monkeypatch.setattr(type(run._fs), "pipe_file", full)
+    monkeypatch.setattr(type(run.folder.storage.fs), "pipe_file", full)
 
     with pytest.raises(StorageFull, match=r"No space left on device\. Delete runs that you don't need") as refusal:
         run.write_state(State.STOPPED)

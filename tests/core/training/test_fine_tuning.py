@@ -9,12 +9,14 @@ from core.data import datasets
 from core.data.handwriting import Handwriting
 from core.errors import DataError, RunDamaged, RunNotFound, SpecError, StorageFull
 from core.evaluation.questions import held_out_images
-from core.explain import questions
+from core.explain import attribution, questions
 from core.model import script, specs
 from core.model.specs import Augmentation, FineTuning, parse_experiment
 from core.runs import registry
 from core.runs.contents import Checkpoint
+from core.runs.network import Network
 from core.runs.progress import Command, Progress, State
+from core.runs.question import untold
 from core.runs.run import Run
 from core.training import doctor, fine_tuning
 
@@ -47,7 +49,7 @@ def hand(dataset) -> Handwriting:
 
 def created(source: Run, hand: Handwriting, images: int = 100, share: float = 0.25, **changes) -> Run:
     training = specs.replaced(fine_tuning.usual_training(source.experiment()), **changes)
-    return fine_tuning.create(source, STEP, hand, training, images, share, "My hand")
+    return fine_tuning.create(Network(source, STEP), hand, training, images, share, "My hand")
 
 
 def trained(run: Run, dataset, command=Command, resume=None, history=()):
@@ -210,11 +212,11 @@ class TestWhatCannotBe:
         source.delete()
 
         with pytest.raises(RunNotFound, match="no run"):
-            fine_tuning.create(source, STEP, hand, training, 100, 0.25, "My hand")
+            fine_tuning.create(Network(source, STEP), hand, training, 100, 0.25, "My hand")
 
     def test_a_step_that_isn_t_kept(self, source, hand):
         with pytest.raises(RunDamaged, match="never written"):
-            fine_tuning.create(source, 7, hand, source.experiment().training, 100, 0.25, "My hand")
+            fine_tuning.create(Network(source, 7), hand, source.experiment().training, 100, 0.25, "My hand")
 
     def test_weights_that_are_no_numbers(self, source, hand, weights):
         broken = {name: np.full_like(values, np.nan) for name, values in weights.items()}
@@ -316,9 +318,9 @@ class TestForgetting:
         run.write_weights(Checkpoint(4, weights, None))
         image = hand.images[0]
 
-        last = len(questions.levels(run.id, run.root, 4)) - 1
-        before = questions.explanation(run.id, run.root, 4, image, 3).maps
-        forgotten = questions.forgetting(run.id, run.root, 4, image, 3, last).maps
+        last = len(attribution.levels(run.weights(4))) - 1
+        before = questions.Explain(Network(run, 4), image.tobytes(), 3).work(untold).maps
+        forgotten = questions.ExplainRandomised(Network(run, 4), image.tobytes(), 3, last).work(untold).maps
 
         assert {name for name, values in forgotten.items() if np.array_equal(values, before[name])} == set()
 
