@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.engine import engine
-from core.engine.engine import Phase, Status
+from core.engine.cluster import Phase
+from core.engine.engine import Status
 from core.errors import RunDamaged
 from core.runs.run import Run
 from ui import messages, runs_menu

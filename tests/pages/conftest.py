@@ -9,22 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core.engine.predictor import Moment
 from streamlit.testing.v1 import AppTest
 
 from core.data import datasets
+from core.data.splits import held_out_images
 from core.engine import engine
-from core.engine.engine import FULL_SPEED, Engine, Phase
-from core.evaluation.questions import held_out_images
+from core.engine.cluster import Phase
+from core.engine.engine import Engine
+from core.engine.worker import FULL_SPEED
+from core.evaluation.questions import Predict, Read
 from core.evaluation.rejection import Reading
 from core.explain import arithmetic
 from core.explain.arithmetic import Form, Layer, Unit
-from core.explain.questions import Tour
+from core.explain.questions import FollowDigit, Moment, Tour, VisitMoment, WorkOut
 from core.model.specs import Experiment
 from core.runs import registry
 from core.runs.contents import Checkpoint, Evaluation
 from core.runs.network import Network
 from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged
+from core.runs.question import Question
 from core.runs.run import Run
 from tests.page_fields import fill
 
@@ -83,7 +86,8 @@ class StillEngine(Engine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._phase = Phase.READY
+        self.cluster.phase, self.cluster.start = Phase.READY, lambda: None
+        self.questions._found, self.trainings.orders.tell = self._found, self._tell
         self.trained: list[str] = []
         self.told: list[tuple[str, Command]] = []
         self.watched: list[tuple[str, int]] = []
@@ -91,19 +95,18 @@ class StillEngine(Engine):
         self.asked: list[str] = []
         self.reads_numbers = True
         self.refuses = False  # every drawing, as no digit
+        self.strangeness = -1.0  # of every digit; NaN where nobody has judged the network
+        self.quick: dict[str, Exception] = {}  # kind of quick question -> why it has no answer
         self.read_at_once: list[int] = []  # how many images each question was about
         self.answers: dict[str, object] = {}  # kind of question -> its answer or why not; None is still under way
 
-    def start(self) -> None:
-        pass
-
     def be(self, phase: Phase, message: str = "") -> None:
-        self._phase, self._message = phase, message
+        self.cluster.phase, self.cluster.message = phase, message
 
     def hear(self, run: Run, *events: Event) -> None:
         """Be told these by the worker that trains the run."""
-        live = self._progress.setdefault(run.id, Progress())
-        self._roots[run.id] = run.root
+        live = self.trainings._progress.setdefault(run.id, Progress())
+        self.trainings._runs[run.id] = run
         for event in events:
             live.apply(event)
 
@@ -111,50 +114,55 @@ class StillEngine(Engine):
         self.trained.append(run.id)
         super().train(run, command)
 
-    def predict(self, run: Run, step: int, images: np.ndarray, timeout: float = 2.0) -> np.ndarray:
-        self._require_ready()
-        return np.tile(SEVEN, (len(images), 1))
+    def wait(self, question: Question, timeout: float = 2.0) -> object:
+        """Answer a quick question, or raise what stands in `quick` for its kind."""
+        self.cluster.require_ready()
+        fault = self.quick.get(type(question).__name__)
+        if fault is not None:
+            raise fault
+        return getattr(self, f"_{type(question).__name__}")(question)
 
-    def read(self, run: Run, step: int, images: np.ndarray, timeout: float = 2.0) -> list[Reading]:
-        self.read_at_once.append(len(images))
+    def _Predict(self, question: Predict) -> np.ndarray:
+        return np.tile(SEVEN, (len(question.images), 1))
+
+    def _Read(self, question: Read) -> list[Reading]:
+        self.read_at_once.append(len(question.images))
         is_digit = not self.refuses
         reason = "" if is_digit else "No digit comes near it."
-        return [
-            Reading(values, -1.0 if is_digit else 1.0, is_digit, reason) for values in self.predict(run, step, images)
-        ]
+        strangeness = self.strangeness if is_digit else 1.0
+        return [Reading(values, strangeness, is_digit, reason) for values in self._Predict(question)]
 
-    def watch(self, run_id: str, digit: int, drawing: np.ndarray | None = None) -> Snapshot | None:
-        self.watched.append((run_id, digit))
-        return self._progress[run_id].snapshot if run_id in self._progress else None
-
-    def moment(self, run: Run, step: int, image: np.ndarray, timeout: float = 2.0) -> Moment:
-        self._require_ready()
-        self.visited.append(step)
+    def _VisitMoment(self, question: VisitMoment) -> Moment:
+        self.visited.append(question.network.step)
         return Moment(SEVEN, np.eye(10, dtype=int) * 5, SNAPSHOT.kernels, SNAPSHOT.maps)
 
-    def tour(self, run: Run, step: int, image: np.ndarray, timeout: float = 2.0) -> Tour:
-        self._require_ready()
+    def _FollowDigit(self, question: FollowDigit) -> Tour:
         return Tour(
             LAYERS,
-            inside(image),
+            inside(question.image),
             {"01_conv2d": np.linspace(-1, 1, 18, dtype=np.float32).reshape(2, 3, 3, 1)},
             SEVEN if self.reads_numbers else np.full(10, np.nan, np.float32),
         )
 
-    def unit(self, run: Run, step: int, image: np.ndarray, layer: str, place: tuple, timeout: float = 2.0) -> Unit:
-        self._require_ready()
-        outputs = inside(image)
-        return arithmetic.unit(LAYERS[layer], tuple(outputs[n] for n in LAYERS[layer].inputs), outputs[layer], place)
+    def _WorkOut(self, question: WorkOut) -> Unit:
+        outputs, layer = inside(question.image), LAYERS[question.layer]
+        return arithmetic.unit(layer, tuple(outputs[n] for n in layer.inputs), outputs[layer.name], question.place)
 
-    def _answer(self, key: tuple, function, *arguments):
-        self._require_ready()
-        self.asked.append(key[0])
-        answer = self.answers.get(key[0])
+    def watch(self, run_id: str, digit: int, drawing: np.ndarray | None = None) -> Snapshot | None:
+        self.watched.append((run_id, digit))
+        live = self.trainings._progress.get(run_id)
+        return live.snapshot if live is not None else None
+
+    def _found(self, question: Question) -> object:
+        self.cluster.require_ready()
+        kind = type(question).__name__
+        self.asked.append(kind)
+        answer = self.answers.get(kind)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _tell_workers(self, run_id: str, command: Command, changed: tuple[str, ...] = ()) -> None:
+    def _tell(self, run_id: str, command: Command, changed: tuple[str, ...] = ()) -> None:
         self.told.append((run_id, command))
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.model import ledger, link, presets, specs
 from core.model.presets import FAST_99, FIRST_CNN, LENET_5
 from core.model.specs import Conv2D, Dropout, Experiment, Flatten, Training, replaced
@@ -573,7 +573,7 @@ class TestEpoch:
         assert totals(at)["Epoch here"] == "…"
         assert "being trained to measure it" in at.metric[3].proto.help
 
-        still_engine.answers["seconds"] = 12.34
+        still_engine.answers["TimeEpoch"] = 12.34
         at.run()
 
         assert totals(at)["Epoch here"] == "≈ 12 s"

@@ -13,7 +13,7 @@ from PIL import Image
 from core.data import datasets, measures
 from core.data.measures import Neighbours, Pairs
 from core.data.questions import DrawMap, NearDuplicates, ReadAll
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.errors import WorkerLost
 from core.ink.preparation import Preparation, to_mnist
 from core.ink.strokes import Sheet, Stroke
@@ -470,7 +470,7 @@ class TestTheNetworkInUse:
             assert f"{digits.y_train[i]} · {i:,}" in shown
 
     def test_neighbours_by_features_too_once_the_network_has_read_all(self, visit, read_run, still_engine, digits):
-        still_engine.answers["neighbours"] = Neighbours(np.array([42, 43]), np.float32([1, 2]))
+        still_engine.answers["NearestInside"] = Neighbours(np.array([42, 43]), np.float32([1, 2]))
 
         at = visit("data", read_run)
 

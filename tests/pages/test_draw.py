@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import drawing
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.errors import DrawingError, WorkerLost
 from core.evaluation.rejection import Reading
 from core.ink import canvas_record

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.evaluation import robustness
 from core.evaluation.questions import held_out_images
 from core.evaluation.robustness import DAMAGES

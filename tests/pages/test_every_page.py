@@ -15,7 +15,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data import datasets
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.model import draft
 from core.model.presets import FIRST_CNN
 from core.model.specs import Dropout, replaced

@@ -14,7 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from core.data import datasets
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.errors import NotExplainable
 from core.explain import attribution
 from core.explain.adversarial import Change, Norm
@@ -341,12 +341,12 @@ def test_it_shows_its_progress_while_it_asks(at, still_engine):
     show(at, explain.WHY)
 
     assert not at.exception
-    assert "explanation" in still_engine.asked
+    assert "Explain" in still_engine.asked
     assert "Asking five ways" in str(at.get("progress")[0].proto)
 
 
 def test_the_maps_stand_side_by_side_with_what_holds_them(at, still_engine):
-    still_engine.answers |= {"explanation": EXPLANATION, "forgetting": FORGOTTEN}
+    still_engine.answers |= {"Explain": EXPLANATION, "ExplainRandomised": FORGOTTEN}
     show(at, explain.WHY)
     shown = html(at)
 
@@ -361,7 +361,7 @@ def test_the_maps_stand_side_by_side_with_what_holds_them(at, still_engine):
 def test_a_flat_map_gets_no_verdict(at, still_engine):
     flat = replace(EXPLANATION, maps={**EXPLANATION.maps, Method.SALIENCY: np.zeros((28, 28), np.float32)})
     forgotten = replace(FORGOTTEN, maps=flat.maps)
-    still_engine.answers |= {"explanation": flat, "forgetting": forgotten}
+    still_engine.answers |= {"Explain": flat, "ExplainRandomised": forgotten}
     show(at, explain.WHY)
     shown = html(at)
 
@@ -403,8 +403,8 @@ def test_what_can_not_be_explained_is_said(at, still_engine, monkeypatch):
 
 def test_the_smallest_change_is_shown_with_its_size(at, still_engine):
     still_engine.answers |= {
-        "smallest_change": CHANGE,
-        "perfect_digits": (np.zeros((10, 28, 28), np.float32), np.eye(10, dtype=np.float32)),
+        "FindSmallestChange": CHANGE,
+        "MaximiseDigits": (np.zeros((10, 28, 28), np.float32), np.eye(10, dtype=np.float32)),
     }
     show(at, explain.MIND)
 

@@ -358,7 +358,7 @@ class TestWatching:
         assert "Draw a digit, and what this network says to it stands here" in texts(at)
 
     def test_the_ten_lines_are_drawn_as_far_as_known(self, visit, finished_run, still_engine, hand):
-        still_engine.answers["trace"] = np.stack([np.full(10, 0.1, np.float32), SEVEN])
+        still_engine.answers["TraceDigit"] = np.stack([np.full(10, 0.1, np.float32), SEVEN])
         at = visit("train", finished_run)
         at.session_state["digitlab"].last_read = hand.images[0], 7
         at = self.chosen(at.run())

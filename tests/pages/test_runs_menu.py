@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.runs import registry
 from core.runs.allowance import Allowance
 from core.runs.progress import State

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.engine.engine import Phase
+from core.engine.cluster import Phase
 from core.errors import DataError, WorkerLost
 from core.evaluation.questions import held_out_images
 from core.model import link, script
@@ -550,8 +550,8 @@ class TestButtons:
 def test_a_curve_of_many_batches_stays_small(visit, make_run, still_engine):
     run = make_run(State.RUNNING)
     for values in np.full((100, 1000), 1.5):
-        still_engine._progress[run.id].loss.extend(values)
-        still_engine._progress[run.id].accuracy.extend(values)
+        still_engine.trainings._progress[run.id].loss.extend(values)
+        still_engine.trainings._progress[run.id].accuracy.extend(values)
 
     at = visit("train", run)
 
@@ -579,7 +579,7 @@ class TestDriving:
         run = make_run(State.PAUSED)
         still_engine.hear(run, Turned(5, "learning_rate", 0.25))
         if is_begun_here:
-            still_engine._commands[run.id] = Command(is_paused=True, learning_rate=0.25)
+            still_engine.trainings._commands[run.id] = Command(is_paused=True, learning_rate=0.25)
         at = visit("train", run)
         assert held(field(at, "Learning rate now")) == 0.25
 
@@ -649,7 +649,7 @@ class TestDriving:
         assert field(visit("train", dropping_run), "Dropout now").value == 0.0
 
     def test_a_knob_told_to_be_zero_stands_at_zero(self, visit, dropping_run, still_engine):
-        still_engine._commands[dropping_run.id] = Command(dropout=0.0)
+        still_engine.trainings._commands[dropping_run.id] = Command(dropout=0.0)
 
         assert field(visit("train", dropping_run), "Dropout now").value == 0.0
 
@@ -861,7 +861,7 @@ class TestRecipe:
         at = press(visit("train"), "Find a learning rate")
         assert at.progress[-1].proto.text == "A hundred batches with a rising learning rate …"
 
-        still_engine.answers["range"] = RangeTest(rates, losses)
+        still_engine.answers["FindRange"] = RangeTest(rates, losses)
         at.run()
         use = next(button for button in at.button if button.label.startswith("Use "))
         use.click().run()
@@ -869,12 +869,12 @@ class TestRecipe:
         assert held(field(at, "Learning rate")) == float(use.label.removeprefix("Use "))
 
     def test_augmentation_shows_what_it_does(self, visit, choose, still_engine):
-        still_engine.answers["augmented"] = np.zeros((4, 28, 28), np.uint8)
+        still_engine.answers["Augment"] = np.zeros((4, 28, 28), np.uint8)
 
         at = choose(visit("train"), "Rotation", 10.0)
 
         assert not at.exception
-        assert still_engine.asked.count("augmented") == 3
+        assert still_engine.asked.count("Augment") == 3
         assert any("as three steps of the training would see them" in text for text in texts(at.caption))
 
     def test_what_differs_from_the_preset_is_marked(self, visit, choose):
@@ -911,20 +911,20 @@ class TestRecipe:
 
     def test_a_search_that_fails_is_told_once_and_begun_again_only_by_a_click(self, visit, press, still_engine):
         at = press(visit("train"), "Find a learning rate")
-        still_engine.answers["range"] = WorkerLost("The worker was lost over it. Try again.")
+        still_engine.answers["FindRange"] = WorkerLost("The worker was lost over it. Try again.")
         at.run()
         assert not at.exception
         assert texts(at.warning) == ["The worker was lost over it. Try again."]
-        asked = still_engine.asked.count("range")
+        asked = still_engine.asked.count("FindRange")
 
         at.run()
-        assert still_engine.asked.count("range") == asked
+        assert still_engine.asked.count("FindRange") == asked
         assert texts(at.warning) == []
 
-        still_engine.answers["range"] = None
+        still_engine.answers["FindRange"] = None
         press(at, "Try again to find a learning rate")
 
-        assert still_engine.asked.count("range") > asked
+        assert still_engine.asked.count("FindRange") > asked
         assert at.progress[-1].proto.text == "A hundred batches with a rising learning rate …"
 
     def test_no_learning_rate_is_searched_for_what_can_not_be_trained(self, visit, still_engine):
@@ -942,15 +942,15 @@ class TestRecipe:
     def test_a_preview_that_fails_is_told_once_and_begun_again_only_by_a_click(
         self, visit, choose, press, still_engine
     ):
-        still_engine.answers["augmented"] = DataError("The data set is broken.")
+        still_engine.answers["Augment"] = DataError("The data set is broken.")
 
         at = choose(visit("train"), "Rotation", 10.0)
         assert not at.exception
         assert texts(at.warning) == ["The data set is broken."]
         at.run()
-        assert still_engine.asked.count("augmented") == 1
+        assert still_engine.asked.count("Augment") == 1
 
-        still_engine.answers["augmented"] = np.zeros((4, 28, 28), np.uint8)
+        still_engine.answers["Augment"] = np.zeros((4, 28, 28), np.uint8)
         press(at, "Try again to change some digits")
 
         assert any("as three steps of the training would see them" in text for text in texts(at.caption))

@@ -9,7 +9,8 @@ import numpy as np
 import streamlit as st
 
 from core.engine import engine
-from core.engine.engine import ABANDONED_SECONDS, Phase
+from core.engine.cluster import Phase
+from core.engine.trainings import ABANDONED_SECONDS
 from core.model import script, specs
 from core.runs.progress import Progress, Snapshot, State
 from core.runs.run import Run

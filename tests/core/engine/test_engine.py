@@ -29,8 +29,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from core.data import datasets
 from core.data.handwriting import Handwriting
-from core.engine import engine as engine_module
-from core.engine.engine import Engine, Phase
+from core.engine import cluster as cluster_module
+from core.engine import orders, trainings, worker
+from core.engine import questions as questions_module
+from core.engine.cluster import Phase
+from core.engine.engine import Engine
 from core.errors import (
     DataError,
     EngineError,
@@ -41,7 +44,9 @@ from core.errors import (
     StorageFull,
     WorkerLost,
 )
-from core.evaluation.questions import AnswerTest
+from core.evaluation.questions import AnswerTest, Predict, Read
+from core.evaluation.rejection import Judge
+from core.explain.questions import VisitMoment
 from core.model.specs import (
     SGD,
     Augmentation,
@@ -54,7 +59,8 @@ from core.model.specs import (
     Training,
     replaced,
 )
-from core.runs import registry
+from core.runs import progress, registry
+from core.runs import run as run_module
 from core.runs.network import Network
 from core.runs.progress import (
     Advanced,
@@ -70,6 +76,7 @@ from core.runs.progress import (
 )
 from core.runs.run import Run
 from core.training import fine_tuning
+from core.training.questions import Augment, FindRange, TimeEpoch
 from core.training.range_test import RangeTest
 
 ROOT = Path(__file__).parents[3]
@@ -104,7 +111,7 @@ def finished(engine, tmp_path_factory):
 def offline(monkeypatch):
     """An engine that never gets to its workers."""
     made = Engine("tcp://127.0.0.1:1")
-    monkeypatch.setattr(made, "start", lambda: None)
+    monkeypatch.setattr(made.cluster, "start", lambda: None)
     yield made
     made.close()
 
@@ -115,13 +122,15 @@ def root(tmp_path):
 
 
 def test_a_worker_of_its_own_puts_what_it_generates_into_the_engines_folder_and_hears_no_ctrl_c(engine):
-    if engine._cluster is None:
+    if engine.cluster.local is None:
         pytest.skip("a cluster's workers are not the engine's")
 
-    folders = set(engine._client.run(tempfile.gettempdir).values())
-    blocked = set.intersection(*engine._client.run(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [])).values())
+    folders = set(engine.cluster.client.run(tempfile.gettempdir).values())
+    blocked = set.intersection(
+        *engine.cluster.client.run(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [])).values()
+    )
 
-    assert folders == {str(engine._scratch.path)}
+    assert folders == {str(engine.cluster.scratch.path)}
     assert signal.SIGINT in blocked
 
 
@@ -165,7 +174,7 @@ def test_orders_to_a_worker_that_does_not_answer_block_nobody_and_are_obeyed_whe
     engine.command(run.id, is_paused=True)
     engine.command(run.id, learning_rate=0.125)
 
-    assert time.monotonic() - began < engine_module.CONNECT_SECONDS / 6
+    assert time.monotonic() - began < cluster_module.CONNECT_SECONDS / 6
     assert engine.is_unanswered(run.id)
     assert engine.progress(run).state is State.RUNNING
     go_on()
@@ -178,10 +187,10 @@ def test_orders_to_a_worker_that_does_not_answer_block_nobody_and_are_obeyed_whe
 
 
 def test_a_sleep_of_any_length_loses_no_worker(engine):
-    if engine._cluster is None:
+    if engine.cluster.local is None:
         pytest.skip("a scheduler of another's has a configuration of its own")
 
-    assert engine._cluster.scheduler.worker_ttl is None
+    assert engine.cluster.local.scheduler.worker_ttl is None
 
 
 def test_a_digit_s_readings_are_traced_through_the_kept_networks(engine, finished, dataset):
@@ -192,7 +201,7 @@ def test_a_digit_s_readings_are_traced_through_the_kept_networks(engine, finishe
     trace = engine.trace(finished, image)
     assert list(trace) == finished.steps()
     for step in (0, 36):
-        assert np.allclose(trace[step], engine.predict(finished, step, image[None], timeout=30)[0], atol=1e-6)
+        assert np.allclose(trace[step], _predict(engine, finished, step, image[None], timeout=30)[0], atol=1e-6)
 
 
 def test_a_digit_is_watched_while_a_run_trains(engine, root, dataset):
@@ -225,7 +234,7 @@ def test_a_run_trains_to_its_end_and_leaves_a_whole_folder(engine, root):
 
 def test_what_the_events_said_is_what_the_folder_says(engine, root):
     run = _trained(engine, root)
-    live = engine._progress[run.id]
+    live = engine.trainings._progress[run.id]
     _until(lambda: live.state is State.FINISHED)
     recorded = run.progress()
 
@@ -237,39 +246,38 @@ def test_what_the_events_said_is_what_the_folder_says(engine, root):
 def test_probabilities_are_those_of_the_evaluation(engine, finished):
     from core.data import datasets
 
-    evaluation = _until(lambda: engine.evaluation(finished, 36))
+    evaluation = _until(lambda: engine.ask(AnswerTest(Network(finished, 36))))
     images = datasets.load().x_test[:3]
-    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(finished, 36, images)))
+    probabilities = _until(lambda: _unless_not_ready(lambda: _predict(engine, finished, 36, images)))
 
     assert probabilities.shape == (3, 10)
     np.testing.assert_allclose(probabilities, evaluation.probabilities[:3], atol=1e-5)
     np.testing.assert_allclose(evaluation.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_a_reading_is_the_network_s_answer_and_soon_a_judged_one(engine, finished):
-    image = np.zeros((1, 28, 28), np.uint8)
-    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(finished, 36, image)))
-    (first,) = _until(lambda: _unless_not_ready(lambda: engine.read(finished, 36, image)))
-
-    def judged():
-        (reading,) = engine.read(finished, 36, image)
-        return reading if np.isfinite(reading.strangeness) else None
-
-    reading = _until(judged, 2 * PATIENCE)  # it is half a minute's work for one core
+def test_a_reading_is_the_network_s_answer_and_once_it_is_judged_a_judged_one(engine, finished):
+    image, network = np.zeros((1, 28, 28), np.uint8), Network(finished, 36)
+    probabilities = _until(lambda: _unless_not_ready(lambda: _predict(engine, finished, 36, image)))
+    (first,) = _until(lambda: _unless_not_ready(lambda: engine.wait(Read(network, image))))
 
     assert first.is_digit
+    assert np.isnan(first.strangeness)
     np.testing.assert_allclose(first.probabilities, probabilities[0], atol=1e-5)
+
+    _until(lambda: engine.ask(Judge(network)), 2 * PATIENCE)  # it is half a minute's work for one core
+    (reading,) = _until(lambda: _unless_not_ready(lambda: engine.wait(Read(network, image))))
+
     assert reading.is_digit is (reading.strangeness <= 0)
     assert reading.probabilities.argmax() == probabilities[0].argmax()
-    assert Network(finished, 36).rejection() is not None
+    assert network.rejection() is not None
 
 
 def test_an_evaluation_is_computed_once(engine, finished):
-    _until(lambda: engine.evaluation(finished, 36))
+    _until(lambda: engine.ask(AnswerTest(Network(finished, 36))))
     file = Path(finished.root, finished.id, "evaluations/00000036.npz")
     written = file.stat().st_mtime_ns
 
-    assert engine.evaluation(finished, 36) is not None
+    assert engine.ask(AnswerTest(Network(finished, 36))) is not None
     assert file.stat().st_mtime_ns == written
 
 
@@ -317,8 +325,14 @@ def test_a_moment_is_what_predictions_and_checkpoints_say(engine, finished):
 
     image = datasets.load().x_test[0]
     for step in (1, 36):
-        moment = _until(lambda step=step: _unless_not_ready(lambda: engine.moment(finished, step, image)))
-        probabilities = _until(lambda step=step: _unless_not_ready(lambda: engine.predict(finished, step, image[None])))
+        moment = _until(
+            lambda step=step: _unless_not_ready(
+                lambda: engine.wait(VisitMoment(Network(finished, step), (image).tobytes()), 10.0)
+            )
+        )
+        probabilities = _until(
+            lambda step=step: _unless_not_ready(lambda: _predict(engine, finished, step, image[None]))
+        )
 
         np.testing.assert_allclose(moment.probabilities, probabilities[0], atol=1e-6)
         kernel = finished.weights(step)["01_conv2d.0.kernel"]
@@ -331,13 +345,17 @@ def test_a_moment_is_what_predictions_and_checkpoints_say(engine, finished):
 
 def test_a_moment_that_was_not_kept_is_refused(engine, finished):
     with pytest.raises(RunDamaged, match=r"has no checkpoints/00000003\.npz"):
-        _until(lambda: _unless_not_ready(lambda: engine.moment(finished, 3, _blank()[0])))
+        _until(
+            lambda: _unless_not_ready(
+                lambda: engine.wait(VisitMoment(Network(finished, 3), (_blank()[0]).tobytes()), 10.0)
+            )
+        )
 
 
 def test_a_damaged_evaluation_is_computed_again(engine, finished):
-    whole = _until(lambda: engine.evaluation(finished, 18))
+    whole = _until(lambda: engine.ask(AnswerTest(Network(finished, 18))))
     Path(finished.root, finished.id, "evaluations/00000018.npz").write_bytes(b"damaged")
-    again = _until(lambda: engine.evaluation(finished, 18))
+    again = _until(lambda: engine.ask(AnswerTest(Network(finished, 18))))
 
     np.testing.assert_array_equal(again.probabilities, whole.probabilities)
 
@@ -346,17 +364,17 @@ def test_questions_are_answered_by_a_worker(engine):
     from core.training import augmentation as augment
 
     augmentation = Augmentation(rotation=20.0)
-    found = _until(lambda: engine.range_test(SMALL))
-    seconds = _until(lambda: _unless_not_ready(lambda: engine.seconds_per_epoch(SMALL)))
-    moved = _until(lambda: engine.augmented(augmentation, (5, 2), 7))
+    found = _until(lambda: engine.ask(FindRange(SMALL)))
+    seconds = _until(lambda: _unless_not_ready(lambda: engine.ask(TimeEpoch(SMALL))))
+    moved = _until(lambda: engine.ask(Augment(augmentation, (5, 2), (7,))))
 
     assert type(found) is RangeTest
     assert 5 <= len(found.losses) == len(found.learning_rates) <= 100
     assert 0 < seconds < 60
-    np.testing.assert_array_equal(moved, augment.preview(datasets.load().x_train[[5, 2]], augmentation, 7))
-    assert engine.range_test(SMALL) is found
+    np.testing.assert_array_equal(moved[0], augment.preview(datasets.load().x_train[[5, 2]], augmentation, 7))
+    assert engine.ask(FindRange(SMALL)) is found
     with pytest.raises(SpecError, match=r"^The output layer: "):
-        _until(lambda: engine.range_test(Experiment(layers=())))
+        _until(lambda: engine.ask(FindRange(Experiment(layers=()))))
 
 
 class TestWhichDigits:
@@ -374,13 +392,13 @@ class TestWhichDigits:
 
     def test_it_answers_for_those_and_for_others_once_others_are_in_use(self, engine, own, monkeypatch, dataset):
         def ask():
-            return _unless_not_ready(lambda: engine.augmented(Augmentation(), (0, 1), 3))
+            return _unless_not_ready(lambda: engine.ask(Augment(Augmentation(), (0, 1), (3,))))
 
-        np.testing.assert_array_equal(_until(ask), own.x_train[:2])
+        np.testing.assert_array_equal(_until(ask)[0], own.x_train[:2])
 
         monkeypatch.undo()
         monkeypatch.setattr(datasets, "_loaded", datasets.load())
-        np.testing.assert_array_equal(_until(ask), dataset.x_train[:2])
+        np.testing.assert_array_equal(_until(ask)[0], dataset.x_train[:2])
 
     def test_it_trains_on_those_and_the_run_remembers_them(self, engine, own, root, monkeypatch):
         once = replaced(SMALL.training, epochs=1, train_size=300)
@@ -391,7 +409,7 @@ class TestWhichDigits:
         wrongest = engine.progress(run).history[-1].wrongest
         assert all(index < 300 for index, _, _ in wrongest)
         assert run.record().dataset == own.digest
-        _until(lambda: engine.evaluation(run, run.steps()[-1]))
+        _until(lambda: engine.ask(AnswerTest(Network(run, run.steps()[-1]))))
         assert Network(run, run.steps()[-1]).evaluation().dataset == own.digest
 
         monkeypatch.setattr(datasets, "_loaded", replace(own, x_test=own.x_test[::-1]))
@@ -403,7 +421,7 @@ class TestWhichDigits:
         run = registry.create(SMALL, "gone", root)
 
         with pytest.raises(DataError, match="does not have the digits that this lab uses"):
-            _until(lambda: engine.augmented(Augmentation(), (0, 1), 3))
+            _until(lambda: engine.ask(Augment(Augmentation(), (0, 1), (3,))))
         engine.train(run)
         _until(lambda: engine.progress(run).state.is_over)
 
@@ -469,7 +487,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_so(engine, root):
 
 def test_a_seed_gives_the_same_numbers_whatever_else_draws_in_the_worker(engine, root):
     """As Dask's event loop does, from the same `random` that Keras takes a layer's seed from."""
-    if engine._cluster is None:
+    if engine.cluster.local is None:
         pytest.skip("one worker draws as another does")
     layers = (*SMALL.layers, Dropout(rate=0.3))
     experiment = Experiment(layers=layers, training=Training(epochs=1, batch_size=32, train_size=320))
@@ -495,14 +513,14 @@ def test_a_seed_gives_the_same_numbers_whatever_else_draws_in_the_worker(engine,
         return [hashlib.sha256(b"".join(map(bytes, network.values()))).hexdigest() for network in networks]
 
     made = [registry.create(experiment, name, root) for name in "abc"]
-    engine._client.run(draw)
+    engine.cluster.client.run(draw)
     try:
-        builds = [*build(2), *engine._client.submit(build, 20, pure=False).result(timeout=PATIENCE)]
+        builds = [*build(2), *engine.cluster.client.submit(build, 20, pure=False).result(timeout=PATIENCE)]
         for run in made:
             engine.train(run)
         _until(lambda: all(engine.progress(run).state.is_over for run in made))
     finally:
-        engine._client.run(lambda dask_worker: dask_worker.is_drawn.set())
+        engine.cluster.client.run(lambda dask_worker: dask_worker.is_drawn.set())
 
     assert [engine.progress(run).state for run in made] == [State.FINISHED] * 3
     assert len(set(builds)) == 1
@@ -530,7 +548,7 @@ def test_a_killed_worker_interrupts_its_run_which_goes_on_from_its_last_epoch(en
 
 
 def test_a_run_that_only_waited_behind_a_killed_worker_keeps_its_place_and_its_command(engine, root):
-    if engine._cluster is None:
+    if engine.cluster.local is None:
         pytest.skip("which of several workers it waits behind is the scheduler's choice")
     busy = _started(engine, root, LONG)
     waiting = registry.create(SMALL, "waits", root)
@@ -546,10 +564,10 @@ def test_a_run_that_only_waited_behind_a_killed_worker_keeps_its_place_and_its_c
 
 def test_predictions_come_back_after_the_worker_died(engine, root):
     run = _trained(engine, root)
-    _until(lambda: _unless_not_ready(lambda: engine.predict(run, 36, _blank())) is not None)
-    for process in engine._client.run(os.getpid).values():
+    _until(lambda: _unless_not_ready(lambda: _predict(engine, run, 36, _blank())) is not None)
+    for process in engine.cluster.client.run(os.getpid).values():
         os.kill(process, signal.SIGKILL)
-    probabilities = _until(lambda: _unless_not_ready(lambda: engine.predict(run, 36, _blank())))
+    probabilities = _until(lambda: _unless_not_ready(lambda: _predict(engine, run, 36, _blank())))
 
     assert probabilities.shape == (1, 10)
 
@@ -584,11 +602,11 @@ class TestOrdersToWorkersThatDoNotAnswer:
     def run(self, offline, root):
         made = registry.create(SMALL, "a", root)
         offline.train(made)
-        offline._heard(made.id, to_wire(StateChanged(State.RUNNING)))
+        offline.trainings._heard(made.id, to_wire(StateChanged(State.RUNNING)))
         return made
 
     def test_are_remembered_and_go_together_once_they_do(self, offline, run):
-        workers = offline._client = HungWorkers()
+        workers = offline.cluster.client = HungWorkers()
 
         offline.command(run.id, is_paused=True)
         offline.command(run.id, learning_rate=0.5)
@@ -603,16 +621,16 @@ class TestOrdersToWorkersThatDoNotAnswer:
         assert workers.took[-1][1] == Command(is_paused=True, learning_rate=0.5, is_stopping=True)
 
     def test_are_not_what_a_run_begins_with(self, offline, run):
-        workers = offline._client = HungWorkers()
+        workers = offline.cluster.client = HungWorkers()
 
-        offline._tell_workers(run.id, Command())
+        offline.trainings.orders.tell(run.id, Command())
 
         assert not offline.is_unanswered(run.id)
         workers.answer.set()
 
     def test_are_told_again_where_they_could_not_be_told(self, offline, run, monkeypatch):
-        monkeypatch.setattr(engine_module, "RETRY_SECONDS", 0.01)
-        workers = offline._client = HungWorkers(failures=3)
+        monkeypatch.setattr(orders, "RETRY_SECONDS", 0.01)
+        workers = offline.cluster.client = HungWorkers(failures=3)
         workers.answer.set()
 
         offline.command(run.id, is_paused=True)
@@ -621,12 +639,12 @@ class TestOrdersToWorkersThatDoNotAnswer:
         assert [order[1] for order in workers.took] == [Command(is_paused=True)]
 
     def test_are_given_up_with_their_run(self, offline, run, monkeypatch):
-        monkeypatch.setattr(engine_module, "RETRY_SECONDS", 0.01)
-        workers = offline._client = HungWorkers(failures=1 << 30)
+        monkeypatch.setattr(orders, "RETRY_SECONDS", 0.01)
+        workers = offline.cluster.client = HungWorkers(failures=1 << 30)
         offline.command(run.id, is_paused=True)
         assert offline.is_unanswered(run.id)
 
-        offline._heard(run.id, to_wire(StateChanged(State.FINISHED)))
+        offline.trainings._heard(run.id, to_wire(StateChanged(State.FINISHED)))
 
         _until(lambda: not offline.is_unanswered(run.id))
         assert workers.took == []
@@ -635,9 +653,9 @@ class TestOrdersToWorkersThatDoNotAnswer:
 def test_a_worker_without_a_sign_of_life_is_named_and_one_that_is_heard_of_is_not():
     now = time.time()
 
-    assert engine_module._silence({"w": {"last_seen": now - 40}}) == "The worker hasn't answered for 40 seconds."
-    assert engine_module._silence({"w": {"last_seen": now - 40}, "v": {"last_seen": now}}) == ""
-    assert engine_module._silence({}) == ""
+    assert cluster_module.silence({"w": {"last_seen": now - 40}}) == "The worker hasn't answered for 40 seconds."
+    assert cluster_module.silence({"w": {"last_seen": now - 40}, "v": {"last_seen": now}}) == ""
+    assert cluster_module.silence({}) == ""
 
 
 class TestQueue:
@@ -652,8 +670,8 @@ class TestQueue:
 
     @staticmethod
     def told(engine, run, seconds_left, images_per_second=1000.0):
-        engine._heard(run.id, to_wire(StateChanged(State.RUNNING)))
-        engine._heard(run.id, to_wire(Advanced(1, (2.3,), (0.1,), 0.001, images_per_second, seconds_left)))
+        engine.trainings._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+        engine.trainings._heard(run.id, to_wire(Advanced(1, (2.3,), (0.1,), 0.001, images_per_second, seconds_left)))
 
     def test_nothing_is_known_before_anything_trains(self, offline, waiting):
         assert [offline.place_in_queue(run.id) for run in waiting] == [(1, None), (2, None), (3, None)]
@@ -672,57 +690,57 @@ class TestQueue:
         assert offline.place_in_queue(waiting[2].id) == (2, pytest.approx(30.0 + images / 1000))
 
     def test_nothing_is_known_while_the_run_ahead_is_paused_or_slow(self, offline, waiting, monkeypatch):
-        monkeypatch.setattr(offline, "_tell_workers", lambda *told: None)
+        monkeypatch.setattr(offline.trainings.orders, "tell", lambda *told: None)
         self.told(offline, waiting[0], seconds_left=30.0)
 
         offline.command(waiting[0].id, batches_per_second=3.0)
         assert offline.place_in_queue(waiting[1].id) == (1, None)
         offline.command(waiting[0].id, batches_per_second=None)
         assert offline.place_in_queue(waiting[1].id) == (1, 30.0)
-        offline._heard(waiting[0].id, to_wire(StateChanged(State.PAUSED)))
+        offline.trainings._heard(waiting[0].id, to_wire(StateChanged(State.PAUSED)))
         assert offline.place_in_queue(waiting[1].id) == (1, None)
 
     @pytest.mark.parametrize("held", ["paused", "slowed"])
     def test_a_run_that_was_held_and_left_goes_on_where_others_wait(self, offline, waiting, monkeypatch, held):
         now = [100.0]
-        monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr(offline, "_tell_workers", lambda *told: None)
+        monkeypatch.setattr(trainings, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(offline.trainings.orders, "tell", lambda *told: None)
         first = waiting[0]
-        offline._futures[first.id] = Future()
+        offline.trainings._futures[first.id] = Future()
         self.told(offline, first, seconds_left=30.0)
         if held == "paused":
             offline.command(first.id, is_paused=True)
-            offline._heard(first.id, to_wire(StateChanged(State.PAUSED)))
+            offline.trainings._heard(first.id, to_wire(StateChanged(State.PAUSED)))
         else:
             offline.command(first.id, batches_per_second=3.0)
         asked = offline.commanded(first.id)
         offline.progress(first)
 
-        now[0] += engine_module.ABANDONED_SECONDS - 1
-        offline._free_the_queue()
+        now[0] += trainings.ABANDONED_SECONDS - 1
+        offline.trainings.free_the_queue()
         assert offline.commanded(first.id) == asked
         offline.progress(first)  # somebody looks at it
-        now[0] += engine_module.ABANDONED_SECONDS - 1
-        offline._free_the_queue()
+        now[0] += trainings.ABANDONED_SECONDS - 1
+        offline.trainings.free_the_queue()
         assert offline.commanded(first.id) == asked
         now[0] += 1
-        offline._free_the_queue()
+        offline.trainings.free_the_queue()
 
         assert offline.commanded(first.id) == Command()
 
     def test_a_run_that_was_paused_and_left_stays_so_where_nobody_waits(self, offline, root, monkeypatch):
         now = [100.0]
-        monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr(offline, "_tell_workers", lambda *told: None)
+        monkeypatch.setattr(trainings, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(offline.trainings.orders, "tell", lambda *told: None)
         run = registry.create(SMALL, "alone", root)
         offline.train(run)
-        offline._futures[run.id] = Future()
-        offline._heard(run.id, to_wire(StateChanged(State.PAUSED)))
+        offline.trainings._futures[run.id] = Future()
+        offline.trainings._heard(run.id, to_wire(StateChanged(State.PAUSED)))
         offline.command(run.id, is_paused=True)
-        offline._free_the_queue()
+        offline.trainings.free_the_queue()
 
-        now[0] += 10 * engine_module.ABANDONED_SECONDS
-        offline._free_the_queue()
+        now[0] += 10 * trainings.ABANDONED_SECONDS
+        offline.trainings.free_the_queue()
 
         assert offline.commanded(run.id).is_paused
 
@@ -770,18 +788,18 @@ class TestDeletion:
     def test_a_run_that_is_over_is_gone_and_forgotten(self, offline, root):
         run = registry.create(SMALL, "test", root)
         run.write_state(State.STOPPED)
-        offline._progress[run.id] = Progress.of([StateChanged(State.STOPPED)])
+        offline.trainings._progress[run.id] = Progress.of([StateChanged(State.STOPPED)])
 
         offline.delete(run)
 
         assert not run.exists()
         assert offline.status().training == offline.status().queued == ()
-        assert run.id not in offline._progress
+        assert run.id not in offline.trainings._progress
 
     @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.PAUSED, State.STOPPING])
     def test_a_run_under_way_stays(self, offline, root, state):
         run = registry.create(SMALL, "test", root)
-        offline._progress[run.id] = Progress.of([StateChanged(state)])
+        offline.trainings._progress[run.id] = Progress.of([StateChanged(state)])
 
         with pytest.raises(EngineError, match=r"under way\. Stop it first"):
             offline.delete(run)
@@ -808,12 +826,12 @@ class TestCommands:
     def sent(self, offline, monkeypatch):
         """What the workers are told, in order."""
         sent = []
-        monkeypatch.setattr(offline, "_tell_workers", lambda *told: sent.append(told[1:]))
+        monkeypatch.setattr(offline.trainings.orders, "tell", lambda *told: sent.append(told[1:]))
         return sent
 
     def test_of_a_run_that_another_server_paused_leave_it_paused(self, offline, root, sent):
         run = registry.create(SMALL, "test", root)
-        offline._progress[run.id] = Progress.of([Turned(0, "dropout", 0.0), StateChanged(State.PAUSED)])
+        offline.trainings._progress[run.id] = Progress.of([Turned(0, "dropout", 0.0), StateChanged(State.PAUSED)])
 
         offline.command(run.id, until_step=1)
         offline.command(run.id, learning_rate=0.5)
@@ -823,12 +841,12 @@ class TestCommands:
 
     def test_change_in_the_worker_what_was_changed_alone(self, monkeypatch):
         """As where another server has paused it since."""
-        monkeypatch.setattr(engine_module, "_commands", {})
-        engine_module._set_command("run", Command())
-        engine_module._set_command("run", Command(is_paused=True), ("is_paused",))
-        engine_module._set_command("run", Command(learning_rate=0.5), ("learning_rate",))
+        monkeypatch.setattr(worker, "_commands", {})
+        worker.set_command("run", Command())
+        worker.set_command("run", Command(is_paused=True), ("is_paused",))
+        worker.set_command("run", Command(learning_rate=0.5), ("learning_rate",))
 
-        assert engine_module._commands == {"run": Command(is_paused=True, learning_rate=0.5)}
+        assert worker._commands == {"run": Command(is_paused=True, learning_rate=0.5)}
 
     def test_turn_the_knobs_of_a_resumed_run_to_where_they_were(self, offline, root):
         run = registry.create(SMALL, "test", root)
@@ -855,39 +873,39 @@ class TestWatching:
         offline.train(run)
         assert offline.watch(run.id, digit=3) is None  # it is queued: nobody is asked
 
-        offline._client = SimpleNamespace(run=answer, close=lambda timeout: None)
-        offline._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+        offline.cluster.client = SimpleNamespace(run=answer, close=lambda timeout: None)
+        offline.trainings._heard(run.id, to_wire(StateChanged(State.RUNNING)))
         assert [offline.watch(run.id, digit=3) for _ in range(5)] == [None] * 5
         _until(lambda: asked)
-        assert asked == [(engine_module._look, run.id, 3, b"")]
+        assert asked == [(worker.look, run.id, 3, b"")]
 
         gate.set()
-        offline._watchers.shutdown(wait=True)  # once all that was asked for is answered
+        offline.trainings._watchers.shutdown(wait=True)  # once all that was asked for is answered
         assert len(asked) == 1
         assert offline.progress(run).snapshot is self.SNAPSHOT
 
     def test_shows_the_last_look_once_it_is_over_and_asks_no_more(self, offline, root):
         run = registry.create(SMALL, "test", root)
         offline.train(run)
-        offline._client = SimpleNamespace(close=lambda timeout: None)
-        offline._progress[run.id].snapshot = self.SNAPSHOT
-        offline._heard(run.id, to_wire(StateChanged(State.FINISHED)))
+        offline.cluster.client = SimpleNamespace(close=lambda timeout: None)
+        offline.trainings._progress[run.id].snapshot = self.SNAPSHOT
+        offline.trainings._heard(run.id, to_wire(StateChanged(State.FINISHED)))
 
         assert offline.watch(run.id, digit=3) is self.SNAPSHOT
         assert offline.watch("a" * 16, digit=3) is None
 
     def test_serves_each_visitor_with_a_look_at_what_that_one_asked_for(self, monkeypatch):
         for kept in ("_commands", "_watched", "_snapshots"):
-            monkeypatch.setattr(engine_module, kept, {})
+            monkeypatch.setattr(worker, kept, {})
         visitors, drawing = [(3, b""), (7, b""), (7, b"a drawing")], b"a drawing"
         for digit, drawing in visitors:
-            engine_module._look("run", digit, drawing)
+            worker.look("run", digit, drawing)
 
         for step in range(1, 7):
-            asked = engine_module._read_command("run")
-            engine_module._keep_look("run", replace(self.SNAPSHOT, step=step, digit=asked.digit, drawing=asked.drawing))
+            asked = worker.read_command("run")
+            worker.keep_look("run", replace(self.SNAPSHOT, step=step, digit=asked.digit, drawing=asked.drawing))
 
-        looks = [engine_module._look("run", *one) for one in visitors]
+        looks = [worker.look("run", *one) for one in visitors]
         assert [(look.digit, look.drawing) for look in looks] == visitors
         assert sorted(look.step for look in looks) == [4, 5, 6]
 
@@ -895,11 +913,11 @@ class TestWatching:
         run = registry.create(SMALL, "test", root)
         offline.train(run)
         looks = {digit: replace(self.SNAPSHOT, digit=digit) for digit in (3, 4)}
-        offline._client = SimpleNamespace(
+        offline.cluster.client = SimpleNamespace(
             run=lambda function, run_id, digit, *rest, on_error: {"tls://here": looks.get(digit)},
             close=lambda timeout: None,
         )
-        offline._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+        offline.trainings._heard(run.id, to_wire(StateChanged(State.RUNNING)))
 
         for digit in (3, 4):
             _until(lambda digit=digit: offline.watch(run.id, digit) is looks[digit])
@@ -909,23 +927,23 @@ class TestWatching:
 
     def test_ends_soon_after_the_last_one_asked(self, monkeypatch):
         now = [100.0]
-        monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
         for kept in ("_commands", "_watched", "_snapshots"):
-            monkeypatch.setattr(engine_module, kept, {})
+            monkeypatch.setattr(worker, kept, {})
         commanded = Command(is_paused=True, until_step=5, learning_rate=0.5)
-        engine_module._set_command("run", commanded)
-        engine_module._keep_look("run", replace(self.SNAPSHOT, digit=3))
+        worker.set_command("run", commanded)
+        worker.keep_look("run", replace(self.SNAPSHOT, digit=3))
 
-        assert engine_module._read_command("run") == commanded
-        assert engine_module._look("run", 3) == replace(self.SNAPSHOT, digit=3)
-        assert engine_module._read_command("run") == replace(commanded, is_watched=True, digit=3)
-        now[0] += engine_module.WATCHED_SECONDS - 1
-        assert engine_module._look("run", 4) is None
-        now[0] += engine_module.WATCHED_SECONDS - 1
-        assert engine_module._read_command("run") == replace(commanded, is_watched=True, digit=4)
+        assert worker.read_command("run") == commanded
+        assert worker.look("run", 3) == replace(self.SNAPSHOT, digit=3)
+        assert worker.read_command("run") == replace(commanded, is_watched=True, digit=3)
+        now[0] += worker.WATCHED_SECONDS - 1
+        assert worker.look("run", 4) is None
+        now[0] += worker.WATCHED_SECONDS - 1
+        assert worker.read_command("run") == replace(commanded, is_watched=True, digit=4)
         now[0] += 1
-        assert engine_module._read_command("run") == commanded
-        assert engine_module._read_command("another") == Command()
+        assert worker.read_command("run") == commanded
+        assert worker.read_command("another") == Command()
 
 
 class TestAnswers:
@@ -941,8 +959,9 @@ class TestAnswers:
             futures.append(future)
             return future
 
-        offline._client = SimpleNamespace(submit=submit, close=lambda timeout: None)
-        offline._phase = Phase.READY
+        topics = {"subscribe_topic": lambda *topic: None, "unsubscribe_topic": lambda topic: None}
+        offline.cluster.client = SimpleNamespace(submit=submit, close=lambda timeout: None, **topics)
+        offline.cluster.phase = Phase.READY
         return futures
 
     @staticmethod
@@ -950,35 +969,39 @@ class TestAnswers:
         future.status, future.result = status, lambda: answer
 
     def test_are_computed_once_for_equal_questions(self, offline, submitted):
-        ask = lambda: offline.seconds_per_epoch(Experiment.model_validate(SMALL.model_dump()))  # noqa: E731
+        ask = lambda: offline.ask(TimeEpoch(Experiment.model_validate(SMALL.model_dump())))  # noqa: E731
 
         assert [ask(), ask(), ask()] == [None] * 3
         self.end(submitted[0], "finished", 2.5)
         assert [ask(), ask()] == [2.5, 2.5]
-        assert offline.seconds_per_epoch(LONG) is None
+        assert offline.ask(TimeEpoch(LONG)) is None
         assert len(submitted) == 2
 
     def test_are_begun_anew_after_they_failed(self, offline, submitted):
-        assert offline.range_test(SMALL) is None
-        self.end(submitted[0], "finished", engine_module._Failure(SpecError("It can't be built.")))
+        assert offline.ask(FindRange(SMALL)) is None
+        self.end(submitted[0], "finished", worker.Failure(SpecError("It can't be built.")))
         with pytest.raises(SpecError, match=r"It can't be built\."):
-            offline.range_test(SMALL)
-        assert offline.range_test(SMALL) is None
+            offline.ask(FindRange(SMALL))
+        assert offline.ask(FindRange(SMALL)) is None
         self.end(submitted[1], "error")
         with pytest.raises(WorkerLost):
-            offline.range_test(SMALL)
-        assert offline.range_test(SMALL) is None
+            offline.ask(FindRange(SMALL))
+        assert offline.ask(FindRange(SMALL)) is None
         self.end(submitted[2], "finished", "a range")
-        assert offline.range_test(SMALL) == "a range"
+        assert offline.ask(FindRange(SMALL)) == "a range"
 
     def test_only_the_last_ones_are_kept(self, offline, submitted, monkeypatch):
-        monkeypatch.setattr(engine_module, "MOST_ANSWERS", 2)
+        monkeypatch.setattr(questions_module, "MOST_ANSWERS", 2)
         for seed in range(3):
-            offline.augmented(Augmentation(), (0,), seed)
+            offline.ask(Augment(Augmentation(), (0,), (seed,)))
             self.end(submitted[seed], "finished", f"images {seed}")
-            offline.augmented(Augmentation(), (0,), seed)
+            offline.ask(Augment(Augmentation(), (0,), (seed,)))
 
-        assert [offline.augmented(Augmentation(), (0,), seed) for seed in (1, 2, 0)] == ["images 1", "images 2", None]
+        assert [offline.ask(Augment(Augmentation(), (0,), (seed,))) for seed in (1, 2, 0)] == [
+            "images 1",
+            "images 2",
+            None,
+        ]
 
     def test_one_that_is_forgotten_while_it_is_asked_for_is_found_again(self, offline, submitted):
         class Forgetful(dict):
@@ -987,19 +1010,19 @@ class TestAnswers:
                 self.pop(key, None)
                 return is_known
 
-        job = AnswerTest("a" * 16, "", 0)
-        offline._answers = Forgetful({("AnswerTest", job): "answers", ("trace",): "lines"})
+        first, second = FindRange(SMALL), TimeEpoch(SMALL)
+        offline.questions._answers = Forgetful({first: "answers", second: "lines"})
 
-        assert offline.work_on(job) == "answers"
-        assert offline._answer(("trace",), None) == "lines"
+        assert offline.ask(first) == "answers"
+        assert offline.ask(second) == "lines"
 
     def test_nothing_is_timed_while_something_trains(self, offline, submitted, root):
         run = registry.create(SMALL, "test", root)
-        offline._progress[run.id] = run.progress()
-        offline._heard(run.id, to_wire(StateChanged(State.RUNNING)))
+        offline.trainings._progress[run.id] = run.progress()
+        offline.trainings._heard(run.id, to_wire(StateChanged(State.RUNNING)))
 
         with pytest.raises(EngineNotReady, match="as soon as nothing trains"):
-            offline.seconds_per_epoch(SMALL)
+            offline.ask(TimeEpoch(SMALL))
         assert submitted == []
 
 
@@ -1013,11 +1036,9 @@ class TestTrainingInAWorker:
         from core.training import loop
 
         events = []
-        worker = SimpleNamespace(
-            log_event=lambda topic, message: events.append(engine_module.progress.from_wire(message))
-        )
-        monkeypatch.setattr("distributed.get_worker", lambda: worker)
-        monkeypatch.setattr(engine_module, "_warm_up", lambda: None)
+        sending = SimpleNamespace(log_event=lambda topic, message: events.append(progress.from_wire(message)))
+        monkeypatch.setattr("distributed.get_worker", lambda: sending)
+        monkeypatch.setattr(worker, "warm_up", lambda: None)
         monkeypatch.setattr(datasets, "load", lambda: dataset)
         monkeypatch.setattr(loop, "FIRST_CHUNK_STEPS", 1)
         monkeypatch.setattr(loop, "MAX_CHUNK_STEPS", 1)
@@ -1034,7 +1055,7 @@ class TestTrainingInAWorker:
             step = next(event.step for event in reversed(sent) if isinstance(event, Started | Advanced))
             return commands[max(first for first in commands if first <= step)]
 
-        monkeypatch.setattr(engine_module, "_read_command", read_command)
+        monkeypatch.setattr(worker, "read_command", read_command)
 
     def test_leaves_the_network_of_its_best_epoch_for_keras(self, monkeypatch, sent, tiny, root, tmp_path):
         import keras
@@ -1053,7 +1074,7 @@ class TestTrainingInAWorker:
         monkeypatch.setattr(loop, "train", judged)
         run = registry.create(replaced(tiny, training=replaced(tiny.training, epochs=3)), "test", root)
 
-        engine_module._train(run.id, root)
+        worker.train(run)
 
         (tmp_path / "model.keras").write_bytes(run.keras_file())
         kernel = keras.saving.load_model(tmp_path / "model.keras").get_layer("01_conv2d").get_weights()[0]
@@ -1068,17 +1089,17 @@ class TestTrainingInAWorker:
         commands = {0: Command(), 5: Command(learning_rate=0.05)}
         self.commanded(monkeypatch, sent, {**commands, 16: Command(learning_rate=0.001), 18: Command(is_stopping=True)})
 
-        engine_module._train(turned.id, root)
+        worker.train(turned.id, root)
 
         assert turned.progress().turns == [Turned(5, "learning_rate", 0.05), Turned(16, "learning_rate", 0.001)]
 
         sent.clear()
         self.commanded(monkeypatch, sent, {0: Command()})
-        engine_module._train(turned.id, root)
+        worker.train(turned.id, root)
         resumed = self.losses(sent)
         sent.clear()
         self.commanded(monkeypatch, sent, commands)
-        engine_module._train(again.id, root)
+        worker.train(again.id, root)
 
         assert turned.progress().turns == [Turned(5, "learning_rate", 0.05)]
         assert resumed == self.losses(sent)[13:]
@@ -1090,7 +1111,7 @@ class TestTrainingInAWorker:
         stopped, never = (registry.create(tiny, name, root) for name in ("stopped", "never stopped"))
         self.commanded(monkeypatch, sent, {0: Command(), 5: Command(is_stopping=True)})
 
-        engine_module._train(stopped.id, root)
+        worker.train(stopped.id, root)
 
         assert stopped.steps() == [0, 1, 2, 4, 5]
         assert list(stopped.progress().loss) == self.losses(sent)
@@ -1102,7 +1123,7 @@ class TestTrainingInAWorker:
 
         sent.clear()
         self.commanded(monkeypatch, sent, {0: Command(), 18: Command(is_stopping=True)})
-        engine_module._train(stopped.id, root)
+        worker.train(stopped.id, root)
 
         assert stopped.steps() == [0, 1, 2, 4, 8, 13, 18]
         assert stopped.last_checkpoint().step == 13
@@ -1111,7 +1132,7 @@ class TestTrainingInAWorker:
         for run in (stopped, never):
             sent.clear()
             self.commanded(monkeypatch, sent, {0: Command()})
-            engine_module._train(run.id, root)
+            worker.train(run)
 
         assert stopped.steps() == never.steps() == [0, 1, 2, 4, 8, 13, 26]
         assert stopped.record().message == ""
@@ -1121,12 +1142,12 @@ class TestTrainingInAWorker:
         run = registry.create(tiny, "turned and stopped", root)
         commands = {0: Command(), 16: Command(learning_rate=0.001), 18: Command(is_stopping=True)}
         self.commanded(monkeypatch, sent, commands)
-        engine_module._train(run.id, root)
+        worker.train(run)
         sent.clear()
 
         offline.train(run)
         self.commanded(monkeypatch, sent, {0: offline.commanded(run.id)})
-        engine_module._train(run.id, root)
+        worker.train(run)
 
         assert run.progress().turns == [Turned(13, "learning_rate", 0.001)]
         assert {event.learning_rate for event in sent if isinstance(event, Advanced)} == {float(np.float32(0.001))}
@@ -1136,7 +1157,7 @@ class TestTrainingInAWorker:
         run = registry.create(tiny, "test", root)
         self.commanded(monkeypatch, sent, {0: Command(), 9: Command(is_stopping=True)})
 
-        engine_module._train(run.id, root)
+        worker.train(run)
 
         assert run.steps() == [0, 9]
 
@@ -1156,7 +1177,7 @@ class TestTrainingInAWorker:
         with monkeypatch.context() as full:
             full.setattr(LocalFileSystem, "pipe_file", full_after_one_epoch)
             with pytest.raises(StorageFull):
-                engine_module._train(run.id, root)
+                worker.train(run)
 
         ended = sent[-1]
         assert ended.state is State.INTERRUPTED
@@ -1170,7 +1191,7 @@ class TestTrainingInAWorker:
 
         for one in (run, never):
             sent.clear()
-            engine_module._train(one.id, root)
+            worker.train(one.id, root)
 
         assert run.record().state is State.FINISHED
         assert run.progress().loss == never.progress().loss
@@ -1184,9 +1205,9 @@ class TestTrainingInAWorker:
         with monkeypatch.context() as full:
             full.setattr("keras.Model.save", fail)
             with pytest.raises(StorageFull):
-                engine_module._train(run.id, root)
+                worker.train(run)
         interrupted, _ = run.record().state, sent.clear()
-        engine_module._train(run.id, root)
+        worker.train(run)
 
         assert interrupted is State.INTERRUPTED
         assert run.record().state is State.FINISHED
@@ -1197,7 +1218,7 @@ class TestTrainingInAWorker:
     def test_stops_when_its_folder_is_deleted_and_writes_nothing_back(
         self, monkeypatch, sent, tiny, root, look_seconds
     ):
-        monkeypatch.setattr(engine_module, "GONE_SECONDS", look_seconds)
+        monkeypatch.setattr(worker, "GONE_SECONDS", look_seconds)
         run = registry.create(tiny, "deleted", root)
 
         def read_command(run_id):
@@ -1205,9 +1226,9 @@ class TestTrainingInAWorker:
                 run.delete()
             return Command()
 
-        monkeypatch.setattr(engine_module, "_read_command", read_command)
+        monkeypatch.setattr(worker, "read_command", read_command)
         with pytest.raises(RunNotFound):
-            engine_module._train(run.id, root)
+            worker.train(run)
 
         assert sent[-1] == StateChanged(State.STOPPED, f"Run {run.id} was deleted.")
         assert len(self.losses(sent)) == (10 if look_seconds == 0 else 13)
@@ -1217,27 +1238,27 @@ class TestTrainingInAWorker:
         run = registry.create(tiny, "deleted", root)
         run.delete()
 
-        engine_module._train(run.id, root)
+        worker.train(run)
 
         assert [event.state for event in sent] == [State.FAILED]
         assert not Path(root, run.id).exists()
 
     def test_leaves_nothing_in_the_worker(self, sent, tiny, root):
         run = registry.create(tiny, "test", root)
-        engine_module._set_command(run.id, Command())
-        engine_module._look(run.id, 3)
+        worker.set_command(run.id, Command())
+        worker.look(run.id, 3)
 
-        engine_module._train(run.id, root)
+        worker.train(run)
 
-        for kept in (engine_module._commands, engine_module._watched, engine_module._snapshots):
+        for kept in (worker._commands, worker._watched, worker._snapshots):
             assert run.id not in kept
 
 
 def test_an_engines_folder_is_gone_after_it_is_closed():
     made = Engine()
     made.start()
-    _until(lambda: made._client is not None)
-    folder = made._scratch.path
+    _until(lambda: made.cluster.client is not None)
+    folder = made.cluster.scratch.path
 
     assert folder.is_dir()
 
@@ -1253,10 +1274,10 @@ def test_an_engine_closed_while_it_starts_leaves_nothing(monkeypatch):
 
     def connect():
         gate.wait(PATIENCE)
-        made._scratch = SimpleNamespace(close=lambda: closed.append("folder"))
+        made.cluster.scratch = SimpleNamespace(close=lambda: closed.append("folder"))
         return client, cluster
 
-    monkeypatch.setattr(made, "_connect", connect)
+    monkeypatch.setattr(made.cluster, "_connect", connect)
     made.start()
     made.close()
     gate.set()
@@ -1270,14 +1291,14 @@ def test_no_exception_of_another_library_leaves_the_worker():
     def explode():
         raise ZeroDivisionError("of a kind that must stay there")
 
-    answer = engine_module._in_worker(explode)
+    answer = worker.in_worker(explode)
 
     with pytest.raises(EngineError, match="ZeroDivisionError: of a kind that must stay there"):
-        engine_module._unwrapped(answer)
+        worker.unwrapped(answer)
 
 
 def test_an_engine_that_cannot_reach_its_scheduler_says_so(monkeypatch, root):
-    monkeypatch.setattr(engine_module, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 1)
     alone = Engine("tcp://127.0.0.1:1")
     alone.start()
     _until(lambda: alone.status().phase is Phase.FAILED)
@@ -1288,14 +1309,14 @@ def test_an_engine_that_cannot_reach_its_scheduler_says_so(monkeypatch, root):
 
 def test_a_scheduler_that_says_nothing_is_asked_again(offline, monkeypatch):
     said = [{}, {}, {"workers": {"tls://a": {"metrics": {"memory": 5}}}}]
-    offline._client = SimpleNamespace(
+    offline.cluster.client = SimpleNamespace(
         status="running",
         scheduler_info=lambda n_workers: said.pop(0) if len(said) > 1 else said[0],
         submit=lambda *task, **options: Future(),
         close=lambda timeout: None,
     )
-    monkeypatch.setattr(engine_module, "WATCH_SECONDS", 0.01)
-    watching = threading.Thread(target=offline._watch)
+    monkeypatch.setattr(cluster_module, "WATCH_SECONDS", 0.01)
+    watching = threading.Thread(target=offline.cluster._watch)
     watching.start()
     _until(lambda: offline.status().workers == 1)
     offline.close()
@@ -1307,15 +1328,15 @@ def test_a_scheduler_that_says_nothing_is_asked_again(offline, monkeypatch):
 
 def test_predicting_before_the_engine_is_ready_is_refused_with_a_reason(offline, root):
     with pytest.raises(EngineNotReady, match="TensorFlow"):
-        offline.predict(Run("a" * 16, root), 1, _blank())
+        _predict(offline, Run("a" * 16, root), 1, _blank())
 
 
 def test_another_server_on_the_same_scheduler_finds_the_run_going_on(engine, root):
-    if engine._cluster is not None:
+    if engine.cluster.local is not None:
         pytest.skip("an embedded cluster has one server")
     run = _started(engine, root, LONG)
     _until(lambda: engine.progress(run).history)
-    other = Engine(engine._scheduler)
+    other = Engine(engine.cluster._scheduler)
     other.start()
     _until(lambda: other.status().phase is Phase.READY)
     step = other.progress(run).step
@@ -1327,9 +1348,9 @@ def test_another_server_on_the_same_scheduler_finds_the_run_going_on(engine, roo
 
 
 def test_a_server_that_is_closed_leaves_its_run_to_go_on(engine, root):
-    if engine._cluster is not None:
+    if engine.cluster.local is not None:
         pytest.skip("an embedded worker ends with its server")
-    other = Engine(engine._scheduler)
+    other = Engine(engine.cluster._scheduler)
     other.start()
     _until(lambda: other.status().phase is Phase.READY)
     run = _started(other, root, LONG)
@@ -1343,32 +1364,32 @@ def test_a_server_that_is_closed_leaves_its_run_to_go_on(engine, root):
 
 
 def test_an_idle_worker_that_has_grown_is_restarted(engine, monkeypatch):
-    if engine._cluster is None:
+    if engine.cluster.local is None:
         pytest.skip("a cluster's workers are not ours to restart")
-    before = set(engine._client.run(os.getpid).values())
-    monkeypatch.setattr(engine_module, "RECYCLE_ABOVE_BYTES", 0)
-    monkeypatch.setattr(engine_module, "QUIET_SECONDS", 0)
+    before = set(engine.cluster.client.run(os.getpid).values())
+    monkeypatch.setattr(cluster_module, "RESTART_ABOVE_BYTES", 0)
+    monkeypatch.setattr(cluster_module, "QUIET_SECONDS", 0)
     _until(lambda: engine.status().phase is Phase.WARMING)
     monkeypatch.undo()
     _until(lambda: engine.status().phase is Phase.READY)
 
-    assert before.isdisjoint(engine._client.run(os.getpid).values())
+    assert before.isdisjoint(engine.cluster.client.run(os.getpid).values())
 
 
 def test_a_worker_that_has_grown_is_restarted_between_two_runs_of_the_queue(engine, root, monkeypatch):
-    if engine._cluster is None:
+    if engine.cluster.local is None:
         pytest.skip("a cluster's workers are not ours to restart")
-    before = set(engine._client.run(os.getpid).values())
+    before = set(engine.cluster.client.run(os.getpid).values())
     busy = _started(engine, root, LONG)
     paused, last = (registry.create(SMALL, name, root) for name in ("begins paused", "comes last"))
     engine.train(paused, Command(is_paused=True))
     engine.train(last)
-    monkeypatch.setattr(engine_module, "RECYCLE_ABOVE_BYTES", 0)
+    monkeypatch.setattr(cluster_module, "RESTART_ABOVE_BYTES", 0)
     _stop(engine, busy)
     _until(lambda: engine.progress(paused).state is State.PAUSED)
     monkeypatch.undo()
 
-    assert before.isdisjoint(engine._client.run(os.getpid).values())
+    assert before.isdisjoint(engine.cluster.client.run(os.getpid).values())
     assert engine.progress(busy).state is State.STOPPED
     assert engine.progress(paused).step == 0
     assert engine.place_in_queue(last.id)[0] == 1
@@ -1393,42 +1414,50 @@ def test_the_next_run_begins_in_a_worker_with_room_for_it_and_no_question_is_los
     offline, root, monkeypatch, gigabytes, is_asked, does
 ):
     done = []
-    monkeypatch.setattr(engine_module, "_memory_limit", lambda: 4_000_000_000)
-    monkeypatch.setattr(offline, "_warm_up", lambda worker: None)
-    monkeypatch.setattr(offline, "_submit_training", lambda run_id: done.append("begin"))
+    monkeypatch.setattr(cluster_module, "_memory_limit", lambda: 4_000_000_000)
+    monkeypatch.setattr(offline.cluster, "_warm_up", lambda worker: None)
+    monkeypatch.setattr(offline.trainings, "_submit", lambda run_id: done.append("begin"))
     client = SimpleNamespace(
-        restart_workers=lambda workers, raise_for_error: done.append("restart"), close=lambda timeout: None
+        status="running",
+        scheduler_info=lambda n_workers: {"workers": {"tls://here": {"metrics": {"memory": int(gigabytes * 1e9)}}}},
+        restart_workers=lambda workers, raise_for_error: done.append("restart"),
+        close=lambda timeout: None,
     )
-    offline._client, offline._cluster = client, SimpleNamespace(close=lambda timeout: None)
-    offline._phase, offline._warm_workers = Phase.READY, {"tls://here"}
-    offline._asked["a question"] = Future()
+    offline.cluster.client, offline.cluster.local = client, SimpleNamespace(close=lambda timeout: None)
+    offline.cluster.phase, offline.cluster._warm = Phase.READY, {"tls://here"}
+    offline.questions._futures["a question"] = Future()
     if not is_asked:
-        offline._asked["a question"].set_result("an answer")
+        offline.questions._futures["a question"].set_result("an answer")
     offline.train(registry.create(SMALL, "next", root))
 
-    offline._look_after(client, {"tls://here": {"metrics": {"memory": int(gigabytes * 1e9)}}})
+    offline._watch()
 
     assert done == does
 
 
 def test_a_grown_worker_is_restarted_once_nobody_asks_or_before_it_is_killed(offline, monkeypatch):
-    monkeypatch.setattr(engine_module, "_memory_limit", lambda: 4 * engine_module.RECYCLE_ABOVE_BYTES)
-    grown, crowded = engine_module.RECYCLE_ABOVE_BYTES + 1, int(3.5 * engine_module.RECYCLE_ABOVE_BYTES)
+    monkeypatch.setattr(cluster_module, "_memory_limit", lambda: 4 * cluster_module.RESTART_ABOVE_BYTES)
+    grown, crowded = cluster_module.RESTART_ABOVE_BYTES + 1, int(3.5 * cluster_module.RESTART_ABOVE_BYTES)
     with pytest.raises(EngineNotReady):
-        offline._require_ready()
+        offline.cluster.require_ready()
+    offline.cluster.local, offline.cluster.phase = SimpleNamespace(close=lambda timeout: None), Phase.READY
 
-    assert not offline._is_time_to_restart(grown)
-    assert offline._is_time_to_restart(crowded)
+    def is_time(memory: int) -> bool:
+        offline.cluster.workers = {"tls://here": {"metrics": {"memory": memory}}}
+        return offline.cluster.is_time_to_restart(is_awaited=False)
 
-    monkeypatch.setattr(engine_module, "QUIET_SECONDS", 0)
+    assert not is_time(grown)
+    assert is_time(crowded)
 
-    assert offline._is_time_to_restart(grown)
-    assert not offline._is_time_to_restart(engine_module.RECYCLE_ABOVE_BYTES)
+    monkeypatch.setattr(cluster_module, "QUIET_SECONDS", 0)
+
+    assert is_time(grown)
+    assert not is_time(cluster_module.RESTART_ABOVE_BYTES)
 
 
 def test_this_process_never_loads_tensorflow():
     code = (
-        "import sys; from core.engine.engine import Engine, Phase\n"
+        "import sys; from core.engine.cluster import Phase; from core.engine.engine import Engine\n"
         "def main():\n"
         "    e = Engine(); e.start()\n"
         "    while e.status().phase is not Phase.READY: pass\n"
@@ -1452,6 +1481,10 @@ def _until(condition, patience=PATIENCE):
             return found
         time.sleep(0.01)  # between two looks
     raise AssertionError(f"not within {patience} s")
+
+
+def _predict(engine, run, step, images, timeout=2.0):
+    return engine.wait(Predict(Network(run, step), images), timeout)
 
 
 def _unless_not_ready(ask):
@@ -1483,13 +1516,13 @@ def _trained(engine, root):
 def _stop(engine, run):
     engine.command(run.id, is_stopping=True)
     _until(lambda: engine.progress(run).state is State.STOPPED)
-    _until(lambda: run.id not in engine._futures)
+    _until(lambda: run.id not in engine.trainings._futures)
 
 
 def _kill_worker_of(engine, run):
-    processing = engine._client.processing()
-    worker = next(address for address, tasks in processing.items() if engine_module._task(run.id) in tasks)
-    os.kill(engine._client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
+    processing = engine.cluster.client.processing()
+    address = next(address for address, tasks in processing.items() if f"train-{run.id}" in tasks)
+    os.kill(engine.cluster.client.run(os.getpid, workers=[address])[address], signal.SIGKILL)
 
 
 def _cluster(stack, folder):
@@ -1550,4 +1583,4 @@ def _orders(workers: HungWorkers) -> list[tuple[dict, list[str]]]:
 
 
 def _worker_pids(engine: Engine) -> list[int]:
-    return list(engine._client.run(os.getpid).values())
+    return list(engine.cluster.client.run(os.getpid).values())

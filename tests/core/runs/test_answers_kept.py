@@ -10,6 +10,7 @@ from core.explain.attribution import Curves, Explanation
 from core.explain.questions import Forgotten
 from core.runs import network, registry
 from core.runs.arrays import Array
+from core.runs.folder import Folder
 from core.runs.network import Network
 from core.runs.run import Run
 
@@ -135,6 +136,6 @@ def test_a_full_disk_costs_only_the_memory_of_it(run, monkeypatch):
     def fail(self, name, content):
         raise StorageFull("There is no room.")
 
-    monkeypatch.setattr(Run, "_write", fail)
+    monkeypatch.setattr(Folder, "write", fail)
 
     assert Network(run, 4).answered("why?", int, lambda: 7) == 7

@@ -89,8 +89,15 @@ READERS: list[Callable[[Run], object]] = [
     Run.test_openings,
     Run.keras_file,
     *(
-        lambda run, read=read: read(run, LAST)
-        for read in (Run.weights, Run.evaluation, Run.validation, Run.readings, Run.robustness, Run.judgement)
+        lambda run, read=read: read(Network(run, LAST))
+        for read in (
+        Network.weights,
+        Network.evaluation,
+        Network.validation,
+        Network.readings,
+        Network.robustness,
+        Network.rejection,
+    )
     ),
     lambda run: Network(run, LAST).answered("why?", list[int], lambda: [1, 2]),
 ]
