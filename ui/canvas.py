@@ -112,15 +112,13 @@ def _tools(name: str, pen_key: str) -> None:
             help="Ctrl + Backspace. Undo brings the drawing back.",
             key=f"clear-{name}",
         )
-        state.show_in_widget("pen", state.pen())
         st.segmented_control(
             "Pen",
             [*PENS, ERASE],
             default=state.pen(),
             required=True,
-            key="pen",
             label_visibility="collapsed",
-            on_change=lambda: state.take_pen(state.widget_value("pen")),
+            **state.showing("pen", state.pen(), state.take_pen),
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -204,12 +206,11 @@ def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
             if is_drawn and field in drawing.OF_PHOTO:
                 continue
             is_on = getattr(state.preparation(), field)
-            state.show_in_widget(f"prepare-{field}", is_on)
-            st.checkbox(label, is_on, key=f"prepare-{field}", on_change=_switch, args=(field,))
+            st.checkbox(label, is_on, **state.showing(f"prepare-{field}", is_on, partial(_switch, field)))
 
 
-def _switch(field: str) -> None:
-    state.prepare_by(field, state.widget_value(f"prepare-{field}"))
+def _switch(field: str, is_on: bool) -> None:
+    state.prepare_by(field, is_on)
     photo = state.photo()
     if field in drawing.OF_PHOTO and photo is not None:
         with messages.kept():

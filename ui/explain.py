@@ -47,15 +47,13 @@ def choose_source(dataset: Dataset, run: runs.Run) -> str:
     source, index = state.explained()
     if source in ("train", "validation"):
         source = _split_of(dataset, run.experiment().training, source, index)
-    state.show_in_widget("explain-source", source)
     st.pills(
         "Digit from",
         SOURCES,
         format_func=SOURCES.get,
         default=source,
         required=True,
-        key="explain-source",
-        on_change=lambda: state.explain_digit(state.widget_value("explain-source")),
+        **state.showing("explain-source", source, state.explain_digit),
     )
     return source
 
@@ -273,14 +271,12 @@ def _choose_unit(run: runs.Run, tour: Tour, name: str, place: tuple[int, ...]) -
     label = _one(name, place).partition(" ")[0].capitalize()
     first, count = int(name != OUTPUT), tour.outputs[name].shape[-1]
 
-    def another_layer() -> None:
-        chosen = state.widget_value(layer_key)
+    def another_layer(chosen: str) -> None:
         state.explain_unit(chosen, place if len(tour.layers[chosen].shape) == 3 else ())
 
     def another_number(asked: int) -> None:
         state.explain_unit(name, (*place[:-1], asked - first))
 
-    state.show_in_widget(layer_key, name)
     with st.container(horizontal=True):
         names = [each for each, layer in tour.layers.items() if layer.form not in sheets.LEFT_OUT]
         st.selectbox(
@@ -288,8 +284,7 @@ def _choose_unit(run: runs.Run, tour: Tour, name: str, place: tuple[int, ...]) -
             names,
             names.index(name),
             format_func=anatomy.layer_name,
-            key=layer_key,
-            on_change=another_layer,
+            **state.showing(layer_key, name, another_layer),
             width=200,
         )
         number_field(label, place[-1] + first, first, first + count - 1, number_key, another_number, width=130)
@@ -318,13 +313,11 @@ def _map(
 
 
 def _slider(label: str, axis: int, name: str, place: tuple[int, ...], side: int) -> None:
-    key = f"explain-{label}-{side}"
-    state.show_in_widget(key, place[axis])
+    def moved(to: int) -> None:
+        state.explain_unit(name, (*place[:axis], to, *place[axis + 1 :]))
 
-    def moved() -> None:
-        state.explain_unit(name, (*place[:axis], state.widget_value(key), *place[axis + 1 :]))
-
-    st.slider(label, 0, side - 1, place[axis], key=key, on_change=moved)
+    shown = state.showing(f"explain-{label}-{side}", place[axis], moved)
+    st.slider(label, 0, side - 1, place[axis], **shown)
 
 
 def _take_cell(key: str, place: tuple[int, ...]) -> None:
