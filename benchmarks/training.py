@@ -37,7 +37,8 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 from benchmarks import limit, report, server
 from core.data import datasets
-from core.engine.engine import WATCH_SECONDS, Engine, Phase
+from core.engine.cluster import WATCH_SECONDS, Phase
+from core.engine.engine import Engine
 from core.model import presets
 from core.model.specs import Experiment, replaced
 from core.runs import registry

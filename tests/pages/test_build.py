@@ -11,7 +11,7 @@ from core.model import ledger, link, presets, specs
 from core.model.presets import FAST_99, FIRST_CNN, LENET_5
 from core.model.specs import Conv2D, Dropout, Experiment, Flatten, Training, replaced
 from tests import strategies
-from tests.page_fields import fill, held
+from tests.page_fields import fill, held, held_by_widgets
 from ui.build import stack as stack_
 
 UNMEASURED = {"Parameters": "607,394", "Size": "2,430 kB", "Multiply-adds": "777,328", "Epoch here": "…"}
@@ -39,6 +39,10 @@ def rows(at) -> list:
 def stack(at) -> list[str]:
     """The kinds of the layers on the page, in order."""
     return [re.sub(r"^\d+ ", "", row.label.split("**")[1]) for row in rows(at)]
+
+
+def start_from(at):
+    return next(field for field in at.selectbox if field.label == "Start from")
 
 
 def name_of(at, place: int) -> str:
@@ -396,7 +400,36 @@ class TestUndo:
         press(at, "Undo")
 
         assert stack(at) == kinds(FIRST_CNN)
-        assert at.selectbox(key="preset").value == FIRST_CNN.name
+        assert start_from(at).value == FIRST_CNN.name
+
+    @pytest.mark.parametrize(
+        ("place", "label", "value"),
+        [(0, "Filters", 5), (0, "Padding", "same"), (0, "Bias", False), (0, "Activation", "tanh"), (4, "Rate", 0.5)],
+    )
+    def test_a_request_that_has_not_heard_of_it_yet_does_not_do_again_what_was_taken_back(
+        self, at, press, place, label, value
+    ):
+        was = held({**fields(opened(at, place), place)}[label])
+        set_field(at, place, label, value)
+        before = held_by_widgets(at)
+
+        press(at, "Undo")
+        at._run(before)
+
+        assert not at.exception
+        assert held(fields(at, place)[label]) == was
+        assert is_disabled(at, "Undo")
+        assert not is_disabled(at, "Redo")
+
+    def test_nor_brings_a_request_that_has_not_heard_of_it_the_preset_back(self, at, press, choose):
+        choose(at, "Start from", LENET_5.name)
+        before = held_by_widgets(at)
+
+        press(at, "Undo")
+        at._run(before)
+
+        assert stack(at) == kinds(FIRST_CNN)
+        assert is_disabled(at, "Undo")
 
     def test_it_takes_back_training_fields_too(self, at, press, choose, visit):
         visit("train", session=at)
@@ -635,7 +668,7 @@ class TestLink:
     def test_a_preset_is_known_again(self, visit):
         at = self.visited(visit, "build", link.link_text(LENET_5.experiment))
 
-        assert at.selectbox(key="preset").value == LENET_5.name
+        assert start_from(at).value == LENET_5.name
         assert is_disabled(at, "Reset")
 
     @pytest.mark.parametrize(

@@ -75,11 +75,11 @@ def feature_map(at) -> dict:
 
 
 def chosen_source(at) -> str:
-    return next(group for group in at.pills if group.key == "explain-source").value
+    return next(group for group in at.pills if group.label == "Digit from").value
 
 
 def source(at, name: str):
-    next(group for group in at.pills if group.key == "explain-source").set_value(name)
+    next(group for group in at.pills if group.label == "Digit from").set_value(name)
     return at.run()
 
 

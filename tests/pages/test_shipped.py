@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core import shipped as reference
-from core.runs import run
+from core.runs import registry
 from core.runs.progress import State
 
 SHIPPED = "Reference (shipped)"
@@ -83,7 +83,7 @@ def test_where_runs_can_t_be_kept_one_is_told_once_and_draws_with_it(visit, pres
     assert menu(at) == [SHIPPED]
     assert len(at.warning) == 1
     assert at.warning[0].value.startswith("Runs can't be kept here, only used for now. ")
-    assert not list(run.all_runs())
+    assert not list(registry.all_runs())
     at = visit("train", session=at)
     assert not at.warning
     refused = press(at, "Start training")

@@ -27,16 +27,10 @@ POLL_SECONDS, PATIENT_SECONDS = 0.75, 5.0
 def toolbar(presets: Mapping[str, Preset]) -> None:
     """Choose a preset; go back to it; undo and redo."""
     draft = session.draft()
-    key = "preset"
-
-    def chosen() -> None:
-        session.use_preset(session.widget_value(key))
-
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = draft.differences.count
-        session.show_in_widget(key, draft.preset)
-        names = list(presets)
-        st.selectbox("Start from", names, names.index(draft.preset), key=key, on_change=chosen, width=240)
+        names, shown = list(presets), session.showing("preset", draft.preset, session.use_preset)
+        st.selectbox("Start from", names, names.index(draft.preset), **shown, width=240)
         st.button(
             "Reset",
             icon=":material/restart_alt:",

@@ -61,14 +61,12 @@ def choose_source(dataset: Dataset, run: Run) -> Split:
     source, index = session.explained()
     if source in (Split.TRAINING, Split.VALIDATION):
         source = _split_of(dataset, run.experiment().training, source, index)
-    session.show_in_widget("explain-source", source)
     st.pills(
         "Digit from",
         SOURCES,
         default=source,
         required=True,
-        key="explain-source",
-        on_change=lambda: session.explain_digit(session.widget_value("explain-source")),
+        **session.showing("explain-source", source, session.explain_digit),
     )
     return source
 
@@ -286,14 +284,12 @@ def _choose_unit(run: Run, tour: Tour, name: str, place: tuple[int, ...]) -> Non
     label = _one(name, place).partition(" ")[0].capitalize()
     first, count = int(name != OUTPUT), tour.outputs[name].shape[-1]
 
-    def another_layer() -> None:
-        chosen = session.widget_value(layer_key)
+    def another_layer(chosen: str) -> None:
         session.explain_unit(chosen, place if len(tour.layers[chosen].shape) == 3 else ())
 
     def another_number(asked: int) -> None:
         session.explain_unit(name, (*place[:-1], asked - first))
 
-    session.show_in_widget(layer_key, name)
     with st.container(horizontal=True):
         names = [each for each, layer in tour.layers.items() if layer.form not in activation_sheet.LEFT_OUT]
         st.selectbox(
@@ -301,8 +297,7 @@ def _choose_unit(run: Run, tour: Tour, name: str, place: tuple[int, ...]) -> Non
             names,
             names.index(name),
             format_func=network_html.layer_name,
-            key=layer_key,
-            on_change=another_layer,
+            **session.showing(layer_key, name, another_layer),
             width=200,
         )
         number_field(label, place[-1] + first, first, first + count - 1, number_key, another_number, width=130)
@@ -329,13 +324,11 @@ def _map(run: Run, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, 
 
 
 def _slider(label: str, axis: int, name: str, place: tuple[int, ...], side: int) -> None:
-    key = f"explain-{label}-{side}"
-    session.show_in_widget(key, place[axis])
+    def moved(to: int) -> None:
+        session.explain_unit(name, (*place[:axis], to, *place[axis + 1 :]))
 
-    def moved() -> None:
-        session.explain_unit(name, (*place[:axis], session.widget_value(key), *place[axis + 1 :]))
-
-    st.slider(label, 0, side - 1, place[axis], key=key, on_change=moved)
+    shown = session.showing(f"explain-{label}-{side}", place[axis], moved)
+    st.slider(label, 0, side - 1, place[axis], **shown)
 
 
 def _take_cell(key: str, place: tuple[int, ...]) -> None:

@@ -178,17 +178,23 @@ def show_in_widget(key: str, value: Any) -> None:
         st.session_state[key] = value
 
 
-def showing(name: str, value: Any, act: Callable[[Any], None]) -> dict[str, Any]:
+def showing(
+    name: str, value: Any, act: Callable[[Any], None], meaning: Callable[[Any], Any] = lambda held: held
+) -> dict[str, Any]:
     """Return `key` and `on_change` for a widget that is about to be drawn and is to hold `value`, as `show_in_widget` has it. A click
     on it gives `act` what it holds then.
 
     Whatever a page asks for, a fragment's clock too, brings what its widgets held when it was sent. Where the lab has changed or
     removed one meanwhile, Streamlit takes that for a click. So a widget that the lab changes gets another key, and one that is gone, or
     holds what it was drawn with, is not heard.
+
+    Args:
+        meaning: what a value stands for, where two of them are written differently and mean the same. Such a widget keeps its key,
+            and with it the focus.
     """
     shown = _session().shown
     key, _ = shown.get(name, (name, value))
-    if st.session_state.get(key, value) != value:
+    if meaning(st.session_state.get(key, value)) != meaning(value):
         key = f"{name}-{secrets.token_hex(4)}"
     show_in_widget(key, value)
     shown[name] = key, value
@@ -196,7 +202,7 @@ def showing(name: str, value: Any, act: Callable[[Any], None]) -> dict[str, Any]
     def clicked() -> None:
         shown_key, before = shown[name]
         chosen = st.session_state.get(key, before)
-        if key == shown_key and chosen != before:
+        if key == shown_key and meaning(chosen) != meaning(before):
             shown[name] = key, chosen
             act(chosen)
 

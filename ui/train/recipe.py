@@ -77,7 +77,7 @@ def _preview(training: Training) -> None:
         return
     st.markdown("**As the network would see them**")
     images = np.stack([digits.dataset().x_train[:PREVIEWED], *changes], axis=1).reshape(-1, *IMAGE_SHAPE[:2])
-    sheet = pictures.png(pictures.sheet(images, columns=1 + CHANGES), scale=2)
+    sheet = pictures.data_url(pictures.png(pictures.sheet(images, columns=1 + CHANGES), scale=2))
     st.image(sheet, width="stretch", alt="Four digits, each before and after three random changes.")
     st.caption("Left as they are, then as three steps of the training would see them.")
     st.button("Other changes", icon=":material/casino:", on_click=session.other_preview)

@@ -113,15 +113,13 @@ def _tools(name: str, pen_key: str) -> None:
             help="Ctrl + Backspace. Undo brings the drawing back.",
             key=f"clear-{name}",
         )
-        session.show_in_widget("pen", session.pen())
         st.segmented_control(
             "Pen",
             [*PENS, ERASE],
             default=session.pen(),
             required=True,
-            key="pen",
             label_visibility="collapsed",
-            on_change=lambda: session.take_pen(session.widget_value("pen")),
+            **session.showing("pen", session.pen(), session.take_pen),
         )
 
 

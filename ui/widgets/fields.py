@@ -73,13 +73,9 @@ def _field(
 
     kinds = _kinds(field)
     if kinds:
-
-        def kind_changed() -> None:
-            changed(kinds[session.widget_value(key)]())
-
-        session.show_in_widget(key, value.kind)
+        shown = session.showing(key, value.kind, lambda kind: changed(kinds[kind]()))
         with st.container():
-            st.selectbox(label, list(kinds), list(kinds).index(value.kind), key=key, help=said, on_change=kind_changed)
+            st.selectbox(label, list(kinds), list(kinds).index(value.kind), help=said, **shown)
             mark = "" if inner else f"{_mark(was, value)} "
             st.caption(f"{mark}{type(value).about}")
             editor(lambda: getattr(current(), name), f"{key}.{value.kind}", changed, 1, inner)
@@ -117,8 +113,7 @@ def _widget(
             placeholder="as usual" if may_be_empty else "",
         )
         return
-    arguments = {"key": key, "help": said, "on_change": lambda: changed(session.widget_value(key))}
-    session.show_in_widget(key, value)
+    arguments = {"help": said, **session.showing(key, value, changed)}
     with st.container(gap="xxsmall"):
         if _choices(field):
             choices = list(_choices(field))

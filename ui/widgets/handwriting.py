@@ -10,11 +10,11 @@ import streamlit as st
 
 from core.data import handwriting as own_hand
 from core.data.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
-from core.data.splits import Split
+from core.data.splits import Split, held_out_count
 from core.engine import engine
 from core.errors import DataError, RunDamaged, RunNotFound
 from core.evaluation import metrics
-from core.evaluation.questions import AnswerHeldOut, ReadDrawings, held_out_count
+from core.evaluation.questions import AnswerHeldOut, ReadDrawings
 from core.model.specs import CLASSES, Augmentation, replaced
 from core.runs.contents import Drawings, Evaluation
 from core.runs.network import Network

@@ -6,6 +6,7 @@ It is a text field: in one for numbers (`input type=number`) a browser drops the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -46,8 +47,7 @@ def number_field(
         note: Markdown, below the field.
     """
 
-    def typed() -> None:
-        text = session.widget_value(key)
+    def typed(text: str) -> None:
         session.accept_number(key)
         if not text.strip():
             if may_be_empty:
@@ -62,15 +62,13 @@ def number_field(
 
     written = typed_numbers.written(value)
     text, why_not = session.refused_number(key, value) or (written, "")
-    session.show_in_widget(key, text)
     with st.container(gap="xxsmall", width=width):
         said = f"{help} {_HOW[kind]}".strip() if kind is float or high is None or high >= 1000 else help
         st.text_input(
             label,
             text,
-            key=key,
+            **session.showing(key, text, typed, partial(_meant, kind)),
             help=said,
-            on_change=typed,
             placeholder=placeholder,
             autocomplete="off",
             disabled=disabled,
@@ -79,3 +77,11 @@ def number_field(
             st.caption(f":red[{messages.plain(why_not)}{f' It stays {written}.' if written else ''}]")
         if note:
             st.caption(note)
+
+
+def _meant(kind: type[int] | type[float], text: str) -> float | str:
+    """Return the number that a text is for; a text that is none is itself."""
+    try:
+        return typed_numbers.within(text, kind, None, None)
+    except SpecError:
+        return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -199,12 +201,11 @@ def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
             if is_drawn and field in preparation.OF_PHOTO:
                 continue
             is_on = getattr(session.preparation(), field)
-            session.show_in_widget(f"prepare-{field}", is_on)
-            st.checkbox(label, is_on, key=f"prepare-{field}", on_change=_switch, args=(field,))
+            st.checkbox(label, is_on, **session.showing(f"prepare-{field}", is_on, partial(_switch, field)))
 
 
-def _switch(field: str) -> None:
-    session.prepare_by(field, session.widget_value(f"prepare-{field}"))
+def _switch(field: str, is_on: bool) -> None:
+    session.prepare_by(field, is_on)
     photo = session.photo()
     if field in preparation.OF_PHOTO and photo is not None:
         with messages.kept():

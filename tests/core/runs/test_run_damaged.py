@@ -91,13 +91,13 @@ READERS: list[Callable[[Run], object]] = [
     *(
         lambda run, read=read: read(Network(run, LAST))
         for read in (
-        Network.weights,
-        Network.evaluation,
-        Network.validation,
-        Network.readings,
-        Network.robustness,
-        Network.rejection,
-    )
+            Network.weights,
+            Network.evaluation,
+            Network.validation,
+            Network.readings,
+            Network.robustness,
+            Network.rejection,
+        )
     ),
     lambda run: Network(run, LAST).answered("why?", list[int], lambda: [1, 2]),
 ]
