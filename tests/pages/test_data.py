@@ -13,6 +13,7 @@ from PIL import Image
 from core.data import datasets, measures
 from core.data.measures import Neighbours, Pairs
 from core.data.questions import DrawMap, NearDuplicates, ReadAll
+from core.data.splits import Split
 from core.engine.cluster import Phase
 from core.errors import WorkerLost
 from core.ink.preparation import Preparation, to_mnist
@@ -21,6 +22,7 @@ from core.model.specs import Training
 from core.runs.contents import Evaluation, Readings
 from core.runs.network import Network
 from core.runs.progress import State
+from core.runs.run import Run
 from tests.page_fields import held
 from ui.state.session import Drawn
 
@@ -98,7 +100,7 @@ def trained_on(digits, run=None) -> np.ndarray:
 
 def open_test(at, run):
     """Open the test set on Evaluate."""
-    at.session_state["digitlab"].open_tests.add((run.id, STEP))
+    at.session_state["digitlab"].open_tests.add(Network(run, STEP))
     return at.run()
 
 
@@ -325,7 +327,7 @@ class TestTheNetworkInUse:
         button(at, "Explain").click().run()
 
         assert not at.exception
-        assert at.session_state["digitlab"].explained == ("test", 1)
+        assert at.session_state["digitlab"].explained == (Split.TEST, 1)
         assert at.title[0].value == "Explain"
 
     def test_hardest_first_goes_by_the_loss(self, visit, read_run, digits, hardest):
@@ -379,7 +381,7 @@ class TestTheNetworkInUse:
 
         button(at, "Explain").click().run()
 
-        assert at.session_state["digitlab"].explained == ("validation", index)
+        assert at.session_state["digitlab"].explained == (Split.VALIDATION, index)
         assert held(at.text_input[0]) == index
         assert f'alt="a {digits.y_train[index]}"' in " ".join(html.proto.body for html in at.get("html"))
 
@@ -418,14 +420,12 @@ class TestTheNetworkInUse:
     def test_where_the_worker_is_lost_it_says_so_and_can_be_asked_again(
         self, visit, finished_run, still_engine, monkeypatch
     ):
-        def lost(job):
-            raise WorkerLost("The worker was lost over it. Try again.")
-
         at = visit("data", finished_run)
-        with monkeypatch.context() as broken:
-            broken.setattr(still_engine, "work_on", lost)
-            choice(at, "Sorted by", "Hardest first")
-            assert texts(at.error) == ["The worker was lost over it. Try again."]
+        still_engine.answers["ReadAll"] = WorkerLost("The worker was lost over it. Try again.")
+        choice(at, "Sorted by", "Hardest first")
+        assert texts(at.error) == ["The worker was lost over it. Try again."]
+        del still_engine.answers["ReadAll"]
+        still_engine.asked.clear()
 
         button(at, "Try again").click().run()
 
@@ -479,7 +479,7 @@ class TestTheNetworkInUse:
         assert any(f"{digits.y_train[42]} · 42" in body for body in shown)
 
     def test_readings_of_another_data_set_do_not_count(self, visit, finished_run, digits):
-        finished_run.write_readings(
+        Network(finished_run, STEP).keep_readings(
             Readings(STEP, np.full((3, 10), 0.1, np.float32), np.zeros((3, 2), np.float32), digits.y_train[:3])
         )
 
@@ -591,6 +591,6 @@ class TestTheMap:
 
 
 def test_equal_jobs_are_the_same_job():
-    assert ReadAll("a", "b", 3) == ReadAll("a", "b", 3)
+    assert ReadAll(Network(Run("a", "b"), 3)) == ReadAll(Network(Run("a", "b"), 3))
     assert hash(DrawMap(2000, "PCA")) == hash(DrawMap(2000, "PCA"))
     assert NearDuplicates() == NearDuplicates()

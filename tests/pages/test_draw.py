@@ -42,7 +42,7 @@ def page(request) -> str:
 def blown_up(still_engine, monkeypatch) -> None:
     """A network whose weights are no numbers any more."""
     reading = Reading(np.full(10, np.nan, np.float32), np.nan, False, "Its answers are not numbers any more (NaN).")
-    monkeypatch.setattr(still_engine, "read", lambda run, step, images: [reading] * len(images))
+    monkeypatch.setattr(still_engine, "_Read", lambda question: [reading] * len(question.images))
 
 
 def draw(at, *strokes: Stroke, order: int | None = None, is_erasing: bool = False):
@@ -550,10 +550,7 @@ def test_an_engine_out_of_order_is_told_and_the_drawing_stays(visit, finished_ru
 
 
 def test_a_worker_lost_over_it_is_told(visit, finished_run, still_engine, monkeypatch, stroke):
-    def lose(*arguments):
-        raise WorkerLost("The worker was lost while it looked at the drawing. Try again.")
-
-    monkeypatch.setattr(still_engine, "read", lose)
+    still_engine.quick["Read"] = WorkerLost("The worker was lost while it looked at the drawing. Try again.")
 
     at = draw(visit("draw", finished_run), stroke)
 

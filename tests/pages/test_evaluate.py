@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.data.splits import Split, held_out_images
 from core.engine.cluster import Phase
 from core.evaluation import robustness
-from core.evaluation.questions import held_out_images
 from core.evaluation.robustness import DAMAGES
 from core.model.specs import replaced
 from core.runs.contents import Evaluation
 from core.runs.network import Network
 from core.runs.progress import State
+from core.runs.question import KEPT
 
 CONSTANT = np.eye(10, dtype=np.float32)
 
@@ -211,7 +212,7 @@ class TestGallery:
         at.button(key="explain").click().run()
 
         assert at.title[0].value == "Explain"
-        assert at.session_state["digitlab"].explained == ("validation", first)
+        assert at.session_state["digitlab"].explained == (Split.VALIDATION, first)
 
 
 class TestTestSet:
@@ -324,7 +325,7 @@ class TestAnswersToCome:
         assert at.metric[0].value == "100.00%"
 
     def test_a_worker_that_has_another_data_set_is_told(self, visit, unasked, still_engine):
-        still_engine.answers["AnswerHeldOut"] = 100  # done, and nothing of these images is there
+        still_engine.answers["AnswerHeldOut"] = KEPT  # and nothing of these images is there
 
         at = visit("evaluate", unasked)
 
@@ -425,7 +426,7 @@ class TestBreakIt:
     @staticmethod
     def opened(at, *those):
         """The page once the test set was opened for these runs."""
-        at.session_state["digitlab"].open_tests.update((run.id, 8) for run in those)
+        at.session_state["digitlab"].open_tests.update(Network(run, 8) for run in those)
         return at.run()
 
     def test_it_begins_when_it_is_asked_to_and_counts_as_an_opening(self, at, finished_run, still_engine):
@@ -456,7 +457,7 @@ class TestBreakIt:
         assert "BreakIt" not in still_engine.asked
 
     def test_what_is_known_of_another_data_set_does_not_count(self, visit, finished_run, digits, still_engine):
-        finished_run.write_robustness(
+        Network(finished_run, 8).keep_robustness(
             robustness.measure(
                 digits.x_train[:50], digits.y_train[:50], 8, lambda images: CONSTANT[digits.y_train[:50]]
             )

@@ -14,6 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from core.data import datasets
+from core.data.splits import Split
 from core.engine.cluster import Phase
 from core.errors import NotExplainable
 from core.explain import attribution
@@ -52,7 +53,7 @@ def splits(finished_run, digits) -> dict[str, np.ndarray]:
     """Which images of the training file the run was trained on, and which it held out."""
     training = finished_run.experiment().training
     split = datasets.split(digits.y_train, training.train_size, training.validation_split, training.seed)
-    return dict(zip(("train", "validation"), split, strict=True))
+    return dict(zip((Split.TRAINING, Split.VALIDATION), split, strict=True))
 
 
 def show(at, view: str):
@@ -88,8 +89,8 @@ def source(at, name: str):
 
 def test_it_begins_with_a_digit_that_was_held_out_and_its_reading(at, splits):
     assert not at.exception
-    assert chosen_source(at) == "validation"
-    assert held(at.text_input[0]) == splits["validation"][0]
+    assert chosen_source(at) == Split.VALIDATION
+    assert held(at.text_input[0]) == splits[Split.VALIDATION][0]
     assert "The network reads 7, at 91.0 %." in html(at)
 
 
@@ -101,20 +102,20 @@ def test_where_nothing_is_held_out_it_begins_with_one_that_was_trained_on(visit,
     at = visit("explain", run)
 
     assert not at.exception
-    assert chosen_source(at) == "train"
+    assert chosen_source(at) == Split.TRAINING
     assert "This run held no images out to check on" in " ".join(texts(at.caption))
     assert "The network reads 7" in html(at)
 
 
 def test_another_digit_is_chosen_by_its_number(at, digits, splits):
-    number = int(splits["validation"][3])
+    number = int(splits[Split.VALIDATION][3])
     fill(at.text_input[0], number).run()
 
     assert not at.exception
     assert f'alt="a {digits.y_train[number]}"' in html(at)
 
 
-@pytest.mark.parametrize("name", ["train", "validation", "test"])
+@pytest.mark.parametrize("name", [Split.TRAINING, Split.VALIDATION, Split.TEST])
 def test_another_is_one_of_the_same_source(at, digits, splits, name):
     source(at, name)
     for _ in range(5):
@@ -127,7 +128,10 @@ def test_another_is_one_of_the_same_source(at, digits, splits, name):
 
 @pytest.mark.parametrize(
     ("asked", "holds", "said"),
-    [("validation", "train", "was trained on image number"), ("train", "validation", "held image number")],
+    [
+        (Split.VALIDATION, Split.TRAINING, "was trained on image number"),
+        (Split.TRAINING, Split.VALIDATION, "held image number"),
+    ],
 )
 def test_a_digit_of_the_other_split_is_shown_as_one_of_that(at, digits, splits, asked, holds, said):
     source(at, asked)
@@ -156,7 +160,7 @@ def test_other_pages_lead_to_a_digit():
 
         from ui.state import session
 
-        st.button("Why?", on_click=session.explain_digit, args=("validation", 5))
+        st.button("Why?", on_click=session.explain_digit, args=(Split.VALIDATION, 5))
         st.markdown(str(session.explained()))
 
     at = AppTest.from_function(lead).run()
@@ -166,7 +170,7 @@ def test_other_pages_lead_to_a_digit():
     assert texts(at.markdown) == ["('validation', 5)"]
 
 
-@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize("name", [Split.TRAINING, Split.VALIDATION])
 def test_the_training_file_is_split_as_the_run_split_it(at, splits, name):
     source(at, name)
 
@@ -175,14 +179,14 @@ def test_the_training_file_is_split_as_the_run_split_it(at, splits, name):
 
 
 def test_without_a_drawing_it_shows_where_to_draw_one(at):
-    source(at, "drawing")
+    source(at, Split.DRAWN)
 
     assert not at.exception
     assert texts(at.info) == ["There is no drawing yet."]
 
 
 def test_a_picture_can_be_uploaded(at, digits):
-    source(at, "upload")
+    source(at, Split.PICTURE)
     before = html(at)
     at.file_uploader[0].set_value(("seven.png", picture(digits.x_test[0]), "image/png")).run()
 
@@ -192,7 +196,7 @@ def test_a_picture_can_be_uploaded(at, digits):
 
 
 def test_a_file_that_is_no_picture_is_told_in_a_sentence(at):
-    source(at, "upload")
+    source(at, Split.PICTURE)
     at.file_uploader[0].set_value(("seven.png", b"nothing of the kind", "image/png")).run()
 
     assert not at.exception
@@ -245,7 +249,7 @@ def test_one_number_is_worked_out_and_keras_is_asked(at):
 
 
 def test_the_map_stands_beside_the_digit_and_says_every_number_in_four_digits(at, digits, splits):
-    shown, image = feature_map(at), digits.x_train[splits["validation"][0]]
+    shown, image = feature_map(at), digits.x_train[splits[Split.VALIDATION][0]]
     ink = image[1:-1, 1:-1] / np.float32(255)  # which is what the invented layer gives out
 
     assert not at.exception
@@ -296,7 +300,7 @@ def test_another_digit_and_another_unit_are_put_into_the_map_that_stands_there(a
         return at.get("bidi_component")[0].proto.id
 
     before, digit = identity(), feature_map(at)["digit"]
-    fill(at.text_input[0], int(splits["validation"][3])).run()
+    fill(at.text_input[0], int(splits[Split.VALIDATION][3])).run()
     next(slider for slider in at.slider if slider.label == "Row").set_value(3).run()
 
     assert not at.exception
@@ -387,11 +391,8 @@ def test_the_curves_are_told_one_by_one(deletion, insertion, said):
     assert explanation_html.beliefs(np.zeros((28, 28), np.uint8), explanation, []).count(said) == len(explanation.maps)
 
 
-def test_what_can_not_be_explained_is_said(at, still_engine, monkeypatch):
-    def refuse(*_):
-        raise NotExplainable("Its weights are not numbers.")
-
-    monkeypatch.setattr(still_engine, "explanation", refuse)
+def test_what_can_not_be_explained_is_said(at, still_engine):
+    still_engine.answers["Explain"] = NotExplainable("Its weights are not numbers.")
     show(at, explain.WHY)
 
     assert not at.exception

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.handwriting import Handwriting
-from core.evaluation.questions import held_out_images
+from core.data.splits import held_out_images
 from core.runs import registry
 from core.runs.contents import Checkpoint, Evaluation
 from core.runs.network import Network

@@ -461,13 +461,13 @@ class TestButtons:
 
     def test_an_order_that_the_worker_has_not_taken_is_said_to_be_remembered(self, visit, make_run, still_engine):
         run = make_run(State.RUNNING)
-        still_engine._untold[run.id] = Command(is_paused=True), ("is_paused",)
+        still_engine.trainings.orders._untold[run.id] = Command(is_paused=True), ("is_paused",)
 
         at = visit("train", run)
 
         said = "The worker doesn't answer yet. It does what you asked for as soon as it does."
         assert said in [info.value for info in at.info]
-        still_engine._untold.clear()
+        still_engine.trainings.orders._untold.clear()
         assert said not in [info.value for info in at.run().info]
 
     def test_a_paused_run_is_resumed(self, visit, make_run, press, still_engine):
@@ -526,7 +526,7 @@ class TestButtons:
 
     def test_an_order_without_a_worker_is_answered(self, visit, make_run, press, still_engine, monkeypatch):
         at = visit("train", make_run(State.RUNNING))
-        monkeypatch.delattr(type(still_engine), "_tell_workers")
+        monkeypatch.delattr(still_engine.trainings.orders, "tell")
 
         press(at, "Pause")
 
@@ -869,12 +869,12 @@ class TestRecipe:
         assert held(field(at, "Learning rate")) == float(use.label.removeprefix("Use "))
 
     def test_augmentation_shows_what_it_does(self, visit, choose, still_engine):
-        still_engine.answers["Augment"] = np.zeros((4, 28, 28), np.uint8)
+        still_engine.answers["Augment"] = np.zeros((3, 4, 28, 28), np.uint8)
 
         at = choose(visit("train"), "Rotation", 10.0)
 
         assert not at.exception
-        assert still_engine.asked.count("Augment") == 3
+        assert still_engine.asked.count("Augment") == 1
         assert any("as three steps of the training would see them" in text for text in texts(at.caption))
 
     def test_what_differs_from_the_preset_is_marked(self, visit, choose):
@@ -914,15 +914,15 @@ class TestRecipe:
         still_engine.answers["FindRange"] = WorkerLost("The worker was lost over it. Try again.")
         at.run()
         assert not at.exception
-        assert texts(at.warning) == ["The worker was lost over it. Try again."]
+        assert texts(at.error) == ["The worker was lost over it. Try again."]
         asked = still_engine.asked.count("FindRange")
 
         at.run()
         assert still_engine.asked.count("FindRange") == asked
-        assert texts(at.warning) == []
+        assert texts(at.error) == []
 
         still_engine.answers["FindRange"] = None
-        press(at, "Try again to find a learning rate")
+        press(at, "Find a learning rate")
 
         assert still_engine.asked.count("FindRange") > asked
         assert at.progress[-1].proto.text == "A hundred batches with a rising learning rate …"
@@ -946,18 +946,18 @@ class TestRecipe:
 
         at = choose(visit("train"), "Rotation", 10.0)
         assert not at.exception
-        assert texts(at.warning) == ["The data set is broken."]
+        assert texts(at.error) == ["The data set is broken."]
         at.run()
         assert still_engine.asked.count("Augment") == 1
 
-        still_engine.answers["Augment"] = np.zeros((4, 28, 28), np.uint8)
-        press(at, "Try again to change some digits")
+        still_engine.answers["Augment"] = np.zeros((3, 4, 28, 28), np.uint8)
+        press(at, "Change some digits")
 
         assert any("as three steps of the training would see them" in text for text in texts(at.caption))
 
 
 ORDERS = """
-from core import runs
+from core.runs import registry
 from ui import driving, messages
 run = registry.find({run_id!r})
 with messages.shown():

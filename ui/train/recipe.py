@@ -34,9 +34,8 @@ def learning_rate_finder(experiment: Experiment) -> None:
     """A button, and what it found; where nothing can be trained, the button says why."""
     question, why_not = FindRange(experiment), ledger.refusal(experiment)
     if why_not is not None or not session.is_wanted(question, False):
-        has_failed = not session.is_wanted(question, True)
         st.button(
-            "Try again to find a learning rate" if has_failed else "Find a learning rate",
+            "Find a learning rate",
             icon=":material/troubleshoot:",
             on_click=session.want,
             args=(question, True),
