@@ -280,7 +280,7 @@ class TestAnswersToCome:
 
         at = visit("evaluate", unasked)
 
-        assert texts(at.info) == ["The engine is still warming up: TensorFlow is being loaded."]
+        assert at.get("progress")[0].proto.text == "The engine is still warming up: TensorFlow is being loaded."
 
     def test_an_engine_out_of_order_is_told(self, visit, unasked, still_engine):
         still_engine.be(Phase.FAILED, "The engine did not start: no route to host")

@@ -158,6 +158,7 @@ def test_other_pages_lead_to_a_digit():
     def lead() -> None:
         import streamlit as st
 
+        from core.data.splits import Split
         from ui.state import session
 
         st.button("Why?", on_click=session.explain_digit, args=(Split.VALIDATION, 5))
@@ -167,7 +168,7 @@ def test_other_pages_lead_to_a_digit():
     at.button[0].click().run()
 
     assert not at.exception
-    assert texts(at.markdown) == ["('validation', 5)"]
+    assert texts(at.markdown) == ["(<Split.VALIDATION: 'Validation'>, 5)"]
 
 
 @pytest.mark.parametrize("name", [Split.TRAINING, Split.VALIDATION])

@@ -21,7 +21,7 @@ from tests.page_fields import held_by_widgets
 SEVEN = np.float32([0.01] * 7 + [0.91] + [0.01] * 2)
 KEEP = """
 import numpy as np
-from ui import handwriting
+from ui.widgets import handwriting
 image = np.zeros((28, 28), np.uint8)
 image[4:24, 13:15] = 255
 handwriting.keep_form(image, {guess})
@@ -32,10 +32,12 @@ if st.checkbox("Another"):
     handwriting.keep_form(image.T.copy(), None)
 """
 SECTION = """
-from core import runs
-from ui import handwriting, state
-state.use_run({run_id!r})
-handwriting.section(registry.find({run_id!r}), {step})
+from core.runs import registry
+from core.runs.network import Network
+from ui.state import session
+from ui.widgets import handwriting
+session.use_run({run_id!r})
+handwriting.section(Network(registry.find({run_id!r}), {step}))
 """
 
 
@@ -255,7 +257,7 @@ class TestLearning:
 
 def tuned(source, hand, digits) -> Run:
     """A fine-tuning that is done, and that took MNIST's digits as before."""
-    run = fine_tuning.create(source, 8, hand, source.experiment().training, 50, 0.25, "A run, my hand")
+    run = fine_tuning.create(Network(source, 8), hand, source.experiment().training, 50, 0.25, "A run, my hand")
     weights = run.weights(0)
     held_out = held_out_images(run, digits.y_train)
     y = digits.y_train[held_out]

@@ -148,7 +148,7 @@ def test_nothing_is_written_where_nothing_changed(visit, choose, monkeypatch, ru
 
     at.run()
     visit("train").run()
-    AppTest.from_string("from ui import state; state.keep_visit()").run()
+    AppTest.from_string("from ui.state import session; session.keep_visit()").run()
 
     assert written == []
 

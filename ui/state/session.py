@@ -652,6 +652,8 @@ def explain_digit(source: Split, index: int | None = None) -> None:
         index: into the images of the training file for "train" and "validation", into those of the test file for "test"; for
             "drawing" its number; means nothing for "upload", of which there is one. None for the first, and the newest drawing.
     """
+    if source not in EXPLAINED_FROM:
+        raise ValueError(f"Expected a source among {', '.join(EXPLAINED_FROM)}, received {source!r}.")
     _session().explained = source, None if index is None else int(index)
 
 

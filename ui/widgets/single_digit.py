@@ -244,10 +244,8 @@ def _nearest(network: Network, image: np.ndarray, is_resting: bool) -> None:
     key = (network, has_read, image.tobytes())
     found = session.looked_up("nearest", key)
     if found is None and is_resting:
-        if has_read:
-            found = engine.shared().ask(NearestInside(network, image.tobytes()))
-        else:
-            found = cached.nearest_by_pixels(dataset, image, None)
+        inside = NearestInside(network, image.tobytes())
+        found = engine.shared().ask(inside) if has_read else cached.nearest_by_pixels(dataset, image, None)
         session.keep_looked_up("nearest", key, found)
     found = found or session.looked_up_last("nearest")
     if found is not None:
