@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ FULL_SPEED = Command()
 GONE_SECONDS = 2.0  # between two looks, from a training, for whether its run is still there
 WATCHED_SECONDS = 5.0  # that looks inside a network go on after someone asked for one
 
+_loading = threading.Lock()
 _commands: dict[str, Command] = {}
 # By run: what visitors want to see of it, a digit and a drawing, until when (monotonic); and what was seen last.
 _watched: dict[str, dict[tuple[int, bytes], float]] = {}
@@ -68,7 +72,26 @@ def unwrapped(answer: Any) -> Any:
 
 
 def warm_up() -> None:
-    """Load TensorFlow and Keras; nothing where that was done."""
+    """Load TensorFlow and Keras; nothing where that was done, and while another thread does, wait for it."""
+    with _loading:
+        _load()
+
+
+@cache
+def _load() -> None:
+    # What is loaded stays for good. To look through it for garbage is a quarter of the time that loading takes, and a quarter of
+    # a second whenever garbage is collected later.
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        _load_keras()
+        gc.freeze()
+    finally:
+        if is_collecting:
+            gc.enable()
+
+
+def _load_keras() -> None:
     # Keras tries to import these where they are installed, for adapters that nothing here uses: hidden while it loads,
     # they don't cost a third of its start and 130 MB. They import as usual afterwards, and in the worker's other threads.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
