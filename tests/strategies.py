@@ -2,6 +2,7 @@
 
 import math
 import types
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from hypothesis import strategies as st
@@ -15,9 +16,14 @@ SMALL = {"filters": 6, "units": 16, "kernel_size": 7, "pool_size": 5, "strides":
 
 def specs_of(kind: type[Spec], most: dict[str, int] | None = None) -> st.SearchStrategy[Spec]:
     """Any valid value of a spec class. `most` lowers the upper bound of the integer fields it names."""
+    return _specs_of(kind, tuple(sorted((most or {}).items())))
+
+
+@cache  # to make a strategy takes longer than to draw from it
+def _specs_of(kind: type[Spec], most: tuple[tuple[str, int], ...]) -> st.SearchStrategy[Spec]:
     if kind is Training:
-        return trainings(most)
-    return _fields(kind, most or {}).map(lambda values: kind(**values))
+        return trainings(dict(most))
+    return _fields(kind, dict(most)).map(lambda values: kind(**values))
 
 
 def trainings(most: dict[str, int] | None = None) -> st.SearchStrategy[Training]:
@@ -32,7 +38,13 @@ def trainings(most: dict[str, int] | None = None) -> st.SearchStrategy[Training]
 
 def layers(most: dict[str, int] | None = None) -> st.SearchStrategy[LayerSpec]:
     """Any layer by itself."""
-    return st.one_of([specs_of(kind, most) for kind in LAYER_KINDS.values()])
+    return layers_of(tuple(LAYER_KINDS.values()), tuple(sorted((most or {}).items())))
+
+
+@cache
+def layers_of(kinds: tuple[type[LayerSpec], ...], most: tuple[tuple[str, int], ...]) -> st.SearchStrategy[LayerSpec]:
+    """Any layer of one of these kinds."""
+    return st.one_of([_specs_of(kind, most) for kind in kinds])
 
 
 def experiments() -> st.SearchStrategy[Experiment]:
@@ -43,16 +55,17 @@ def experiments() -> st.SearchStrategy[Experiment]:
 @st.composite
 def stacks(draw: st.DrawFn, most: dict[str, int] = SMALL, max_layers: int = 7) -> tuple[LayerSpec, ...]:
     """Stacks that can be built: layers for images, one that flattens, layers for vectors. Large windows are padded."""
-    kinds = LAYER_KINDS.values()
-    flatteners = [kind for kind in kinds if kind.takes == "image" and len(kind().output_shape(IMAGE_SHAPE)) == 1]
-    for_images = [kind for kind in kinds if kind.takes in ("image", "any") and kind not in flatteners]
-    for_vectors = [kind for kind in kinds if kind.takes in ("vector", "any")]
+    kinds = tuple(LAYER_KINDS.values())
+    flatteners = tuple(kind for kind in kinds if kind.takes == "image" and len(kind().output_shape(IMAGE_SHAPE)) == 1)
+    for_images = tuple(kind for kind in kinds if kind.takes in ("image", "any") and kind not in flatteners)
+    for_vectors = tuple(kind for kind in kinds if kind.takes in ("vector", "any"))
+    bounds = tuple(sorted(most.items()))
     size = draw(st.integers(0, max_layers - 1))
     before = draw(st.integers(0, size))
     parts = [for_images] * before + [flatteners] + [for_vectors] * (size - before)
     stack, shape = [], IMAGE_SHAPE
     for part in parts:
-        layer = draw(st.one_of([specs_of(kind, most) for kind in part]))
+        layer = draw(layers_of(part, bounds))
         if layer.misfit(shape):
             layer = replaced(layer, padding="same")
         shape = layer.output_shape(shape)
