@@ -27,7 +27,7 @@ _KERAS_DEFAULTS = {"activation": "linear", "momentum": 0.0}  # where they differ
 
 # Read, not imported, since they would bring TensorFlow along.
 _CORE = Path(__file__).parent.parent
-_AUGMENT, _MODEL = _CORE / "training" / "augment.py", _CORE / "model" / "keras_model.py"
+_AUGMENT, _MODEL = _CORE / "training" / "augmentation.py", _CORE / "model" / "keras_model.py"
 
 _HEADER = '''\
 """Train a network to read handwritten digits, with Keras on TensorFlow.
