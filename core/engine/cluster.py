@@ -230,7 +230,8 @@ class Cluster:
 
     def restart(self) -> None:
         """Have the workers begin anew."""
-        self.client.restart_workers(list(self.workers), raise_for_error=False)
+        if (client := self.client) is not None:  # it may be closed at any moment
+            client.restart_workers(list(self.workers), raise_for_error=False)
 
     def _watch(self) -> None:
         while not self.is_closing:
@@ -285,7 +286,9 @@ class Cluster:
 
     def _warm_up(self, address: str) -> None:
         """Have a worker load TensorFlow; the engine is ready when the first has."""
-        future = self.client.submit(
+        if (client := self.client) is None:
+            return
+        future = client.submit(
             worker.in_worker, worker.warm_up, workers=[address], allow_other_workers=False, pure=False, priority=-10
         )
 

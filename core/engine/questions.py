@@ -45,20 +45,15 @@ class Questions:
     def ask(self, question: Question) -> Any:
         """Return the answer; None while it is being found, which the first call begins."""
         self._forget_other_digits()
-        answer = self._answers.get(question)
-        if answer is None:
+        answer, is_under_way = self._answers.get(question), question in self._futures
+        if answer is None and not is_under_way:
             answer = self._kept(question)
         if answer is None:
-            answer = self._found(question)
+            answer = self._found(question, is_under_way)
         if answer is KEPT:
-            answer = self._kept(question)
-            if answer is None:
-                raise EngineError(
-                    "The worker answered for other images than those that are loaded here. Let DIGITLAB_MNIST name the same file "
-                    "for both, and start them again."
-                )
+            return self._just_kept(question)
         if isinstance(answer, NotExplainable):
-            raise answer
+            raise answer.with_traceback(None)  # or it would hold on to every page that it was raised on
         return answer
 
     def wait(self, question: Question, timeout: float) -> Any:
@@ -105,39 +100,55 @@ class Questions:
             return question.kept()
         return None
 
-    def _found(self, question: Question) -> Any:
+    def _just_kept(self, question: Question) -> Any:
+        """Return the answer that a worker says it has kept; None where it can't be read, so that it is found again."""
+        with suppress(RunDamaged):
+            answer = question.kept()
+            if answer is None:
+                raise EngineError(
+                    "The worker answered for other images than those that are loaded here. Let DIGITLAB_MNIST name the same file "
+                    "for both, and start them again."
+                )
+            return answer
+        return None
+
+    def _found(self, question: Question, was_under_way: bool) -> Any:
         """Return what was found out in a worker; None while it is at it, which the first call makes it be."""
         with self._lock:
             self._cluster.require_ready()
             future = self._futures.get(question)
             if future is None:
-                self._begin(question)
-                return None
-            if not future.done():
-                return None
-            del self._futures[question]
-            self._forget(question)
-        if future.status != "finished":
-            raise WorkerLost("The worker was lost over it. Try again.")
-        try:
-            answer = worker.unwrapped(future.result())
-        except NotExplainable as error:  # an answer like others: not looked for again
-            answer = error
-        if answer is not KEPT:
-            self._remember(question, answer)
+                answer = self._answers.get(question)
+                if answer is None and not was_under_way:  # else another thread has just ended it
+                    self._begin(question)
+                return answer
+        if not future.done():
+            return None
+        answer = None
+        try:  # it stays under way until its answer is here: who asks meanwhile doesn't begin it again
+            answer = _answer_of(future)
+        finally:
+            self._end(question, future, answer)
         return answer
 
     def _begin(self, question: Question) -> None:
         if question.needs_quiet and self._is_busy():
             raise EngineNotReady("Measured as soon as nothing trains.")
-        ticket = self._tickets[question] = f"digitlab-question-{time.time_ns()}"
-        client = self._cluster.client
+        client, ticket = self._cluster.client, f"digitlab-question-{time.time_ns()}"
         client.subscribe_topic(ticket, lambda message: self._shares.update({ticket: message[1]}))
+        self._tickets[question] = ticket
         task = (worker.about, datasets.chosen(), worker.work, question, ticket)
         self._futures[question] = client.submit(worker.in_worker, *task, pure=False)
 
-    def _remember(self, question: Question, answer: Any) -> None:
+    def _end(self, question: Question, future: Any, answer: Any) -> None:
+        """Let go of a question that is no longer under way, and remember its answer, unless that is None or kept elsewhere."""
         with self._lock:
+            if self._futures.get(question) is not future:  # cancelled, of other digits, or ended by another thread
+                return
+            del self._futures[question]
+            self._forget(question)
+            if answer is None or answer is KEPT:
+                return
             self._answers[question] = answer
             while len(self._answers) > MOST_ANSWERS:
                 del self._answers[next(iter(self._answers))]
@@ -155,3 +166,21 @@ class Questions:
             if before not in (None, self._dataset):
                 self._answers.clear()
                 self._futures.clear()
+                for question in tuple(self._tickets):
+                    self._forget(question)
+
+
+def _answer_of(future: Any) -> Any:
+    """Return what a question that is done found, or that it can't be explained, which is an answer like others: not looked for
+    again.
+
+    Raises:
+        WorkerLost: if its worker was.
+        DigitLabError: whatever else it raised.
+    """
+    if future.status != "finished":
+        raise WorkerLost("The worker was lost over it. Try again.")
+    try:
+        return worker.unwrapped(future.result())
+    except NotExplainable as error:
+        return error
