@@ -244,8 +244,8 @@ class TestLoad:
         assert load().trouble == "DIGITLAB_OFFLINE=1 keeps this lab from fetching it: start the lab without that."
 
     def test_loads_once_for_all_threads(self, server):
-        datasets = []
-        threads = [threading.Thread(target=lambda: datasets.append(load())) for _ in range(8)]
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(load())) for _ in range(8)]
 
         for thread in threads:
             thread.start()
@@ -253,12 +253,12 @@ class TestLoad:
             thread.join()
 
         assert server.requests == 1
-        assert [dataset is datasets[0] for dataset in datasets] == [True] * 8
+        assert [dataset is found[0] for dataset in found] == [True] * 8
 
     def test_lets_several_processes_download_at_once(self, server, cache):
         server.barrier = threading.Barrier(3)
         script = (
-            "from core import data; "
+            "from core.data import datasets; "
             f"datasets.URL, datasets.SHA256, datasets.SIZE = {server.url!r}, {datasets.SHA256!r}, {datasets.SIZE}; "
             "dataset = datasets.load(); print(dataset.source, len(dataset.x_train), end='')"
         )

@@ -137,7 +137,7 @@ def test_a_worker_of_its_own_puts_what_it_generates_into_the_engines_folder_and_
 def test_a_fine_tuning_is_a_run_that_goes_on_where_another_was(engine, finished, dataset):
     hand = Handwriting(dataset.x_test[:3].copy(), dataset.y_test[:3].copy())
     training = fine_tuning.usual_training(finished.experiment())
-    run = fine_tuning.create(finished, 36, hand, replaced(training, epochs=1), 64, 0.25, "My hand")
+    run = fine_tuning.create(Network(finished, 36), hand, replaced(training, epochs=1), 64, 0.25, "My hand")
 
     engine.train(run)
     _until(lambda: engine.progress(run).state.is_over)
@@ -1089,17 +1089,17 @@ class TestTrainingInAWorker:
         commands = {0: Command(), 5: Command(learning_rate=0.05)}
         self.commanded(monkeypatch, sent, {**commands, 16: Command(learning_rate=0.001), 18: Command(is_stopping=True)})
 
-        worker.train(turned.id, root)
+        worker.train(turned)
 
         assert turned.progress().turns == [Turned(5, "learning_rate", 0.05), Turned(16, "learning_rate", 0.001)]
 
         sent.clear()
         self.commanded(monkeypatch, sent, {0: Command()})
-        worker.train(turned.id, root)
+        worker.train(turned)
         resumed = self.losses(sent)
         sent.clear()
         self.commanded(monkeypatch, sent, commands)
-        worker.train(again.id, root)
+        worker.train(again)
 
         assert turned.progress().turns == [Turned(5, "learning_rate", 0.05)]
         assert resumed == self.losses(sent)[13:]
@@ -1111,7 +1111,7 @@ class TestTrainingInAWorker:
         stopped, never = (registry.create(tiny, name, root) for name in ("stopped", "never stopped"))
         self.commanded(monkeypatch, sent, {0: Command(), 5: Command(is_stopping=True)})
 
-        worker.train(stopped.id, root)
+        worker.train(stopped)
 
         assert stopped.steps() == [0, 1, 2, 4, 5]
         assert list(stopped.progress().loss) == self.losses(sent)
@@ -1123,7 +1123,7 @@ class TestTrainingInAWorker:
 
         sent.clear()
         self.commanded(monkeypatch, sent, {0: Command(), 18: Command(is_stopping=True)})
-        worker.train(stopped.id, root)
+        worker.train(stopped)
 
         assert stopped.steps() == [0, 1, 2, 4, 8, 13, 18]
         assert stopped.last_checkpoint().step == 13
@@ -1191,7 +1191,7 @@ class TestTrainingInAWorker:
 
         for one in (run, never):
             sent.clear()
-            worker.train(one.id, root)
+            worker.train(one)
 
         assert run.record().state is State.FINISHED
         assert run.progress().loss == never.progress().loss

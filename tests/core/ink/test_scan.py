@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFilter
 
 from core.errors import DrawingError
-from core.ink import photo as scan
+from core.ink import photo
 from core.ink.preparation import ink_from_picture, ink_from_strokes
 
 FIVE = [[[70, 50], [65, 95], [110, 95], [125, 130], [100, 150], [60, 140]], [[70, 50], [120, 48]]]
@@ -38,7 +38,7 @@ def ink() -> np.ndarray:
     return ink_from_strokes(FIVE, (200, 200), SIDE, 9)
 
 
-def photo(ink: np.ndarray, light: np.ndarray | float = 0.9, paper: np.ndarray | float = 1.0) -> np.ndarray:
+def photographed(ink: np.ndarray, light: np.ndarray | float = 0.9, paper: np.ndarray | float = 1.0) -> np.ndarray:
     """Dark ink on paper of this reflectance under this light, a little blurred, with grain: (h, w) uint8."""
     grey = light * paper * (1 - 0.75 * ink)
     soft = Image.fromarray((grey * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1))
@@ -81,7 +81,7 @@ class TestInkFromPicture:
     @pytest.mark.parametrize("kind", FORMATS)
     @pytest.mark.parametrize("is_dark_on_light", [True, False])
     def test_finds_the_ink_in_every_format(self, ink, kind, is_dark_on_light):
-        grey = photo(ink)
+        grey = photographed(ink)
 
         found = ink_from_picture(file(grey if is_dark_on_light else 255 - grey, kind))
 
@@ -90,14 +90,14 @@ class TestInkFromPicture:
 
     @pytest.mark.parametrize("light", lit())
     def test_looks_through_uneven_light(self, ink, light):
-        assert overlap(ink_from_picture(file(photo(ink, lit()[light]), "JPEG")), ink) > 0.75
+        assert overlap(ink_from_picture(file(photographed(ink, lit()[light]), "JPEG")), ink) > 0.75
 
     @pytest.mark.parametrize(("is_squared", "tilt"), [(False, 0), (False, 2.5), (True, 0), (True, -2)])
     def test_takes_the_papers_lines_away(self, ink, is_squared, tilt):
-        assert overlap(ink_from_picture(file(photo(ink, paper=ruled(37, is_squared, tilt)), "JPEG")), ink) > 0.75
+        assert overlap(ink_from_picture(file(photographed(ink, paper=ruled(37, is_squared, tilt)), "JPEG")), ink) > 0.75
 
     def test_leaves_out_specks_and_the_table_around_the_paper(self, ink):
-        grey = photo(ink)
+        grey = photographed(ink)
         grey[:, :25] = 20
         grey[60:64, 290:294] = 30
 
@@ -108,7 +108,7 @@ class TestInkFromPicture:
         assert overlap(found, ink) > 0.8
 
     def test_a_pencil_is_enough(self, ink):
-        assert overlap(ink_from_picture(file(photo(ink * 0.5), "JPEG")), ink) > 0.7
+        assert overlap(ink_from_picture(file(photographed(ink * 0.5), "JPEG")), ink) > 0.7
 
     @pytest.mark.parametrize(("ink_grey", "paper_grey"), [(160, 255), (210, 255), (60, 0), (110, 40)])
     @pytest.mark.parametrize("side", [20, 28, 48, 64])
@@ -127,10 +127,10 @@ class TestInkFromPicture:
 
     def test_each_step_is_shown_and_can_be_left_out(self, ink):
         lines = ruled(37, False, 0) ** 2
-        grey = photo(ink, paper=np.minimum(lines, np.roll(lines, 1, axis=0))).astype(np.float32) / 255
+        grey = photographed(ink, paper=np.minimum(lines, np.roll(lines, 1, axis=0))).astype(np.float32) / 255
         grey[78:84, 290:294] = 0.1
 
-        whole, without = scan.steps(grey), scan.steps(grey, lines=False, specks=False)
+        whole, without = photo.steps(grey), photo.steps(grey, lines=False, specks=False)
 
         assert [name for name, _ in whole] == [
             "The picture",
@@ -145,9 +145,9 @@ class TestInkFromPicture:
         assert whole[2][1][78:84, 290:294].any() > whole[3][1][78:84, 290:294].any()
 
     def test_light_taken_as_even_leaves_shadows_in(self, ink):
-        grey = photo(ink, lit()["dark shadow's edge"]).astype(np.float32) / 255
+        grey = photographed(ink, lit()["dark shadow's edge"]).astype(np.float32) / 255
 
-        assert overlap(scan.ink_on_paper(grey), ink) > 0.75 > overlap(scan.ink_on_paper(grey, light=False), ink)
+        assert overlap(photo.ink_on_paper(grey), ink) > 0.75 > overlap(photo.ink_on_paper(grey, light=False), ink)
 
     def test_a_digit_cropped_to_its_edges_is_kept(self):
         grey = np.full((100, 60), 250, np.uint8)
@@ -158,7 +158,7 @@ class TestInkFromPicture:
     @pytest.mark.parametrize("orientation", UNTURNED)
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
     def test_turns_a_photo_upright(self, ink, kind, orientation):
-        exif, picture = Image.Exif(), Image.fromarray(photo(ink)).convert("RGB")
+        exif, picture = Image.Exif(), Image.fromarray(photographed(ink)).convert("RGB")
         exif[ExifTags.Base.Orientation] = orientation
         for turn in UNTURNED[orientation]:
             picture = picture.transpose(turn)
@@ -166,7 +166,7 @@ class TestInkFromPicture:
         assert overlap(ink_from_picture(file(picture, kind, exif=exif)), ink) > 0.75
 
     def test_a_portrait_with_its_depth_beside_it_is_read(self, ink):
-        picture, depth = Image.fromarray(photo(ink)), Image.new("L", (80, 80), 128)
+        picture, depth = Image.fromarray(photographed(ink)), Image.new("L", (80, 80), 128)
 
         assert overlap(ink_from_picture(file(picture, "MPO", save_all=True, append_images=[depth])), ink) > 0.75
 
@@ -192,7 +192,7 @@ class TestInkFromPicture:
 
     @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "I;16", "RGB", "F", "I"])
     def test_reads_every_kind_of_pixel(self, ink, mode):
-        grey = photo(ink)
+        grey = photographed(ink)
         match mode:
             case "I;16":
                 picture = Image.fromarray(grey.astype(np.uint16) * 257)
@@ -207,14 +207,14 @@ class TestInkFromPicture:
 
     @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
     def test_takes_the_first_of_several_frames(self, ink, kind):
-        first, second = Image.fromarray(photo(ink)), Image.fromarray(photo(ink[::-1].copy()))
+        first, second = Image.fromarray(photographed(ink)), Image.fromarray(photographed(ink[::-1].copy()))
 
         assert overlap(ink_from_picture(file(first, kind, save_all=True, append_images=[second])), ink) > 0.75
 
     def test_a_large_photo_becomes_a_small_one(self, ink):
-        large = Image.fromarray(photo(ink)).resize((3000, 2000))
+        large = Image.fromarray(photographed(ink)).resize((3000, 2000))
 
-        assert ink_from_picture(file(large, "JPEG")).shape == (373, scan.SIDE)
+        assert ink_from_picture(file(large, "JPEG")).shape == (373, photo.SIDE)
 
 
 class TestRefusals:
@@ -271,7 +271,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("kind", FORMATS)
     def test_a_file_cut_short(self, ink, kind):
-        content = file(photo(ink), kind)
+        content = file(photographed(ink), kind)
 
         with pytest.raises(DrawingError, match=r"^The picture can't be read"):
             ink_from_picture(content[: len(content) // 2])
@@ -283,7 +283,7 @@ class TestRefusals:
 
     def test_too_many_bytes(self):
         with pytest.raises(DrawingError, match=r"at most 10 MB, received 10\.0 MB"):
-            ink_from_picture(bytes(scan.MAX_BYTES + 1))
+            ink_from_picture(bytes(photo.MAX_BYTES + 1))
 
     @pytest.mark.parametrize("side", [7000, 10_000, 20_000])
     def test_too_many_pixels(self, side):
@@ -315,11 +315,11 @@ LARGEST = """
     import io, resource, sys
     import numpy as np
     from PIL import Image
-    from core import scan
+    from core.ink import photo
     from core.errors import DrawingError
 
     kind, mode = sys.argv[1:]
-    pixels = {"JPEG": scan.MAX_PIXELS_JPEG, "WEBP": scan.MAX_PIXELS_WEBP}.get(kind, scan.MAX_PIXELS)
+    pixels = {"JPEG": photo.MAX_PIXELS_JPEG, "WEBP": photo.MAX_PIXELS_WEBP}.get(kind, photo.MAX_PIXELS)
     width = int((pixels * 4 / 3) ** 0.5) // 8 * 8
     size = width, pixels // width
     paper, ink = {"RGBA": ((255, 255, 255, 200), (0, 0, 0, 255)), "RGB": ((255,) * 3, (0,) * 3)}.get(mode, (255, 0))
@@ -330,7 +330,7 @@ LARGEST = """
     del picture
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)
-    print(scan.ink_from_picture(buffer.getvalue()).any())
+    print(photo.ink_from_picture(buffer.getvalue()).any())
 """
 
 
@@ -362,7 +362,7 @@ LARGE_SEVEN = [[[40, 30], [150, 32], [148, 60], [50, 180]]]
 @pytest.mark.parametrize("strokes", [CIRCLE, LARGE_SEVEN], ids=["circle", "seven"])
 def test_large_writing_in_dim_light_is_told_from_its_paper(strokes, width, light, is_chalk):
     written = ink_from_strokes(strokes, (200, 200), SIDE, width)
-    picture = photo(written, light)
+    picture = photographed(written, light)
 
     found = ink_from_picture(file(255 - picture if is_chalk else picture))
 
