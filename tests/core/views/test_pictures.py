@@ -1,7 +1,6 @@
 """The network's pictures say in words what they show, hold no figure that isn't the ledger's, and stay within their box."""
 
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -10,27 +9,10 @@ from hypothesis import given, settings
 from core.model import ledger, presets
 from core.model.specs import Conv2D, Dense, Flatten, MaxPooling2D, Residual
 from core.views import pictures
+from tests.fragments import Fragment
 from tests.strategies import stacks
 
 SAMPLE = np.zeros((28, 28), np.uint8)
-VOID = {"img", "br"}
-
-
-class Well(HTMLParser):
-    """Fails where a tag is closed that isn't the last opened."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 def rows(stack) -> list[str]:
@@ -74,7 +56,7 @@ class TestLedgerRow:
     @settings(deadline=None)
     def test_any_network_has_well_formed_rows_of_which_no_bar_leaves_its_box(self, stack):
         for row in rows(stack):
-            Well(row)
+            Fragment(row)
             assert all(0 <= width <= 100 for width in widths(row))
 
     def test_a_reason_without_figures_is_escaped(self):
@@ -89,7 +71,7 @@ class TestNetworkDiagram:
 
         diagram = pictures.network_diagram(read, SAMPLE)
 
-        Well(diagram)
+        Fragment(diagram)
         said = re.search(r'aria-label="The network: ([^"]*)\."', diagram)[1]
         assert said.startswith("Input 28 × 28 × 1, then ")
         assert len(said.split(", then ")) == 1 + len(read.rows)
