@@ -3,9 +3,9 @@
 import streamlit as st
 
 from ui import guards, messages
-from ui.draw import whole_number
+from ui.draw import handwriting, whole_number
 from ui.state import session
-from ui.widgets import handwriting, single_digit
+from ui.widgets import single_digit
 
 st.title("Draw")
 network = guards.trained_network("reads what you draw")

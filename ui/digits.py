@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 
 import streamlit as st
@@ -32,7 +33,6 @@ class _Loading:
         except DataError as error:
             self.error = error
         self._done.set()
-        import_module("scipy.ndimage")  # labels ink; takes a fifth of a second, which no stroke should wait for
 
     def is_done(self, timeout: float) -> bool:
         return self._done.wait(timeout)
@@ -50,6 +50,12 @@ def prefetch() -> _Loading:
         if _current is None:
             _current = _Loading()
         return _current
+
+
+@cache
+def warm_up() -> None:
+    """Load, once and beside the script, what labels ink: it takes a fifth of a second, for which no stroke should wait."""
+    threading.Thread(target=import_module, args=("scipy.ndimage",), name="ink-load", daemon=True).start()
 
 
 def _forget() -> None:

@@ -21,21 +21,21 @@ from tests.page_fields import held_by_widgets
 SEVEN = np.float32([0.01] * 7 + [0.91] + [0.01] * 2)
 KEEP = """
 import numpy as np
-from ui.widgets import handwriting
+from ui.widgets import keep_drawing
 image = np.zeros((28, 28), np.uint8)
 image[4:24, 13:15] = 255
-handwriting.keep_form(image, {guess})
+keep_drawing.keep_form(image, {guess})
 """
 ANOTHER = """
 import streamlit as st
 if st.checkbox("Another"):
-    handwriting.keep_form(image.T.copy(), None)
+    keep_drawing.keep_form(image.T.copy(), None)
 """
 SECTION = """
 from core.runs import registry
 from core.runs.network import Network
 from ui.state import session
-from ui.widgets import handwriting
+from ui.draw import handwriting
 session.use_run({run_id!r})
 handwriting.section(Network(registry.find({run_id!r}), {step}))
 """

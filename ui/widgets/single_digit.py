@@ -22,7 +22,7 @@ from core.runs.network import Network
 from core.views import explanation_html, pictures
 from ui import cached, digits, messages
 from ui.state import session
-from ui.widgets import canvas, given_pictures, handwriting, live_pad, picture_strip, reading, spoken, waiting
+from ui.widgets import canvas, given_pictures, keep_drawing, live_pad, picture_strip, reading, spoken, waiting
 
 WIDTH = 320
 LOOK_SECONDS = 0.5
@@ -122,7 +122,7 @@ def _answer(network: Network, ink: Ink | None, was_waiting: bool, below: DeltaGe
             "were.</div>",
             width=WIDTH - 112 - 24,
         )
-    handwriting.keep_form(image, _digit(answer))
+    keep_drawing.keep_form(image, _digit(answer))
     with below:
         _preparation(prepared, others[: len(images)])
     return said

@@ -1,94 +1,29 @@
-"""One's own handwriting: drawings kept with their label, networks measured on them, a network that learns them."""
+"""One's own handwriting: how well networks read it, and a network that learns it. The third part of the Draw page."""
 
 from __future__ import annotations
-
-import zlib
-from functools import partial
 
 import numpy as np
 import streamlit as st
 
-from core.data import handwriting as own_hand
-from core.data.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
+from core.data.handwriting import Handwriting
 from core.data.splits import Split, held_out_count
 from core.engine import engine
-from core.errors import DataError, RunDamaged, RunNotFound
+from core.errors import RunDamaged, RunNotFound
 from core.evaluation import metrics
 from core.evaluation.questions import AnswerHeldOut, ReadDrawings
-from core.model.specs import CLASSES, Augmentation, replaced
+from core.model.specs import Augmentation, replaced
 from core.runs.contents import Drawings, Evaluation
 from core.runs.network import Network
 from core.runs.run import Run
-from core.runs.visits import FORGOTTEN_DAYS
 from core.training import fine_tuning
-from core.views import charts, pictures
+from core.views import pictures
 from ui import cached, digits, driving, guards, late_requests, messages, navigation, runs_menu
 from ui.state import session
-from ui.widgets import mcnemar, uploads, waiting
+from ui.widgets import kept_drawings, mcnemar, waiting
 from ui.widgets.number_field import number_field
 
-FEW = 30  # drawings, with which an interval is wide
+FEW = 30
 MOST_COMPARED = 5
-
-
-# --- keeping a drawing --------------------------------------------------------------------------------------------------
-
-
-def keep_form(image: np.ndarray, guess: int | None) -> None:
-    """A row that keeps a drawing with its label, in one click; one kept already shows its label and takes another.
-
-    Args:
-        image: the drawing as the network saw it, (28, 28) uint8.
-        guess: what it was read as; None for no digit.
-    """
-    with messages.caption():
-        handwriting = session.handwriting()
-        place = handwriting.index(image)
-        label = None if place is None else int(handwriting.labels[place])
-        st.pills(
-            "Into my handwriting, as a",
-            range(CLASSES),
-            default=label,
-            **session.showing(f"keep-{zlib.crc32(image.tobytes())}", label, partial(_keep_chosen, image)),
-            help="Click what it was meant to be; another click corrects it, a second one on the same takes it out again.",
-        )
-        with st.container(horizontal=True, vertical_alignment="center"):
-            with st.container(width="content"):  # else the caption would be seen twice, in its old and in its new place
-                if label is None and guess is not None:
-                    st.button(
-                        f"Keep it as a {guess}", icon=":material/bookmark_add:", on_click=_keep, args=(image, guess)
-                    )
-                elif session.can_undo_keeping(image):
-                    st.button("Undo keeping", icon=":material/undo:", on_click=_undo, key="undo-keeping")
-            st.caption(
-                f"{len(handwriting):,} kept" + ("" if label is None else f", this as a {label}"), width="content"
-            )
-
-
-def _keep_chosen(image: np.ndarray, label: int | None) -> None:
-    with messages.kept():
-        if label is None:
-            session.change_handwriting(lambda now: _removed(now, image))
-        else:
-            session.keep_in_handwriting(image, label)
-
-
-def _removed(handwriting: Handwriting, image: np.ndarray) -> Handwriting:
-    place = handwriting.index(image)
-    return handwriting if place is None else handwriting.without(place)
-
-
-def _keep(image: np.ndarray, label: int) -> None:
-    with messages.kept():
-        session.keep_in_handwriting(image, label)
-
-
-def _undo() -> None:
-    with messages.kept():
-        session.undo_keeping()
-
-
-# --- the third part of the Draw page ------------------------------------------------------------------------------------
 
 
 def section(network: Network) -> None:
@@ -99,9 +34,9 @@ def section(network: Network) -> None:
             "Nothing is kept yet. Draw **One digit**, and keep it with what it was meant to be; or add a file of drawings.",
             icon=":material/bookmark_add:",
         )
-        files(handwriting)
+        kept_drawings.files(handwriting)
         return
-    st.caption(f"{_counted(len(handwriting))}. {lasting()} Data shows them one by one.")
+    st.caption(f"{kept_drawings.counted(len(handwriting))}. {kept_drawings.lasting()} Data shows them one by one.")
     left, right = st.columns(2, gap="large")
     with left:
         measured(network, handwriting)
@@ -110,7 +45,7 @@ def section(network: Network) -> None:
         learn_form(network, handwriting)
     if network.run.experiment().fine_tuning is not None:
         before_and_after(network)
-    files(handwriting)
+    kept_drawings.files(handwriting)
 
 
 def measured(network: Network, handwriting: Handwriting) -> None:
@@ -179,9 +114,6 @@ def compared(run: Run, handwriting: Handwriting) -> None:
         st.dataframe(rows, hide_index=True)
 
 
-# --- learning it --------------------------------------------------------------------------------------------------------
-
-
 def learn_form(network: Network, handwriting: Handwriting) -> None:
     """How the network in use is to go on from here, and the button that makes it."""
     st.subheader("Teach it my hand", anchor=False)
@@ -189,7 +121,7 @@ def learn_form(network: Network, handwriting: Handwriting) -> None:
     usual = fine_tuning.usual_training(run.experiment())
     count = len(handwriting)
     st.caption(
-        f"A new run that begins with this network and learns from your {_counted(count)}, mixed with MNIST's own so that it "
+        f"A new run that begins with this network and learns from your {kept_drawings.counted(count)}, mixed with MNIST's own so that it "
         "doesn't forget those. "
         + (
             "A quarter of yours are held out to check on."
@@ -272,9 +204,9 @@ def _on_own_hand(network: Network, drawings: Drawings) -> None:
     images, labels = drawings.images[chosen], drawings.labels[chosen]
     st.markdown("**Your hand**")
     st.caption(
-        f"The {_counted(len(labels))} that {'was' if len(labels) == 1 else 'were'} held out: it never learned from them."
+        f"The {kept_drawings.counted(len(labels))} that {'was' if len(labels) == 1 else 'were'} held out: it never learned from them."
         if is_checked
-        else f"All {_counted(len(labels))}, and it was trained on these: none were held out. Draw new ones to check it."
+        else f"All {kept_drawings.counted(len(labels))}, and it was trained on these: none were held out. Draw new ones to check it."
     )
     before = _read(Network(network.run, 0), images, "before")
     after = _read(network, images, "after")
@@ -343,100 +275,6 @@ def _changed(label: int, was: int, read: int) -> str:
     return f"{label}: {was} → {read}{' ✓' if read == label else ''}"
 
 
-# --- as a data set ------------------------------------------------------------------------------------------------------
-
-
-def summary(handwriting: Handwriting) -> None:
-    """How many there are of each digit, and the files."""
-    if len(handwriting):
-        counts = np.bincount(handwriting.labels, minlength=CLASSES)
-        st.markdown(f"**{_counted(len(handwriting))} of your own hand**")
-        st.plotly_chart(
-            charts.class_balance(counts),
-            key="hand-balance",
-            config={"displayModeBar": False},
-            alt="; ".join(f"{n} of {k}" for k, n in enumerate(counts)),
-        )
-        st.caption(lasting())
-    files(handwriting)
-
-
-def correct(handwriting: Handwriting, place: int) -> None:
-    """Give a drawing another label, or remove it."""
-    image, label = handwriting.images[place], int(handwriting.labels[place])
-    shown = session.showing(f"label-{zlib.crc32(image.tobytes())}", label, partial(_relabel, image))
-    st.pills("It is a", range(CLASSES), default=label, required=True, **shown)
-    st.button("Remove it", icon=":material/delete:", on_click=_remove, args=(image,), key="remove-drawing")
-
-
-def _relabel(image: np.ndarray, label: int) -> None:
-    with messages.kept():
-        session.change_handwriting(lambda now: now.kept(image, label))
-
-
-def _remove(image: np.ndarray) -> None:
-    with messages.kept():
-        session.change_handwriting(lambda now: _removed(now, image))
-
-
-def files(handwriting: Handwriting) -> None:
-    """The drawings as a file, and drawings from one."""
-    with st.expander("As a file", icon=":material/folder_zip:", key="hand-files", expanded=not len(handwriting)):
-        if len(handwriting):
-            st.download_button(
-                "My handwriting (.npz)",
-                lambda: own_hand.to_npz(handwriting),
-                file_name="handwriting.npz",
-                icon=":material/download:",
-                on_click="ignore",
-                help="x (n, 28, 28) uint8 and y (n,) uint8, for np.load.",
-            )
-        given = st.file_uploader(
-            f"Add drawings: an .npz of x (n, 28, 28) uint8 and y (n,), at most {MOST_DRAWINGS:,}",
-            type="npz",
-            max_upload_size=MOST_BYTES // 1_000_000,
-            key=f"hand-upload-{len(handwriting)}",
-        )
-        uploads.failures()
-        if given is not None:
-            with messages.shown():
-                _read_file(given.getvalue(), handwriting)
-
-
-def _read_file(content: bytes, handwriting: Handwriting) -> None:
-    try:
-        _add(own_hand.from_npz(content), handwriting)
-    except DataError as refused:
-        if refused.line:  # to be copied as it is, which a message is not
-            st.code(refused.line, language="python")
-        raise
-
-
-def _add(new: Handwriting, handwriting: Handwriting) -> None:
-    both = handwriting.added(new)
-    added = len(both) - len(handwriting)
-    if not added:
-        st.caption("All of these are kept already.")
-        return
-    session.change_handwriting(lambda now: now.added(new))
-    inverted = f" {new.inverted} came dark on light and were inverted." if new.inverted else ""
-    known = f", {len(new) - added} were kept already" if len(new) > added else ""
-    session.say(f"{_counted(added)} added{known}.{inverted}")
-    st.rerun()
-
-
-def lasting() -> str:
-    """How long the drawings are kept."""
-    if session.is_local():
-        return "They are kept on this machine, beside the runs."
-    if session.is_lasting():
-        return f"They are kept for this browser until it was away for {FORGOTTEN_DAYS} days: download them to have them elsewhere."
-    return "They are kept while this tab is open: download them to have them again."
-
-
-# --- shared -------------------------------------------------------------------------------------------------------------
-
-
 def _read(network: Network, images: np.ndarray, key: str) -> np.ndarray | None:
     """What a network says to drawings, (n, 10); None where it isn't known yet or is no answer, which is said here."""
     question = ReadDrawings(network, images.tobytes())
@@ -452,10 +290,6 @@ def _read(network: Network, images: np.ndarray, key: str) -> np.ndarray | None:
 def _interval(right: int, of: int) -> str:
     low, high = metrics.wilson(right, of)
     return f"{low:.0%} to {high:.0%}" if of < 500 else f"{low:.1%} to {high:.1%}"
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} drawing{'s' if count != 1 else ''}"
 
 
 def _named(name: str) -> str:
