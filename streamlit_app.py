@@ -7,6 +7,7 @@ frame. Beside `ui/app.py` there is no such folder.
 
 import importlib
 import sys
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,11 +20,17 @@ from ui.headers import Headers
 from ui.late_requests import LateRequests
 
 
+def load_code() -> None:
+    """Load what the first page takes: the frame, what one draws on, and pandas, which Streamlit loads for any component's data."""
+    for name in ("ui.app", "ui.widgets.single_digit", "pandas"):
+        importlib.import_module(name)
+
+
 @asynccontextmanager
 async def lifespan(app):
     """Load digits and code while the first browser is still loading; let the workers go when the server is told to end."""
     digits.prefetch()
-    importlib.import_module("ui.app")
+    threading.Thread(target=load_code, name="code-load", daemon=True).start()
     yield
     engine.close_shared()
 
