@@ -18,7 +18,7 @@ from typing import Any
 from core.data import datasets
 from core.engine.hidden_modules import hidden
 from core.errors import DigitLabError, EngineError, RunDamaged, RunError, StorageFull
-from core.runs import progress, registry, storage
+from core.runs import checkpoints, progress, registry, storage
 from core.runs.contents import Checkpoint
 from core.runs.progress import Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged, Turned
 from core.runs.question import Question, untold
@@ -280,7 +280,7 @@ class _Training:
                 run.write_state(event.state, event.message)
             case Started():
                 run.write_state(State.RUNNING, steps_per_epoch=event.steps_per_epoch)
-                run.forget_unfinished(record)
+                checkpoints.forget_unfinished(run.folder, record)
                 if tuple(record.turns) != self._turns:  # the batches of later ones are taken anew
                     run.write_turns(record)
             case Turned():
@@ -289,7 +289,7 @@ class _Training:
     def _keep(self, checkpoint: Checkpoint) -> None:
         if checkpoint.optimizer is None:
             self.run.write_weights(checkpoint)
-            self.run.thin(self.record)
+            checkpoints.thin(self.run.folder, self.record)
             return
         self.run.write_epoch(self.record, checkpoint)
         self._send(self.record.history[-1])

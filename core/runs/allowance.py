@@ -45,7 +45,7 @@ def keep_within(root: str, under_way: Collection[str] = ()) -> Allowance:
 
     Returns: what is taken afterwards.
     """
-    sizes = {run: run.size() for run in registry.all_runs(root)}
+    sizes = {run: run.folder.size() for run in registry.all_runs(root)}
     used = sum(sizes.values())
     most = _most(root, used)
     if most is None or used <= most or os.environ.get("DIGITLAB_LOCAL") == "1":

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -57,6 +58,13 @@ class Folder:
         """Return all files below a folder of it, by their names in that, with their sizes in bytes."""
         return self.storage.files(f"{self.id}/{folder}".rstrip("/"))
 
+    def size(self) -> int:
+        """Return how many bytes its files take; 0 where they can't be listed."""
+        try:
+            return sum(self.files().values())
+        except OSError:
+            return 0
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
         if name != FIRST and not self.exists():
@@ -71,6 +79,17 @@ class Folder:
                 with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)
         self.write(name, buffer.getvalue())
+
+    def copy_from(self, folder: Path) -> None:
+        """Take over a run's folder on this machine, in the place of what is here; its state.json, which names the version, comes
+        last."""
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        for name in sorted(set(names) - {"state.json"}, key=FIRST.__ne__):
+            self.write(name, (folder / name).read_bytes())
+        for name in self.files():
+            if name not in names and not name.endswith(".part"):
+                self.remove(name)
+        self.write("state.json", (folder / "state.json").read_bytes())
 
     def remove(self, name: str = "") -> None:
         """Remove a file; without a name, the folder with all that is in it."""

@@ -87,7 +87,7 @@ def install(folder: Path, at: str | None = None) -> Run:
     with suppress(RunDamaged):  # not there, or half copied
         if run.record().shipped == shipped.record().shipped:
             return run
-    run.copy_from(folder)
+    run.folder.copy_from(folder)
     return run
 
 

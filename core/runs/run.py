@@ -7,7 +7,7 @@
         curve.npz          loss and accuracy of every batch
         turns.json         the knobs turned in mid-run
         checkpoints/       00000000.npz, 00000001.npz, ...: the network after so many batches, at each epoch's end, at some
-                           of the first and where it was stopped; bounded by MAX_CHECKPOINT_BYTES
+                           of the first and where it was stopped; bounded by checkpoints.MAX_CHECKPOINT_BYTES
         optimizer.npz      the optimizer at the last epoch's end, to go on from
         model.keras        the network at its best epoch's end, for Keras
         evaluations/       00001688.npz, ...: probabilities on the test set of the network after so many batches
@@ -30,25 +30,19 @@ said of a damaged file has nothing of its content in it.
 from __future__ import annotations
 
 import json
-import re
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from core.errors import RunDamaged, RunError, StorageFull
 from core.model import specs
-from core.runs import contents
+from core.runs import checkpoints, contents
 from core.runs.contents import Checkpoint, Drawings, Opening, Record
 from core.runs.folder import Folder
 from core.runs.progress import Progress, State
-
-MAX_CHECKPOINT_BYTES = 100_000_000  # of one run, the oldest thinned first; forty epochs of First CNN
-_CHECKPOINT = re.compile(r"[0-9]{8,15}\.npz")
-_OF_STEP = re.compile(r"[a-z]+/([0-9]{8,15})[-.].*")
 
 
 @dataclass(frozen=True)
@@ -103,11 +97,11 @@ class Run:
 
     def steps(self) -> list[int]:
         """Return after how many batches there are checkpoints, in order."""
-        return sorted(int(name[:-4]) for name in self.folder.names("checkpoints") if _CHECKPOINT.fullmatch(name))
+        return checkpoints.steps(self.folder)
 
     def weights(self, step: int) -> dict[str, np.ndarray]:
         """Return the network's variables by path after so many batches."""
-        return self.folder.read(_checkpoint(step), contents.parse_weights)
+        return self.folder.read(checkpoints.file_name(step), contents.parse_weights)
 
     def last_checkpoint(self) -> Checkpoint | None:
         """Return what to resume from; None before the first epoch's end."""
@@ -124,13 +118,6 @@ class Run:
     def test_openings(self) -> list[Opening]:
         """Return each time that the test set was opened for this run, in order."""
         return self.folder.read_if_there("openings.json", contents.parse_openings) or []
-
-    def size(self) -> int:
-        """Return how many bytes its files take."""
-        try:
-            return sum(self.folder.files().values())
-        except OSError:
-            return 0
 
     def last_opened(self) -> float:
         """Return when a visitor last opened it, or else when it began, in seconds since 1970, UTC; 0 where its folder doesn't
@@ -165,17 +152,6 @@ class Run:
                 self.delete()
             raise
 
-    def copy_from(self, folder: Path) -> None:
-        """Take over a run's folder on this machine, in the place of what is here; its state.json, which names the version, comes
-        last."""
-        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        for name in sorted(set(names) - {"state.json"}, key="spec.json".__ne__):
-            self.folder.write(name, (folder / name).read_bytes())
-        for name in self.folder.files():
-            if name not in names and not name.endswith(".part"):
-                self.folder.remove(name)
-        self.folder.write("state.json", (folder / "state.json").read_bytes())
-
     def write_record(self, record: Record) -> None:
         """Write its name, state and dates."""
         self.folder.write("state.json", json.dumps(asdict(record)).encode())
@@ -193,11 +169,11 @@ class Run:
         self.folder.write("history.json", json.dumps([asdict(row) for row in progress.history]).encode())
         optimizer = {str(i): values for i, values in enumerate(checkpoint.optimizer)}
         self.folder.write_arrays("optimizer.npz", {**optimizer, "step": np.array(checkpoint.step)})
-        self.thin(progress)
+        checkpoints.thin(self.folder, progress)
 
     def write_weights(self, checkpoint: Checkpoint) -> None:
         """Write the network's variables."""
-        self.folder.write_arrays(_checkpoint(checkpoint.step), checkpoint.weights)
+        self.folder.write_arrays(checkpoints.file_name(checkpoint.step), checkpoint.weights)
 
     def write_curve(self, progress: Progress) -> None:
         """Write loss and accuracy so far; a run that ends within an epoch leaves that part of it too."""
@@ -230,31 +206,3 @@ class Run:
     def delete(self) -> None:
         """Remove the run and everything in it."""
         self.folder.remove()
-
-    def thin(self, progress: Progress) -> None:
-        """Remove the oldest checkpoints until the rest is within MAX_CHECKPOINT_BYTES, but never the untrained network, the best,
-        the last whole epoch's or the last."""
-        files = self.folder.files("checkpoints")
-        sizes = {step: files.get(_checkpoint(step).rpartition("/")[2], 0) for step in self.steps()}
-        kept = {0, max(sizes, default=0)}
-        if progress.history:
-            kept |= {progress.step_of(progress.best.epoch), progress.step_of(progress.history[-1].epoch)}
-        too_much = sum(sizes.values()) - MAX_CHECKPOINT_BYTES
-        for step, size in sizes.items():
-            if too_much <= 0:
-                return
-            if step not in kept:
-                self.folder.remove(_checkpoint(step))
-                too_much -= size
-
-    def forget_unfinished(self, progress: Progress) -> None:
-        """Remove the networks in the midst of an epoch, and what was found out about them, that lie beyond where it is: those
-        batches are taken anew."""
-        for name in self.folder.files():
-            named = _OF_STEP.fullmatch(name)
-            if named and (step := int(named[1])) > progress.step and step % progress.steps_per_epoch:
-                self.folder.remove(name)
-
-
-def _checkpoint(step: int) -> str:
-    return f"checkpoints/{step:08d}.npz"

@@ -94,19 +94,24 @@ def train(
     loop.turn_again(turns)
     on_event(Started(loop.steps_per_epoch, experiment.training.epochs, experiment.training.batch_size, loop.step))
     loop.keep_early()
+    return loop.model, _run_epochs(loop, history)
+
+
+def _run_epochs(loop: _Loop, history: Sequence[EpochEnded]) -> State:
+    """Train from the epoch under way to the last, or to where patience is over or it is asked to stop."""
     first = loop.step // loop.steps_per_epoch + 1
     val_losses = [row.val_loss for row in history if row.epoch < first]
-    for epoch in range(first, experiment.training.epochs + 1):
-        if _is_patience_over(val_losses, experiment.training.patience):
+    for epoch in range(first, loop.training.epochs + 1):
+        if _is_patience_over(val_losses, loop.training.patience):
             break
         row = loop.run_epoch(epoch)
         if row is None:
             loop.keep_unfinished()
-            return loop.model, State.STOPPED
-        on_event(row)
-        on_checkpoint(loop.checkpoint())
+            return State.STOPPED
+        loop.on_event(row)
+        loop.on_checkpoint(loop.checkpoint())
         val_losses.append(row.val_loss)
-    return loop.model, State.FINISHED
+    return State.FINISHED
 
 
 def seconds_per_epoch(experiment: Experiment, dataset: datasets.Dataset) -> float:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import plotly.graph_objects as go
 
 from core.explain.arithmetic import Form
+from core.explain.questions import Tour
 from core.model.specs import CLASSES
-from core.views import network_html
-
-if TYPE_CHECKING:
-    from core.explain.questions import Tour
+from core.views import clickable_picture, network_html, pictures
 
 COLUMNS = 12  # maps in a row, each of side 1
 UNIT_SIDE = 0.5
@@ -37,6 +35,39 @@ class Cell:
     x: float
     y: float
     side: float
+
+
+def figure(tour: Tour, chosen: tuple[str, int]) -> go.Figure:
+    """Return what every layer makes of a digit, in one picture whose maps and units can be clicked: a point's `customdata` is
+    (layer, map or unit). Convolutions have their kernels under their maps. Every layer has a colour scale of its own.
+
+    Args:
+        chosen: the layer and the map or unit that is framed.
+    """
+    cells, labels, height = layout(tour)
+    points = clickable_picture.squares(
+        x=np.array([cell.x + cell.side / 2 for cell in cells]),
+        y=np.array([cell.y + cell.side / 2 for cell in cells]),
+        size=np.array([34 * cell.side for cell in cells]),
+        customdata=[[cell.layer, cell.index] for cell in cells],
+        names=[cell.name for cell in cells],
+    )
+    url = pictures.data_url(pictures.palette_png(painted(tour, cells, height), PALETTE))
+    left = {"x": 0, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
+    frames = [
+        clickable_picture.frame(cell.x, cell.y, cell.x + cell.side, cell.y + cell.side, pictures.TEAL)
+        for cell in cells
+        if (cell.layer, cell.index) == chosen
+    ]
+    return go.Figure(
+        points,
+        {
+            **clickable_picture.layout([-0.05, COLUMNS + 0.05], [height, 0], round(35 * height)),
+            "images": [clickable_picture.picture(url, COLUMNS, height)],
+            "annotations": [{**left, "y": y, "text": text} for y, text in labels],
+            "shapes": frames,
+        },
+    )
 
 
 def layout(tour: Tour) -> tuple[list[Cell], list[tuple[float, str]], float]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import html
 import importlib
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,21 +16,17 @@ from plotly.subplots import make_subplots
 
 from core.evaluation.metrics import Abstention, Calibration, ClassScores, Intervals
 from core.evaluation.robustness import DAMAGES, SEVERITIES
-from core.model.specs import CLASSES, IMAGE_SHAPE
+from core.model.specs import CLASSES
 from core.runs.contents import Robustness
 from core.runs.progress import Progress
 from core.training.range_test import RangeTest, smoothed
-from core.views import activation_sheet, pictures
-
-if TYPE_CHECKING:
-    from core.explain.questions import Tour
+from core.views import pictures
 
 # Plotly looks for pandas among the loaded modules, and finds half of it where another thread is just importing it. Waiting for
 # the whole of it here makes that impossible.
 importlib.import_module("pandas")
 
 CURVE_HEIGHT, SMALL_HEIGHT = 300, 220
-SHEET_WIDTH = 430  # pixels that a sheet of digits is expected to have
 MARGIN = {"l": 10, "r": 10, "t": 30, "b": 10}
 LOSS_OF_A_GUESS = float(np.log(CLASSES))
 DIGITS = [str(k) for k in range(CLASSES)]
@@ -104,39 +98,9 @@ def confusion_matrix(matrix: np.ndarray, as_shares: bool, is_diagonal_dim: bool 
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     colours = np.sqrt(np.where(np.eye(CLASSES, dtype=bool), 0, shares) if is_diagonal_dim else shares)
-    texts = np.where(
-        matrix == 0,
-        "",
-        [
-            [f"{s:.1%}" if as_shares else f"{n:,}" for s, n in zip(*row, strict=True)]
-            for row in zip(shares, matrix, strict=True)
-        ],
-    )
-    true, predicted = (grid.ravel() for grid in np.mgrid[0:CLASSES, 0:CLASSES])
-    figure = go.Figure(
-        go.Heatmap(
-            z=colours,
-            x=DIGITS,
-            y=DIGITS,
-            text=texts,
-            texttemplate="%{text}",
-            showscale=False,
-            hoverinfo="skip",
-            xgap=2,
-            ygap=2,
-        )
-    )
-    figure.add_scatter(
-        x=[DIGITS[k] for k in predicted],
-        y=[DIGITS[k] for k in true],
-        mode="markers",
-        marker={"symbol": "square", "size": 30, "opacity": 0.01},
-        selected={"marker": {"opacity": 0.35, "color": pictures.OCHRE}},
-        unselected={"marker": {"opacity": 0.01}},
-        customdata=np.stack([true, predicted, matrix.ravel()], axis=1).tolist(),  # an array would come back as a dict
-        hovertemplate="%{customdata[2]} × a %{y} read as %{x}<extra></extra>",
-        showlegend=False,
-    )
+    grid = {"xgap": 2, "ygap": 2, "text": _cell_texts(matrix, shares, as_shares), "texttemplate": "%{text}"}
+    figure = go.Figure(go.Heatmap(z=colours, x=DIGITS, y=DIGITS, showscale=False, hoverinfo="skip", **grid))
+    figure.add_trace(_clickable_cells(matrix))
     figure.update_layout(
         height=460, margin={"l": 10, "r": 10, "t": 10, "b": 10}, dragmode=False, clickmode="event+select"
     )
@@ -148,164 +112,29 @@ def confusion_matrix(matrix: np.ndarray, as_shares: bool, is_diagonal_dim: bool 
     return figure
 
 
-def captioned_sheet(
-    images: np.ndarray, captions: list[tuple[str, str]], names: list[str], columns: int, rows: int, chosen: int
-) -> go.Figure:
-    """As `digit_sheet`, with two lines below each digit, and as tall as so many rows whatever there is to show.
-
-    Args:
-        images: (n, 28, 28) uint8.
-        captions: two short lines for each.
-        names: what hovering over each says.
-        chosen: the place of the one to be framed.
-    """
-    side, lines = IMAGE_SHAPE[0], 15  # units of a pixel of the digits
-    wide, tall = side + 4, side + lines
-    pixels = np.zeros((rows * tall, columns * wide, 4), np.uint8)  # transparent where there is no digit
-    for place, image in enumerate(images):
-        top, left = place // columns * tall, place % columns * wide
-        pixels[top : top + side, left : left + side, :3] = image[..., None]
-        pixels[top : top + side, left : left + side, 3] = 255
-    x, y = np.arange(len(images)) % columns * wide + side / 2, np.arange(len(images)) // columns * tall + side / 2
-    unseen = {"marker": {"opacity": 0.01}}
-    figure = go.Figure(
-        go.Scatter(
-            x=x,
-            y=y,
-            mode="markers",
-            marker={"symbol": "square", "size": 62, "opacity": 0.01},
-            selected=unseen,
-            unselected=unseen,
-            customdata=np.arange(len(images)).tolist(),
-            text=names,
-            hovertemplate="%{text}<extra></extra>",
-        )
+def _cell_texts(matrix: np.ndarray, shares: np.ndarray, as_shares: bool) -> np.ndarray:
+    """What is written in each cell, (10, 10) strings: nothing where nothing was counted."""
+    texts = (
+        [[f"{share:.1%}" for share in row] for row in shares]
+        if as_shares
+        else [[f"{n:,}" for n in row] for row in matrix]
     )
-    for at, down, caption in zip(x, y, captions, strict=True):
-        figure.add_annotation(
-            x=at,
-            y=down + side / 2,
-            text="<br>".join(caption),
-            showarrow=False,
-            yanchor="top",
-            font={"size": 11},
-        )
-    figure.add_layout_image(
-        source=pictures.data_url(pictures.png(pixels, scale=2)),
-        x=0,
-        y=0,
-        sizex=pixels.shape[1],
-        sizey=pixels.shape[0],
-        xref="x",
-        yref="y",
-        yanchor="top",
-        layer="below",
-        sizing="stretch",
-    )
-    figure.add_shape(
-        type="rect",
-        x0=x[chosen] - side / 2 - 1,
-        y0=y[chosen] - side / 2 - 1,
-        x1=x[chosen] + side / 2 + 1,
-        y1=y[chosen] + side / 2 + 1,
-        line={"color": pictures.OCHRE, "width": 3},
-    )
-    figure.update_xaxes(visible=False, range=[-2, pixels.shape[1] - 2], fixedrange=True)
-    figure.update_yaxes(
-        visible=False,
-        range=[pixels.shape[0] + 1, -2],
-        fixedrange=True,
-        scaleanchor="x",
-        constrain="domain",
-        constraintoward="top",
-    )
-    figure.update_layout(
-        height=10 + 106 * rows,
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        dragmode=False,
-        clickmode="event+select",
-        plot_bgcolor="rgba(0,0,0,0)",
-    )
-    return figure
+    return np.where(matrix == 0, "", texts)
 
 
-def digit_sheet(
-    images: np.ndarray, names: list[str], columns: int, chosen: int | None = None, marked: Sequence[int] = ()
-) -> go.Figure:
-    """Digits as one picture whose cells can be clicked: a point's `customdata` is its place on the sheet.
-
-    Args:
-        images: (n, 28, 28) uint8.
-        names: what hovering over each says.
-        chosen: the place of the one to be framed.
-        marked: the places of those to be underlined in red.
-    """
-    pixels = pictures.sheet(images, columns)
-    side = IMAGE_SHAPE[0] + 2
-    places = np.arange(len(images))
-    unseen = {"marker": {"opacity": 0.01}}
-    figure = go.Figure(
-        go.Scatter(
-            x=(places % columns) * side + 14,
-            y=(places // columns) * side + 14,
-            mode="markers",
-            marker={"symbol": "square", "size": 34, "opacity": 0.01},
-            selected=unseen,
-            unselected=unseen,
-            customdata=places,
-            text=names,
-            hovertemplate="%{text}<extra></extra>",
-        )
+def _clickable_cells(matrix: np.ndarray) -> go.Scatter:
+    true, predicted = (grid.ravel() for grid in np.mgrid[0:CLASSES, 0:CLASSES])
+    return go.Scatter(
+        x=[DIGITS[k] for k in predicted],
+        y=[DIGITS[k] for k in true],
+        mode="markers",
+        marker={"symbol": "square", "size": 30, "opacity": 0.01},
+        selected={"marker": {"opacity": 0.35, "color": pictures.OCHRE}},
+        unselected={"marker": {"opacity": 0.01}},
+        customdata=np.stack([true, predicted, matrix.ravel()], axis=1).tolist(),  # an array would come back as a dict
+        hovertemplate="%{customdata[2]} × a %{y} read as %{x}<extra></extra>",
+        showlegend=False,
     )
-    height, width = pixels.shape
-    figure.add_layout_image(
-        source=pictures.data_url(pictures.png(pixels, scale=2)),
-        x=0,
-        y=0,
-        sizex=width,
-        sizey=height,
-        xref="x",
-        yref="y",
-        yanchor="top",
-        layer="below",
-        sizing="stretch",
-    )
-    for place in marked:
-        row, column = divmod(place, columns)
-        figure.add_shape(
-            type="line",
-            x0=column * side + 2,
-            x1=column * side + IMAGE_SHAPE[1] - 2,
-            y0=row * side + IMAGE_SHAPE[0] - 1,
-            y1=row * side + IMAGE_SHAPE[0] - 1,
-            line={"color": pictures.RED, "width": 3},
-        )
-    if chosen is not None:
-        row, column = divmod(chosen, columns)
-        figure.add_shape(
-            type="rect",
-            x0=column * side - 1,
-            y0=row * side - 1,
-            x1=(column + 1) * side - 1,
-            y1=(row + 1) * side - 1,
-            line={"color": pictures.OCHRE, "width": 3},
-        )
-    figure.update_xaxes(visible=False, range=[-2, width + 2], fixedrange=True)
-    figure.update_yaxes(
-        visible=False,
-        range=[height + 2, -2],
-        fixedrange=True,
-        scaleanchor="x",
-        constrain="domain",
-        constraintoward="top",
-    )
-    figure.update_layout(
-        height=12 + round(SHEET_WIDTH * height / width),
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        dragmode=False,
-        clickmode="event+select",
-    )
-    return figure
 
 
 def digit_values(image: np.ndarray) -> go.Figure:
@@ -625,71 +454,3 @@ def _curve(
     _mark_turns(figure, progress)
     figure.update_xaxes(title="Epoch", range=[0, max(progress.epochs, 1)])
     return figure
-
-
-# --- explain ------------------------------------------------------------------------------------------------------------
-
-
-def network_sheet(tour: Tour, chosen: tuple[str, int]) -> go.Figure:
-    """What every layer makes of a digit, in one picture whose maps and units can be clicked: a point's `customdata` is
-    (layer, map or unit). Convolutions have their kernels under their maps. Every layer has a colour scale of its own.
-
-    Args:
-        chosen: the layer and the map or unit that is framed.
-    """
-    cells, labels, height = activation_sheet.layout(tour)
-    points = go.Scatter(
-        x=np.array([cell.x + cell.side / 2 for cell in cells]),
-        y=np.array([cell.y + cell.side / 2 for cell in cells]),
-        mode="markers",
-        marker={"symbol": "square", "size": np.array([34 * cell.side for cell in cells]), "opacity": 0.01},
-        selected={"marker": {"opacity": 0.01}},
-        unselected={"marker": {"opacity": 0.01}},
-        customdata=[[cell.layer, cell.index] for cell in cells],
-        text=[cell.name for cell in cells],
-        hovertemplate="%{text}<extra></extra>",
-    )
-    picture = {
-        "source": pictures.data_url(
-            pictures.palette_png(activation_sheet.painted(tour, cells, height), activation_sheet.PALETTE)
-        ),
-        "x": 0,
-        "y": 0,
-        "sizex": activation_sheet.COLUMNS,
-        "sizey": height,
-        "xref": "x",
-        "yref": "y",
-        "yanchor": "top",
-        "layer": "below",
-        "sizing": "stretch",
-    }
-    names = [
-        {"x": 0, "y": y, "text": text, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
-        for y, text in labels
-    ]
-    line = {"color": pictures.TEAL, "width": 3}
-    frames = [
-        {"type": "rect", "x0": cell.x, "y0": cell.y, "x1": cell.x + cell.side, "y1": cell.y + cell.side, "line": line}
-        for cell in cells
-        if (cell.layer, cell.index) == chosen
-    ]
-    # One layout for all: each part that is added to a figure has those before it copied.
-    layout = {
-        "images": [picture],
-        "annotations": names,
-        "shapes": frames,
-        "xaxis": {"visible": False, "range": [-0.05, activation_sheet.COLUMNS + 0.05], "fixedrange": True},
-        "yaxis": {
-            "visible": False,
-            "range": [height, 0],
-            "fixedrange": True,
-            "scaleanchor": "x",
-            "constrain": "domain",
-            "constraintoward": "top",
-        },
-        "height": round(35 * height),
-        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-        "dragmode": False,
-        "clickmode": "event+select",
-    }
-    return go.Figure(points, layout)

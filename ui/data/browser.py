@@ -19,7 +19,7 @@ from core.evaluation import metrics
 from core.evaluation.questions import Predict, ReadDrawings
 from core.model.specs import CLASSES, Training
 from core.runs.network import Network
-from core.views import charts, pictures
+from core.views import charts, digit_sheet, pictures
 from ui import cached, digits, late_requests, messages, navigation
 from ui.state import session
 from ui.widgets import waiting
@@ -131,7 +131,7 @@ def sheet(selection: Selection) -> int | None:
         session.go_to_place(name, (session.widget_value(page_key) - 1) * size)
 
     st.plotly_chart(
-        charts.digit_sheet(
+        digit_sheet.sheet(
             selection.images[shown], _names(selection, shown), columns, place % size, _wrong_ones(selection, shown)
         ),
         key=chart_key,

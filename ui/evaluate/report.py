@@ -14,7 +14,7 @@ from core.evaluation import metrics
 from core.runs.contents import Evaluation
 from core.runs.network import Network
 from core.runs.run import Run
-from core.views import charts, pictures
+from core.views import charts, digit_sheet, pictures
 from ui import cached, late_requests, messages, navigation
 from ui.state import session
 from ui.widgets import waiting
@@ -412,7 +412,7 @@ def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: Sp
     chosen = session.place(order) % PER_PAGE
     with st.container(key="gallery"):
         st.plotly_chart(
-            charts.captioned_sheet(_images(dataset, answers, places, source), captions, names, COLUMNS, ROWS, chosen),
+            digit_sheet.captioned(_images(dataset, answers, places, source), captions, names, COLUMNS, ROWS, chosen),
             key=key,
             on_select=clicked,
             selection_mode="points",

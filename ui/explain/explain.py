@@ -32,7 +32,7 @@ from core.ink import preparation
 from core.model.specs import CLASSES, Training
 from core.runs.network import Network
 from core.runs.run import Run
-from core.views import activation_sheet, charts, explanation_html, network_html, pictures
+from core.views import activation_sheet, explanation_html, network_html, pictures
 from ui import cached, messages, navigation
 from ui.explain.feature_map import Span, feature_map
 from ui.state import session
@@ -469,7 +469,7 @@ def _tour(network: Network, pixels: bytes) -> Tour:
 
 @st.cache_data(max_entries=40, show_spinner=False)
 def _sheet(network: Network, pixels: bytes, name: str, index: int) -> Figure:
-    return charts.network_sheet(_tour(network, pixels), (name, index))
+    return activation_sheet.figure(_tour(network, pixels), (name, index))
 
 
 @st.cache_data(max_entries=200, show_spinner=False)

@@ -59,8 +59,7 @@ from core.model.specs import (
     Training,
     replaced,
 )
-from core.runs import progress, registry
-from core.runs import run as run_module
+from core.runs import checkpoints, progress, registry
 from core.runs.network import Network
 from core.runs.progress import (
     Advanced,
@@ -1153,7 +1152,7 @@ class TestTrainingInAWorker:
         assert {event.learning_rate for event in sent if isinstance(event, Advanced)} == {float(np.float32(0.001))}
 
     def test_leaves_no_more_checkpoints_of_its_first_epoch_than_there_is_room_for(self, monkeypatch, sent, tiny, root):
-        monkeypatch.setattr(run_module, "MAX_CHECKPOINT_BYTES", 0)
+        monkeypatch.setattr(checkpoints, "MAX_CHECKPOINT_BYTES", 0)
         run = registry.create(tiny, "test", root)
         self.commanded(monkeypatch, sent, {0: Command(), 9: Command(is_stopping=True)})
 

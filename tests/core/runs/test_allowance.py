@@ -24,7 +24,7 @@ def kept(tiny, runs_root, monkeypatch):
 
     def keep(name: str, state: State = State.FINISHED, days: float = 0.0, shipped: str = "") -> Run:
         run = registry.create(tiny, name)
-        run.write_keras_file(bytes(2000 - run.size() % 1000))
+        run.write_keras_file(bytes(2000 - run.folder.size() % 1000))
         run.write_record(Record(name, state, began=time.time() - 30 * DAY, shipped=shipped))
         Path(run.root, run.id, "opened.json").write_text(json.dumps(time.time() - days * DAY))
         return run
@@ -43,18 +43,18 @@ def test_nothing_goes_as_long_as_there_is_room(kept, runs_root, monkeypatch):
     taken = allowance.keep_within(str(runs_root))
 
     assert names() == {"one", "two"}
-    assert taken == Allowance(sum(run.size() for run in registry.all_runs()), 10**9)
+    assert taken == Allowance(sum(run.folder.size() for run in registry.all_runs()), 10**9)
     assert not taken.is_exceeded
 
 
 def test_those_that_nobody_opened_for_longest_go_first(kept, runs_root, monkeypatch):
     made = [kept(name, days=days) for name, days in (("new", 0), ("oldest", 9), ("older", 6), ("old", 3))]
-    monkeypatch.setenv("DIGITLAB_RUNS_GB", str((made[0].size() + made[3].size() + 10) / 1e9))
+    monkeypatch.setenv("DIGITLAB_RUNS_GB", str((made[0].folder.size() + made[3].folder.size() + 10) / 1e9))
 
     taken = allowance.keep_within(str(runs_root))
 
     assert names() == {"new", "old"}
-    assert taken.used == sum(run.size() for run in registry.all_runs())
+    assert taken.used == sum(run.folder.size() for run in registry.all_runs())
     assert not taken.is_exceeded
 
 

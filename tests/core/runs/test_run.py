@@ -18,8 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from core.errors import RunDamaged, RunNotFound, StorageFull
-from core.runs import registry
-from core.runs import run as run_module
+from core.runs import checkpoints, registry
 from core.runs.contents import Checkpoint, Evaluation, Record
 from core.runs.network import Network
 from core.runs.progress import EpochEnded, Progress, State, Turned
@@ -377,7 +376,7 @@ class TestThinning:
         run = registry.create(tiny, "A run", root)
         run.write_weights(replace(checkpoint(0), optimizer=None))
         size = run.folder.storage.fs.size(run.folder.storage.path(f"{run.id}/checkpoints/00000000.npz"))
-        monkeypatch.setattr(run_module, "MAX_CHECKPOINT_BYTES", 4 * size)
+        monkeypatch.setattr(checkpoints, "MAX_CHECKPOINT_BYTES", 4 * size)
         return run
 
     @staticmethod
@@ -413,19 +412,19 @@ class TestThinning:
         rows = [EpochEnded(epoch, 1.0, 0.5, 1.0, 0.75 / epoch, 0.01, 1.0) for epoch in (1, 2, 3)]
         thinned.write_weights(Checkpoint(7, checkpoint(0).weights, None))
 
-        thinned.thin(Progress(steps_per_epoch=2, history=rows))
+        checkpoints.thin(thinned.folder, Progress(steps_per_epoch=2, history=rows))
 
         assert thinned.steps() == [0, 2, 6, 7]
 
     def test_before_the_first_epochs_end_leaves_the_first_and_the_last(self, thinned):
         for step in (1, 2, 4, 8):
             thinned.write_weights(Checkpoint(step, checkpoint(0).weights, None))
-            thinned.thin(Progress(steps_per_epoch=100))
+            checkpoints.thin(thinned.folder, Progress(steps_per_epoch=100))
 
         assert thinned.steps() == [0, 2, 4, 8]
 
     def test_keeps_what_it_must_even_where_that_is_too_much(self, thinned, monkeypatch):
-        monkeypatch.setattr(run_module, "MAX_CHECKPOINT_BYTES", 0)
+        monkeypatch.setattr(checkpoints, "MAX_CHECKPOINT_BYTES", 0)
 
         assert self.write(thinned, 0.75, 0.5, 0.5)[-1] == [0, 2, 6]
 
@@ -445,7 +444,7 @@ class TestForgetting:
             run.write_weights(Checkpoint(step, checkpoint(0).weights, None))
             Network(run, step).answered("a question", int, lambda: 1)
 
-        run.forget_unfinished(Progress(steps_per_epoch=4, step=1))
+        checkpoints.forget_unfinished(run.folder, Progress(steps_per_epoch=4, step=1))
 
         assert run.steps() == [0, 1, 4]
         assert len(run.folder.storage.fs.ls(run.folder.storage.path(f"{run.id}/answers"))) == 3
