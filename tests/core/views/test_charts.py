@@ -23,7 +23,7 @@ from core.explain.questions import Tour
 from core.runs.contents import Robustness
 from core.runs.progress import Advanced, EpochEnded, Progress, Started, Turned
 from core.training.range_test import RangeTest
-from core.views import activation_sheet, charts, pictures
+from core.views import activation_sheet, charts, digit_sheet, pictures
 
 ROOT = Path(__file__).parents[3]
 RANDOM = np.random.default_rng(4)
@@ -76,8 +76,8 @@ FIGURES = {
     "range test": charts.range_test(RATES, 0.02),
     "confusion matrix": charts.confusion_matrix(MATRIX, as_shares=False),
     "confusion matrix of mistakes": charts.confusion_matrix(MATRIX, as_shares=True, is_diagonal_dim=True),
-    "captioned sheet": charts.captioned_sheet(IMAGES, [("a", "b")] * 5, list("uvwxy"), 3, 2, 4),
-    "digit sheet": charts.digit_sheet(IMAGES, list("uvwxy"), 3, chosen=4, marked=(1,)),
+    "captioned sheet": digit_sheet.captioned(IMAGES, [("a", "b")] * 5, list("uvwxy"), 3, 2, 4),
+    "digit sheet": digit_sheet.sheet(IMAGES, list("uvwxy"), 3, chosen=4, marked=(1,)),
     "digit values": charts.digit_values(IMAGES[0]),
     "class balance": charts.class_balance(np.arange(10), chosen=3),
     "class scores": charts.class_scores(SCORES, INTERVALS),
@@ -87,7 +87,7 @@ FIGURES = {
     "balances": charts.balances({"Training": np.arange(10), "Test": np.arange(10)[::-1]}, chosen=2),
     "pixels": charts.pixel_histogram(np.arange(256)),
     "distribution": charts.distribution(RANDOM.normal(size=500), "Ink", ".0%"),
-    "network": charts.network_sheet(tour(), ("01_conv2d", 1)),
+    "network": activation_sheet.figure(tour(), ("01_conv2d", 1)),
 }
 
 
@@ -224,7 +224,7 @@ class TestConfusionMatrix:
 
 class TestSheets:
     def test_a_click_tells_the_place_of_a_digit_and_the_digit_lies_under_it(self):
-        figure = charts.digit_sheet(IMAGES, list("uvwxy"), columns=3)
+        figure = digit_sheet.sheet(IMAGES, list("uvwxy"), columns=3)
         points, behind = figure.data[0], picture(figure)[::2, ::2]
 
         assert list(points.customdata) == [0, 1, 2, 3, 4]
@@ -234,7 +234,7 @@ class TestSheets:
             np.testing.assert_array_equal(behind[y - 14 : y + 14, x - 14 : x + 14], image)
 
     def test_the_chosen_digit_is_framed_and_those_marked_are_underlined(self):
-        shapes = charts.digit_sheet(IMAGES, list("uvwxy"), 3, chosen=4, marked=(1,)).layout.shapes
+        shapes = digit_sheet.sheet(IMAGES, list("uvwxy"), 3, chosen=4, marked=(1,)).layout.shapes
 
         underline, frame = shapes
         assert underline.line.color == pictures.RED
@@ -245,7 +245,7 @@ class TestSheets:
 
     def test_a_captioned_sheet_has_its_lines_below_each_digit_and_the_digits_in_place(self):
         captions = [(f"{place}, sure", f"of {place}") for place in range(5)]
-        figure = charts.captioned_sheet(IMAGES, captions, list("uvwxy"), columns=3, rows=2, chosen=4)
+        figure = digit_sheet.captioned(IMAGES, captions, list("uvwxy"), columns=3, rows=2, chosen=4)
         points, behind = figure.data[0], picture(figure)[::2, ::2]
 
         assert [note.text for note in figure.layout.annotations] == ["<br>".join(lines) for lines in captions]
@@ -258,7 +258,7 @@ class TestSheets:
 
     def test_a_captioned_sheet_is_clear_where_there_is_no_digit_and_as_tall_as_its_rows(self):
         one, full = (
-            charts.captioned_sheet(IMAGES[:count], [("", "")] * count, [""] * count, 3, 2, 0) for count in (1, 5)
+            digit_sheet.captioned(IMAGES[:count], [("", "")] * count, [""] * count, 3, 2, 0) for count in (1, 5)
         )
 
         assert picture(one)[..., 3].sum() == 255 * 28 * 28 * 4
@@ -267,7 +267,7 @@ class TestSheets:
     def test_the_network_s_cells_tell_their_layer_and_map_and_the_chosen_one_is_framed(self):
         seen = tour()
         cells, _, _ = activation_sheet.layout(seen)
-        figure = charts.network_sheet(seen, ("01_conv2d", 1))
+        figure = activation_sheet.figure(seen, ("01_conv2d", 1))
 
         assert [tuple(where) for where in figure.data[0].customdata] == [(cell.layer, cell.index) for cell in cells]
         assert len(cells) == 3 + 10
