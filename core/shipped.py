@@ -18,9 +18,10 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from core.data import datasets
+from core.data import datasets, redraw
 from core.data.datasets import Dataset
 from core.errors import DataError, RunError
+from core.evaluation import metrics, rejection
 from core.model import specs
 from core.model.specs import BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 from core.runs import loaded, registry
@@ -117,12 +118,10 @@ def train(root: str) -> Run:
     Raises:
         DataError: where MNIST is out of reach.
     """
-    from core.data import redraw
-
     dataset = _mnist()
     logger.info("redrawing MNIST's digits by other hands")
     enlarge = redraw.enlarging(dataset, EXPERIMENT.training.seed)  # before TensorFlow fills each core's memory
-    from core.training import loop
+    from core.training import loop  # TensorFlow, which workers alone load
 
     run = registry.create(EXPERIMENT, NAME, root)
     record = run.progress()
@@ -168,9 +167,7 @@ def ship(run: Run) -> Run:
     Raises:
         DataError: where MNIST is out of reach.
     """
-    import keras
-
-    from core.evaluation import metrics, rejection
+    import keras  # TensorFlow, which workers alone load
 
     progress, record, dataset = run.progress(), run.record(), _mnist()
     step = progress.step_of(progress.best.epoch)

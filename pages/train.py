@@ -5,10 +5,9 @@ import streamlit as st
 from core.model import ledger
 from core.runs.progress import Command
 from ui import messages, navigation
-from ui.build import stack
 from ui.state import session
 from ui.train import live, recipe, time_machine
-from ui.widgets import run_start
+from ui.widgets import repair, run_start
 
 st.title("Train")
 draft, run = session.draft(), session.chosen_run()
@@ -39,7 +38,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         width="content",
     )
     st.page_link(navigation.BUILD, label="Change its layers", icon=":material/account_tree:")
-stack.problem(draft.experiment, read)
+repair.problem(draft.experiment, read)
 
 panel, form = st.columns([5, 2], gap="large")
 with panel:

@@ -178,7 +178,7 @@ def near_duplicates(images: np.ndarray, labels: np.ndarray, within: float = NEAR
         labels: (n,) integers 0..9.
         tell: told after each class.
     """
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.neighbors import NearestNeighbors  # takes a second to load, and is needed here only
 
     flat, classes = images.reshape(len(images), PIXELS), np.unique(labels)
     components = Components(flat)
@@ -257,7 +257,7 @@ class Components:
     """
 
     def __init__(self, sample: np.ndarray, count: int = COMPONENTS) -> None:
-        from sklearn.decomposition import PCA
+        from sklearn.decomposition import PCA  # takes a second to load, and is needed here only
 
         sample = sample[:FITTED_ON].reshape(min(len(sample), FITTED_ON), -1).astype(np.float32)
         with np.errstate(invalid="ignore", divide="ignore"):  # shares of no variance: equal images, or one alone
@@ -288,7 +288,7 @@ def layout(vectors: np.ndarray, kind: Layout, tell: Tell | None = None) -> np.nd
         plane = Components(vectors, 2).of(vectors)
         _told(tell, 1.0)
         return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
-    from openTSNE import TSNE
+    from openTSNE import TSNE  # takes a second to load, and is needed here only
 
     done = 0
 

@@ -174,7 +174,7 @@ def _features(network: Network, digest: str) -> np.ndarray:
 @lru_cache(maxsize=2)
 def _halves(network: Network) -> tuple[Any, Any]:
     """Return the network up to its last layer, and that layer."""
-    import keras
+    import keras  # TensorFlow, which workers alone load
 
     model = loaded.keras_network(network)
     last = model.layers[-1]
@@ -191,7 +191,7 @@ def _fitted(network: Network, digest: str) -> Components:
 
 @lru_cache(maxsize=2)
 def _up_to(network: Network, layer: str) -> Any:
-    import keras
+    import keras  # TensorFlow, which workers alone load
 
     model = loaded.keras_network(network)
     if layer not in {one.name for one in model.layers}:

@@ -258,8 +258,8 @@ class Cluster:
             datasets.load()  # what questions are about
 
     def _connect(self) -> tuple[Client, LocalCluster | None]:
-        import dask
-        from distributed import Client, LocalCluster
+        import dask  # takes a second to load, for which the first page need not wait
+        from distributed import Client, LocalCluster  # takes a second to load, for which the first page need not wait
 
         dask.config.set(_DASK_CONFIG)
         if self._scheduler:
@@ -305,8 +305,8 @@ class Cluster:
 
 def unreachable() -> tuple[type[Exception], ...]:
     """Return what is raised where the scheduler is away."""
-    from distributed.client import ClosedClientError
-    from distributed.comm import CommClosedError
+    from distributed.client import ClosedClientError  # takes a second to load, for which the first page need not wait
+    from distributed.comm import CommClosedError  # takes a second to load, for which the first page need not wait
 
     return ClosedClientError, CommClosedError, TimeoutError, RuntimeError
 
@@ -319,7 +319,7 @@ def silence(workers: dict[str, dict]) -> str:
 
 def _memory_limit() -> int:
     """Return the bytes that the embedded worker may take before it is killed."""
-    from distributed.system import MEMORY_LIMIT
+    from distributed.system import MEMORY_LIMIT  # takes a second to load, for which the first page need not wait
 
     return int(MEMORY_LIMIT * MEMORY_SHARE)
 

@@ -58,7 +58,7 @@ class Questions:
 
     def wait(self, question: Question, timeout: float) -> Any:
         """Return the answer of the actor, which takes one question after the other."""
-        from distributed.scheduler import KilledWorker
+        from distributed.scheduler import KilledWorker  # takes a second to load, for which the first page need not wait
 
         with self._lock:
             self._cluster.require_ready()

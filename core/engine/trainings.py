@@ -205,7 +205,7 @@ class Trainings:
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def _submit(self, run_id: str) -> None:
-        from distributed import fire_and_forget
+        from distributed import fire_and_forget  # takes a second to load, for which the first page need not wait
 
         client, command = self._cluster.client, self.commanded(run_id)
         self.orders.tell(run_id, command)  # what was ordered before, be it to stop, counts no more
@@ -249,7 +249,7 @@ class Trainings:
 
     def _only_waited(self, run_id: str, future: Any) -> bool:
         """Return whether a training's task was lost with a worker that hadn't begun it."""
-        from distributed.scheduler import KilledWorker
+        from distributed.scheduler import KilledWorker  # takes a second to load, for which the first page need not wait
 
         with suppress(RunDamaged):
             is_queued = self._runs[run_id].record().state is State.QUEUED

@@ -23,6 +23,7 @@ from core.runs.contents import Checkpoint
 from core.runs.progress import Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged, Turned
 from core.runs.question import Question, untold
 from core.runs.run import Run
+from core.training import fine_tuning
 
 logger = logging.getLogger("digitlab.engine")
 
@@ -96,11 +97,11 @@ def _load_keras() -> None:
     # they don't cost a third of its start and 130 MB. They import as usual afterwards, and in the worker's other threads.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with hidden("sklearn", "pandas", "matplotlib"):
-        import keras  # noqa: F401  (loaded for what follows)
+        import keras  # noqa: F401  (TensorFlow, which workers alone load, for what follows)
     # Each run compiles functions of its own, which TensorFlow takes for one function compiled too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from core.explain import inspection
-    from core.model import keras_model
+    from core.explain import inspection  # TensorFlow, which workers alone load
+    from core.model import keras_model  # TensorFlow, which workers alone load
 
     keras_model.warm_up()
     inspection.warm_up()
@@ -119,7 +120,7 @@ class Actor:
 
 def work(question: Question, ticket: str) -> Any:
     """Work on a question, telling the share that is done to whoever listens to its ticket, until it is done or cancelled."""
-    from distributed import get_worker
+    from distributed import get_worker  # takes a second to load, and is loaded in a worker
 
     warm_up()
     worker = get_worker()
@@ -191,7 +192,7 @@ def train(run: Run, command: Command = FULL_SPEED) -> None:
     Args:
         command: for a worker that was told of none.
     """
-    from distributed import get_worker
+    from distributed import get_worker  # takes a second to load, and is loaded in a worker
 
     worker = get_worker()
 
@@ -230,8 +231,8 @@ class _Training:
         """Train from the last whole epoch to the end, or to where it is stopped."""
         self.tell(StateChanged(State.RUNNING))
         warm_up()
-        from core.model import keras_model
-        from core.training import fine_tuning, loop
+        from core.model import keras_model  # TensorFlow, which workers alone load
+        from core.training import loop  # TensorFlow, which workers alone load
 
         run, record = self.run, self.record
         network, state = loop.train(

@@ -162,7 +162,7 @@ class TraceDigit(Question):
 
     def work(self, tell: Tell) -> np.ndarray:
         """Return probabilities (len(steps), 10) float32."""
-        from core.model import keras_model
+        from core.model import keras_model  # TensorFlow, which workers alone load
 
         image, answers = image_of(self.pixels), []
         with _TRACING:
@@ -178,6 +178,6 @@ _TRACING = threading.Lock()  # one network takes one checkpoint's weights after 
 
 @lru_cache(maxsize=1)
 def _traced(run: Run) -> Any:
-    from core.model import keras_model
+    from core.model import keras_model  # TensorFlow, which workers alone load
 
     return keras_model.build(run.experiment())

@@ -242,7 +242,7 @@ def of_drawing(ink: np.ndarray, reading: Reading) -> Reading:
 @lru_cache(maxsize=loaded.MOST_NETWORKS)
 def _insides(network: Network) -> tuple[Any, list[np.ndarray]]:
     """Return the network as one that gives out its last feature maps and what its last layer takes, and that layer's weights."""
-    import keras
+    import keras  # TensorFlow, which workers alone load
 
     model = loaded.keras_network(network)
     last = model.layers[-1]

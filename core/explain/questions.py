@@ -280,8 +280,8 @@ class VisitMoment(AboutDigit):
         Raises:
             RunDamaged: if the checkpoint isn't there or isn't whole.
         """
-        from core.explain import inspection
-        from core.model import keras_model
+        from core.explain import inspection  # TensorFlow, which workers alone load
+        from core.model import keras_model  # TensorFlow, which workers alone load
 
         dataset, run = datasets.load(), loaded.found(self.network).run
         held_out, confusion = splits.held_out_images(run, dataset.y_train)[:MOST_HELD_OUT], None
@@ -305,7 +305,7 @@ _TRAVELLING = threading.Lock()  # one network takes one checkpoint's weights aft
 
 @lru_cache(maxsize=1)
 def _travelling(run: Run) -> Any:
-    from core.model import keras_model
+    from core.model import keras_model  # TensorFlow, which workers alone load
 
     return keras_model.build(run.experiment())
 
@@ -317,7 +317,7 @@ def _ink(image: np.ndarray) -> np.ndarray:
 @contextmanager
 def _borrowed(network: Network, forgotten: Sequence[str] = ()) -> Iterator[attribution.Reader]:
     """Lend the network, some layers' weights as before all training. One at a time."""
-    from core.model import keras_model
+    from core.model import keras_model  # TensorFlow, which workers alone load
 
     with _READING:
         weights, lent = loaded.found(network).finite_weights(), _lendable(network.run)
@@ -335,8 +335,8 @@ class _Lendable:
 @lru_cache(maxsize=2)
 def _lendable(run: Run) -> _Lendable:
     """Return the one network per run that takes the weights of all its moments, so that its gradients are compiled once."""
-    from core.explain import inspection
-    from core.model import keras_model
+    from core.explain import inspection  # TensorFlow, which workers alone load
+    from core.model import keras_model  # TensorFlow, which workers alone load
 
     experiment = run.experiment()
     model = keras_model.build(experiment)
@@ -351,7 +351,7 @@ def _lendable(run: Run) -> _Lendable:
 @lru_cache(maxsize=MOST_NETWORKS)
 def _inspected(network: Network) -> tuple[Any, dict[str, Layer]]:
     """Return an inspector of the network, and what its layers do."""
-    from core.explain import inspection
+    from core.explain import inspection  # TensorFlow, which workers alone load
 
     model = loaded.keras_network(network)
     return inspection.Inspector(model), inspection.layers(model)

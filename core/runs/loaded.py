@@ -35,7 +35,7 @@ def keras_network(network: Network) -> Any:
 
 @lru_cache(maxsize=MOST_NETWORKS)
 def _load(network: Network) -> Any:
-    from core.model import keras_model
+    from core.model import keras_model  # TensorFlow, which workers alone load
 
     run, step = found(network).run, network.step
     if step not in run.steps():

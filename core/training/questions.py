@@ -26,7 +26,7 @@ class TimeEpoch(Question):
 
     def work(self, tell: Tell) -> float:
         """Return seconds."""
-        from core.training import loop
+        from core.training import loop  # TensorFlow, which workers alone load
 
         return loop.seconds_per_epoch(self.experiment, datasets.load())
 
@@ -43,7 +43,7 @@ class FindRange(Question):
 
     def work(self, tell: Tell) -> RangeTest:
         """Return what it found."""
-        from core.training import loop
+        from core.training import loop  # TensorFlow, which workers alone load
 
         return loop.find_range(self.experiment, datasets.load())
 
@@ -63,7 +63,7 @@ class Augment(Question):
 
     def work(self, tell: Tell) -> np.ndarray:
         """Return the images as each seed changes them, (seeds, n, 28, 28) uint8."""
-        from core.training import augmentation
+        from core.training import augmentation  # TensorFlow, which workers alone load
 
         images = datasets.load().x_train[list(self.indices)]
         return np.stack([augmentation.preview(images, self.augmentation, seed) for seed in self.seeds])

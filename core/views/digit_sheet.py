@@ -37,7 +37,9 @@ def sheet(
         left, top = column * CELL - 1, row * CELL - 1
         lines.append(clickable_picture.frame(left, top, left + CELL, top + CELL, pictures.OCHRE))
     return go.Figure(
-        clickable_picture.squares(across * CELL + SIDE / 2, rows * CELL + SIDE / 2, 34, np.arange(len(images)), names),
+        clickable_picture.squares(
+            across * CELL + SIDE // 2, rows * CELL + SIDE // 2, 34, np.arange(len(images)), names
+        ),
         {
             **clickable_picture.layout([-2, width + 2], [height + 2, -2], 12 + round(WIDTH * height / width)),
             "images": [_picture(pixels)],

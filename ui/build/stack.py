@@ -17,7 +17,7 @@ from core.training.questions import TimeEpoch
 from core.views import pictures
 from ui import messages
 from ui.state import session
-from ui.widgets import fields, history
+from ui.widgets import fields, history, repair
 
 HEADING_WIDTH = 260  # CSS pixels, of a layer's name beside its figures
 QUIET_SECONDS = 1.5  # without an edit, before an epoch is measured
@@ -52,38 +52,9 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
     st.caption(f"{told}{presets[draft.preset].about} Source: {presets[draft.preset].source}")
 
 
-def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
-    """Why this can't be trained, with its repair at hand; nothing where it can."""
-    reason = refusal(experiment)
-    if reason is None:
-        return
-    title, repair, largest = "This stack can't be built yet", None, ledger.largest_batch
-    if ledger.problem is None:
-        title, repair = "This batch is too large", (f"Batch size {largest}", _use_batch, largest)
-    elif ledger.problem.repair is not None:
-        repair = (ledger.problem.repair.label, session.use_network, ledger.problem.repair.layers)
-    said, place = st.columns([5, 2], vertical_alignment="center")
-    said.error(reason, title=title, icon=":material/build:")
-    if repair is not None:
-        label, mend, *arguments = repair
-        place.button(
-            label,
-            icon=":material/auto_fix_high:",
-            type="primary",
-            key="repair",
-            wrap=True,
-            on_click=mend,
-            args=arguments,
-        )
-
-
-def _use_batch(batch_size: int) -> None:
-    session.edit_training(specs.replaced(session.training(), batch_size=batch_size))
-
-
 def whole(draft: Draft, ledger: Ledger) -> None:
     """The whole stack in figures; where it can't be trained what is wrong with it, in the same place."""
-    problem(draft.experiment, ledger)
+    repair.problem(draft.experiment, ledger)
     if ledger.problem is not None:
         return
     figures = st.grid(4, min_column_width=150)
@@ -155,10 +126,10 @@ def worth_a_thought(hints: tuple[Hint, ...]) -> None:
         return
     st.subheader("Worth a thought", anchor=False)
     for number, hint in enumerate(hints):
-        said, repair = st.columns([5, 2], vertical_alignment="center")
-        said.caption(f":material/lightbulb: {hint.reason}")
+        reason, place = st.columns([5, 2], vertical_alignment="center")
+        reason.caption(f":material/lightbulb: {hint.reason}")
         if hint.repair is not None:
-            repair.button(
+            place.button(
                 hint.repair.label,
                 icon=":material/auto_fix_high:",
                 key=f"hint-repair-{number}",
