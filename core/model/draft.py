@@ -21,7 +21,14 @@ _names = itertools.count()
 
 @dataclass(frozen=True)
 class Difference:
-    """How a layer differs from the preset's: it is `added`, or stands elsewhere, is off, or has other values in `fields`."""
+    """The difference between a layer and the same layer of the preset.
+
+    Attributes:
+        is_added: the preset has no such layer.
+        is_moved: the layer stands in another place among the preset's layers.
+        is_off: the layer is switched off.
+        fields: names of the fields that have other values.
+    """
 
     is_added: bool = False
     is_moved: bool = False
@@ -34,7 +41,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """What isn't as in the preset: by layer, how many of its layers are gone, and which fields of the training."""
+    """All differences between a draft and its preset.
+
+    Attributes:
+        layers: the differing layers, by their ids.
+        removed: number of the preset's layers that are gone.
+        training: names of the training fields that have other values.
+    """
 
     layers: dict[int, Difference]
     removed: int
@@ -42,14 +55,17 @@ class Differences:
 
     @property
     def count(self) -> int:
+        """Number of differing layers, removed layers and differing training fields together."""
         return len(self.layers) + self.removed + len(self.training)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Layers with their names, some perhaps switched off, and how the network is to be trained.
+    """Layers with ids that stay the same while they are edited, some perhaps switched off, and the training's
+    settings.
 
-    `preset_ids` names the layers of the preset it began as, in the preset's order; those still here kept their names.
+    `preset_ids` are the ids of the layers of the preset it began as, in the preset's order; layers that are still here
+    have kept theirs.
     """
 
     layers: tuple[Layer, ...]
@@ -61,24 +77,29 @@ class Draft:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """What would be trained: the layers that are on."""
+        """The experiment that would be trained: the layers that are on, and the training."""
         return Experiment(layers=tuple(layer for _, layer in self.on), training=self.training)
 
     @property
     def named(self) -> tuple[tuple[int, LayerSpec], ...]:
-        """All layers with their names."""
+        """All layers with their ids: (id, layer), in order."""
         return tuple(zip(self.layer_ids, self.layers, strict=True))
 
     @property
     def on(self) -> tuple[tuple[int, LayerSpec], ...]:
-        """The layers that are on, with their names."""
+        """The layers that are on with their ids: (id, layer), in order."""
         return tuple((name, layer) for name, layer in self.named if name not in self.off)
 
     def layer(self, layer_id: int) -> LayerSpec:
+        """Return the layer with this id.
+
+        Raises:
+            ValueError: if there is none.
+        """
         return self.layers[self.layer_ids.index(layer_id)]
 
     def in_preset(self, layer_id: int) -> LayerSpec | None:
-        """What this layer is in the preset; None if it isn't from there."""
+        """Return this layer as the preset has it, or None if it isn't from the preset."""
         if layer_id not in self.preset_ids:
             return None
         return PRESETS[self.preset].experiment.layers[self.preset_ids.index(layer_id)]
@@ -86,27 +107,33 @@ class Draft:
     # -- edits: each returns another draft -------------------------------------------------------------------------------
 
     def with_training(self, training: Training) -> Draft:
+        """Return a draft with another training."""
         return replace(self, training=training)
 
     def with_layer(self, layer_id: int, new: LayerSpec) -> Draft:
-        """One layer changed."""
+        """Return a draft in which the layer with this id is replaced by `new`."""
         return self._of((name, new if name == layer_id else layer) for name, layer in self.named)
 
     def with_added(self, new: LayerSpec) -> Draft:
-        """One more layer, last, under a new name."""
+        """Return a draft with one more layer at the end, under a new id."""
         return self._of((*self.named, (next(_names), new)))
 
     def with_copy(self, layer_id: int) -> Draft:
-        """A layer twice, the copy behind it under a new name, and off if it is off."""
+        """Return a draft with a copy of a layer right behind it, under a new id; the copy of a layer that is off is
+        off.
+        """
         place, name = self.layer_ids.index(layer_id) + 1, next(_names)
         copied = self._of((*self.named[:place], (name, self.layer(layer_id)), *self.named[place:]))
         return copied.with_switched(name) if layer_id in self.off else copied
 
     def without(self, layer_id: int) -> Draft:
+        """Return a draft without the layer with this id."""
         return self._of((name, layer) for name, layer in self.named if name != layer_id)
 
     def with_moved(self, layer_id: int, by: int) -> Draft:
-        """One place up (-1) or down (+1); at the ends it stays."""
+        """Return a draft in which a layer is one place further up (`by` = -1) or down (+1); beyond the ends it stays
+        where it is.
+        """
         here = self.layer_ids.index(layer_id)
         there = here + by
         if not 0 <= there < len(self.layers):
@@ -116,14 +143,18 @@ class Draft:
         return self._of(named)
 
     def with_switched(self, layer_id: int) -> Draft:
-        """A layer off that was on, or on that was off."""
+        """Return a draft in which a layer is switched off if it was on, and on if it was off."""
         return replace(self, off=self.off ^ {layer_id})
 
     def cleared(self) -> Draft:
+        """Return a draft without layers."""
         return self._of(())
 
     def with_network(self, layers: tuple[LayerSpec, ...]) -> Draft:
-        """Other layers in place of those that are on. What is the same keeps its name; what is off stays behind its neighbour."""
+        """Return a draft with other layers in place of those that are on.
+
+        Layers that are equal keep their ids; a layer that is off stays behind the layer that it followed.
+        """
         new = _matched(self.on, layers)
         kept = {name for name, _ in new}
         place = 0
@@ -137,7 +168,7 @@ class Draft:
 
     @cached_property
     def differences(self) -> Differences:
-        """What isn't as in the preset."""
+        """The differences between this draft and its preset."""
         preset = PRESETS[self.preset].experiment
         known = [name for name in self.layer_ids if name in self.preset_ids]
         kept = [name for name in self.preset_ids if name in known]
@@ -165,14 +196,18 @@ class Draft:
 
 
 def of_preset(name: str) -> Draft:
-    """A preset as it is."""
+    """Return the draft of an unchanged preset.
+
+    Args:
+        name: a key of `PRESETS`.
+    """
     experiment = PRESETS[name].experiment
     names = _new_names(len(experiment.layers))
     return Draft(experiment.layers, names, experiment.training, name, names)
 
 
 def of_experiment(experiment: Experiment) -> Draft:
-    """Any experiment, told apart from the preset that it differs least from."""
+    """Return the draft of any experiment, based on the preset that it differs least from."""
 
     def from_preset(name: str) -> Draft:
         return of_preset(name).with_network(experiment.layers).with_training(experiment.training)
@@ -181,7 +216,8 @@ def of_experiment(experiment: Experiment) -> Draft:
 
 
 def renamed(drafts: Sequence[Draft]) -> list[Draft]:
-    """Return drafts that another process kept, with names of this one: what was one layer in several of them is still one.
+    """Return drafts that another process kept, with ids of this process: a layer that several of them share still
+    has one id.
 
     Raises:
         ValueError: if one of them is no draft that can be edited here.
@@ -208,12 +244,14 @@ def _renamed(draft: Draft, names: Mapping[int, int]) -> Draft:
 
 
 def differing_fields(one, other) -> tuple[str, ...]:
-    """Names of the fields in which two specs of a class differ."""
+    """Return the names of the fields in which two specs of one class differ."""
     return tuple(name for name, value in one if value != getattr(other, name))
 
 
 def _matched(named: Sequence[tuple[int, LayerSpec]], layers: Sequence[LayerSpec]) -> list[tuple[int, LayerSpec]]:
-    """`layers` with names: equal ones in order keep theirs, one of the same kind in an equal one's place takes it over."""
+    """Return `layers` with ids: equal layers in the same order keep theirs, and a layer in the place of one of the
+    same kind takes its id.
+    """
     old = [layer for _, layer in named]
     result = []
     for _, a, a_end, b, b_end in SequenceMatcher(None, old, layers, autojunk=False).get_opcodes():

@@ -22,12 +22,16 @@ UNCHANGING = (
 
 
 def build(experiment: specs.Experiment) -> keras.Model:
-    """The network of an experiment with its initial weights, compiled with its optimizer and loss.
+    """Build the network of an experiment with its initial weights, compiled with its optimizer and loss.
 
-    Input: (batch, 28, 28, 1) raw pixels 0..255, any numeric dtype; output: (batch, 10) probabilities, float32.
+    Args:
+        experiment: layers and training; its seed decides the initial weights.
+
+    Returns:
+        A model from (batch, 28, 28, 1) raw pixels 0..255 of any numeric dtype to (batch, 10) probabilities, float32.
 
     Raises:
-        SpecError: if the stack is impossible.
+        SpecError: if the stack can't be built.
     """
     ledger.check(experiment)
     x = inputs = keras.Input(specs.IMAGE_SHAPE, name=specs.INPUT_NAME)
@@ -66,8 +70,11 @@ def warm_up() -> None:
 
 
 def _apply(layer: specs.LayerSpec, name: str, x: keras.KerasTensor) -> keras.KerasTensor:
-    """What `layer` makes of `x`. A kind is named as Keras' class and its fields as that class' arguments; one that isn't
-    is a block of kinds that are."""
+    """Return the output of `layer` for `x`.
+
+    A layer's kind is the name of Keras' class, and its fields are that class' arguments. Other kinds are blocks of such
+    layers.
+    """
     if isinstance(layer, specs.Block):
         shape = x.shape[1:]
         main, shortcut = (
@@ -85,7 +92,7 @@ def _chain(layers: tuple[specs.LayerSpec, ...], name: str, x: keras.KerasTensor)
 
 
 def _arguments(layer: specs.LayerSpec) -> dict[str, object]:
-    """A layer's fields as Keras takes them: a regularizer is given by its strength."""
+    """Return a layer's fields as Keras' arguments; a regularizer's strength becomes the regularizer."""
     arguments = layer.model_dump(exclude={"kind"})
     for name, value in arguments.items():
         if name.endswith("_regularizer"):
@@ -118,8 +125,11 @@ def _loss(training: specs.Training) -> keras.losses.Loss:
 
 
 def variables(model: keras.Model) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-    """Copies of all the state a training has: the network's (weights, statistics, random generators) by name, and the
-    optimizer's in its own order."""
+    """Return copies of the whole state of a training.
+
+    Returns:
+        The network's variables by name (weights, statistics, random generators), and the optimizer's in its own order.
+    """
     weights = {name: np.array(variable.numpy()) for name, variable in _named_variables(model).items()}
     return weights, [np.array(variable.numpy()) for variable in model.optimizer.variables]
 
@@ -145,7 +155,9 @@ def set_variables(
 
 
 def _named_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Names that stay the same from process to process, which Keras' own paths do not: it counts random generators."""
+    """Return the variables by names that are the same in every process. Keras' own paths are not: they count random
+    generators.
+    """
     return {
         f"{layer.name}.{index}.{variable.name}": variable
         for layer in model.layers

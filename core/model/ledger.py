@@ -1,8 +1,10 @@
-"""What a stack of layers costs, in pure Python: shape, parameters, multiply-adds and receptive field of every layer.
+"""The costs of a stack of layers, in pure Python: shape, parameters, multiply-adds and receptive field of every
+layer.
 
-Where a stack is impossible, the ledger says which layer, why, and what would repair it. Where it is possible but unwise,
-`hints` says so. The rules of both ask what a layer has and does, hardly ever what it is called, so that they hold for a new
-kind unasked.
+If a stack can't be built, the ledger names the layer, the reason and a repair. If it can be built but is unwise,
+`hints` says why.
+The rules of both look at a layer's fields and its arithmetic, and hardly ever at its kind, so that they hold for new
+kinds too.
 """
 
 from __future__ import annotations
@@ -37,7 +39,13 @@ LARGEST_LOSS_AT_THE_EDGE = 0.2  # of an image's side
 
 @dataclass(frozen=True)
 class Row:
-    """One layer's entry. `receptive_field` is the side, in pixels of the digit, of the square one output can see."""
+    """The ledger's entry of one layer.
+
+    Attributes:
+        parameters: number of values that the layer holds.
+        macs: multiply-adds for one image.
+        receptive_field: side, in pixels of the digit, of the square that one output depends on.
+    """
 
     layer: LayerSpec
     input_shape: Shape
@@ -57,7 +65,9 @@ class Repair:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a stack can't be built: `index` is the layer at fault, `len(layers)` means the output layer."""
+    """The reason why a stack can't be built: `index` is that of the layer at fault, `len(layers)` for the output
+    layer.
+    """
 
     index: int
     reason: str
@@ -66,7 +76,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Hint:
-    """What is unwise about the layer at `index`, though it can be trained, and why."""
+    """The reason why the layer at `index` is unwise, though the stack can be trained."""
 
     index: int
     reason: str
@@ -82,25 +92,27 @@ class Ledger:
 
     @property
     def parameters(self) -> int:
+        """Number of values that all layers hold."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def macs(self) -> int:
+        """Multiply-adds for one image, of all layers."""
         return sum(row.macs for row in self.rows)
 
     @property
     def bytes(self) -> int:
-        """Size of the weights in memory and, nearly, on disk."""
+        """Size of the weights in memory, and nearly that on disk, in bytes."""
         return self.parameters * BYTES_PER_PARAMETER
 
     @property
     def largest_batch(self) -> int:
-        """How many images can be looked at at once."""
+        """Largest number of images whose values fit into memory at once while training."""
         return max(1, specs.MAX_ACTIVATIONS_PER_BATCH // self.activations)
 
     @property
     def evaluation_batch(self) -> int:
-        """How many images are looked at at once where nothing is learned."""
+        """Number of images in a batch when the network only predicts."""
         return min(EVALUATION_BATCH, self.largest_batch)
 
     @property
@@ -111,13 +123,13 @@ class Ledger:
 
 @lru_cache(maxsize=256)
 def read(layers: tuple[LayerSpec, ...]) -> Ledger:
-    """The ledger of a stack, the implicit output layer included."""
+    """Return the ledger of a stack, including the implicit output layer."""
     ledger = _added_up(layers)
     return ledger if ledger.problem else Ledger(ledger.rows, _beyond_limits(layers, ledger))
 
 
 def _added_up(layers: tuple[LayerSpec, ...]) -> Ledger:
-    """The ledger of a stack of any size."""
+    """Return the ledger of a stack without checking its size."""
     rows: list[Row] = []
     shape, field, jump = specs.IMAGE_SHAPE, 1, 1
     for index, layer in enumerate((*layers, specs.OUTPUT_LAYER)):
@@ -136,7 +148,10 @@ def _added_up(layers: tuple[LayerSpec, ...]) -> Ledger:
 
 
 def refusal(experiment: specs.Experiment) -> str | None:
-    """Why an experiment can't be trained: its stack is impossible, or its batches are larger than a machine can hold."""
+    """Return the reason why an experiment can't be trained, or None if it can.
+
+    It can't if its stack can't be built, or if a batch holds more values than fit into memory.
+    """
     ledger = read(experiment.layers)
     if ledger.problem is not None:
         return ledger.problem.reason
@@ -151,10 +166,10 @@ def refusal(experiment: specs.Experiment) -> str | None:
 
 
 def check(experiment: specs.Experiment) -> Ledger:
-    """The ledger of an experiment that can be trained.
+    """Return the ledger of an experiment that can be trained.
 
     Raises:
-        SpecError: where there is a `refusal`.
+        SpecError: if there is a `refusal`.
     """
     reason = refusal(experiment)
     if reason is not None:
@@ -169,7 +184,7 @@ def _named(layers: tuple[LayerSpec, ...], index: int, reason: str) -> str:
 
 
 def _repair(layers: tuple[LayerSpec, ...], index: int, shape: Shape) -> Repair | None:
-    """What would let the layer at `index` take an output of `shape`."""
+    """Return the repair that lets the layer at `index` take an input of `shape`, or None if there is none."""
     before, after = layers[:index], layers[index:]
     layer = (*layers, specs.OUTPUT_LAYER)[index]
     if layer.takes == "vector":
@@ -222,7 +237,8 @@ def _is_within_limits(ledger: Ledger) -> bool:
 
 
 def _lighter(layers: tuple[LayerSpec, ...], ledger: Ledger, heaviest: int) -> Iterator[Repair]:
-    """A smaller image to lay out, else less of the heaviest layer, else less of all: each by ever more.
+    """Yield lighter stacks: first with a smaller image before the vector, then with less of the heaviest layer, then
+    with less of all.
 
     With one filter or unit everywhere, any stack is within the limits.
     """
@@ -241,7 +257,7 @@ def _lighter(layers: tuple[LayerSpec, ...], ledger: Ledger, heaviest: int) -> It
 
 
 def _width(layer: LayerSpec) -> str | None:
-    """The field that says how many outputs it has for one place."""
+    """Return the name of the field that holds the number of outputs per position, or None if there is none."""
     return next((name for name in ("filters", "units") if name in type(layer).model_fields), None)
 
 
@@ -260,7 +276,7 @@ def _place(ledger: Ledger, index: int) -> str:
 
 @lru_cache(maxsize=256)
 def hints(layers: tuple[LayerSpec, ...]) -> tuple[Hint, ...]:
-    """What one would rather do otherwise, first layer first; nothing where the stack can't be built anyway."""
+    """Return hints about unwise layers, in the order of the layers; none if the stack can't be built."""
     ledger = read(layers)
     if ledger.problem is not None:
         return ()
@@ -279,7 +295,7 @@ def hints(layers: tuple[LayerSpec, ...]) -> tuple[Hint, ...]:
 
 
 def _useless(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
-    """Layers that change nothing."""
+    """Yield a hint for each layer that changes nothing."""
     for index, layer in enumerate(layers):
         is_idle_window = "pool_size" in type(layer).model_fields and layer.window(specs.IMAGE_SHAPE) == (1, 1)
         is_idle_function = _is_function(layer) and layer.activation == "linear"
@@ -329,7 +345,9 @@ def _loses_an_edge(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hi
 
 
 def _heavy(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
-    """Most networks for digits need no such number in one layer for vectors; what makes it is an image too large."""
+    """Yield a hint for each vector layer with more parameters than most networks for digits need; the cause is a
+    large image.
+    """
     for index, row in enumerate(ledger.rows[:-1]):
         if row.layer.takes != "vector" or row.parameters <= HEAVY_VECTOR_LAYER:
             continue
@@ -342,7 +360,9 @@ def _heavy(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
 
 
 def _pooled(layers: tuple[LayerSpec, ...], ledger: Ledger, index: int, pool_size: int = 2) -> Repair | None:
-    """One more pooling where the image before the vector is laid out, if it was worked on at all."""
+    """Return the repair that adds a pooling before the image becomes a vector, if that image has been through a
+    layer.
+    """
     flat = next(i for i, row in enumerate(ledger.rows) if len(row.output_shape) == 1)
     is_small = min(ledger.rows[flat].input_shape[:2]) < 2 * pool_size
     if flat == 0 or flat > index or is_small or len(layers) >= specs.MAX_LAYERS:
@@ -355,7 +375,7 @@ def _pooled(layers: tuple[LayerSpec, ...], ledger: Ledger, index: int, pool_size
 
 
 def _follows_badly(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
-    """Pairs that spoil or repeat each other."""
+    """Yield a hint for each layer that spoils or repeats what the layer before it did."""
     for index, (before, layer) in enumerate(itertools.pairwise(layers), start=1):
         if _is_function(layer) and "linear" not in (getattr(before, "activation", "linear"), layer.activation):
             reason = f"the {before.kind} before it ends in {before.activation} already; a second function right after it adds little."
@@ -379,10 +399,12 @@ def _follows_badly(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hi
 
 
 def _stays_linear(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
-    """Two layers with weights and nothing non-linear between them: together they are one linear map.
+    """Yield a hint where two layers with weights have nothing non-linear between them: together they are one linear
+    map.
 
-    It is said more mildly where that isn't so: the largest value of a square is no linear map of it, and what follows may do
-    more than one linear map by itself, as a block does, or less than any, as a separable convolution does.
+    The hint is milder where that isn't quite so. A maximum is not linear, a block does more than one linear map, and a
+    separable
+    convolution does less than any.
     """
     for index, layer in enumerate(layers):
         if not (_weighs(layer) and layer.activation == "linear"):
@@ -415,7 +437,7 @@ def _stays_linear(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hin
 
 
 def _weighs(layer: LayerSpec) -> bool:
-    """Whether it multiplies by learned weights and ends in an activation."""
+    """Return whether a layer multiplies by learned weights and ends in an activation."""
     return any(name.endswith("_initializer") for name in type(layer).model_fields) and hasattr(layer, "activation")
 
 
@@ -424,7 +446,7 @@ def _is_function(layer: LayerSpec) -> bool:
 
 
 def _keeps_linear(layer: LayerSpec) -> bool:
-    """Whether its output is a weighted sum of its input, when the network is asked."""
+    """Return whether a layer's output is a weighted sum of its input when the network predicts."""
     if hasattr(layer, "activation"):
         return layer.activation == "linear"
     kinds = AveragePooling2D | GlobalAveragePooling2D | Flatten | BatchNormalization

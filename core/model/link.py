@@ -1,8 +1,10 @@
-"""An experiment as a short text for an address, and back: JSON, compressed, in base64 without padding.
+"""An experiment as a short text for a link, and back: JSON, compressed, in base64 without padding.
 
-Whoever sends such a text is a stranger: it is unpacked only as far as an experiment may be long, and then read as any other. On
-its way a chat or a mail puts signs into it, around it and behind it, and codes it once more: what is no part of it is left out.
-Whether all of it has come, unchanged, the Adler-32 checksum at the end of the compressed bytes tells.
+Such a text can come from anyone: it is unpacked only up to the largest size of an experiment, and validated like any
+other input.
+Chats and mail programs put characters into it, around it and behind it, and encode it once more: characters that can't
+be part of
+it are dropped. The Adler-32 checksum at the end of the compressed bytes shows whether all of it has arrived unchanged.
 """
 
 from __future__ import annotations
@@ -26,16 +28,16 @@ _DASHES = str.maketrans({"\N{HYPHEN}": "-", "\N{NON-BREAKING HYPHEN}": "-", "\N{
 
 
 def link_text(experiment: Experiment) -> str:
-    """The experiment in letters, digits, `-` and `_`: below 2,000 of them for any stack."""
+    """Return the experiment as letters, digits, `-` and `_`: fewer than 2,000 characters for any stack."""
     packed = zlib.compress(experiment.model_dump_json().encode(), 9)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 def experiment_of(text: str) -> Experiment:
-    """What `link_text` was given.
+    """Return the experiment that `link_text` was given.
 
     Raises:
-        SpecError: in words fit for whoever opened the link.
+        SpecError: with a message for the person who opened the link.
     """
     if len(text) > MOST_CHARACTERS:
         raise SpecError(
@@ -55,13 +57,15 @@ def experiment_of(text: str) -> Experiment:
 
 
 def run_id_of(text: str) -> str:
-    """A run's id without what was put around it on its way, and in small letters, as all ids are; the text itself where that
-    leaves nothing."""
+    """Return a run's id in lower case, without characters that were put around it on its way.
+
+    If nothing is left, the text itself is returned.
+    """
     return re.sub(r"[^a-z2-7]", "", _decoded(text).lower()) or text
 
 
 def _own_signs(text: str) -> str:
-    """What `link_text` may have written of a text that has been on its way."""
+    """Return the characters that `link_text` may have written, of a text that chats or mail programs have changed."""
     own = re.sub(r"[^A-Za-z0-9_-]", "", _decoded(text).translate(_DASHES))
     return own if own.startswith(_ANY_BEGINNING) else own[max(own.find(_BEGINNING), 0) :]
 
@@ -73,7 +77,7 @@ def _decoded(text: str) -> str:
 
 
 def _unpacked(text: str) -> bytes:
-    """The JSON of what is whole; what stands behind its end is not looked at."""
+    """Return the JSON of a complete text; anything after its end is ignored."""
     if not text:
         raise SpecError(_LOST)
     if len(text) % 4 == 1:  # the last letter completes no byte: it stands behind the end

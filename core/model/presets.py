@@ -21,7 +21,9 @@ from core.model.specs import (
 
 @dataclass(frozen=True)
 class Preset:
-    """`name` is what people see; `about` says in a sentence why one would take it."""
+    """A named experiment: `name` is shown to people, `about` is a sentence on why to choose it, `source` is where it
+    comes from.
+    """
 
     name: str
     about: str

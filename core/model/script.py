@@ -1,7 +1,7 @@
-"""An experiment as a Keras script that stands by itself and trains the very network that the lab trains.
+"""An experiment as a Keras script that needs nothing of the lab and trains the very network that the lab trains.
 
 Layers, optimizers, schedules and augmentation are written from their own classes and functions, so that a new one needs
-no line here. What an experiment doesn't use is not in its script.
+no change here. A script holds only what its experiment uses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.model.specs import Augmentation, Experiment, LayerSpec, Shape, Spec, T
 LINE_LENGTH = 120
 _TAB = " " * 4
 
-# What a layer is made of is always said, and by position; any other argument only where Keras' default is another.
+# A layer's size is always written, and by position; any other argument only if Keras' default differs.
 _BY_POSITION = ("filters", "units", "kernel_size", "pool_size", "rate")
 _KERAS_DEFAULTS = {"activation": "linear", "momentum": 0.0}  # where they differ from ours
 
@@ -98,10 +98,10 @@ y_pred = model.predict(images.reshape(-1, 28, 28, 1)).argmax(axis=1)"""
 
 
 def script(experiment: Experiment) -> str:
-    """The experiment as the text of a Python file.
+    """Return the experiment as the text of a Python file.
 
     Raises:
-        SpecError: if the network can't be built, or begins with weights that no script can hold.
+        SpecError: if the network can't be built, or if it begins with weights that a script can't hold.
     """
     ledger.check(experiment)
     if experiment.fine_tuning is not None:
@@ -131,7 +131,9 @@ def script(experiment: Experiment) -> str:
 
 
 def usage(file_name: str) -> str:
-    """Three lines of Python that ask a saved network what digits `images` show, and refuse such as were divided by 255 before."""
+    """Return Python code that asks a saved network for the digits of `images`, and refuses images that were divided
+    by 255 before.
+    """
     return f"import keras\n\n# images: (n, 28, 28), ink 255 on paper 0\n{_used(file_name)}"
 
 
@@ -140,7 +142,9 @@ def _used(file_name: str) -> str:
 
 
 def may_end_elsewhere(training: Training) -> bool:
-    """Whether the last epoch's network, which the script saves, may be another than the best one's, which the lab shows."""
+    """Return whether the last epoch's network, which the script saves, may differ from the best epoch's, which the
+    lab shows.
+    """
     return _is_validated(training) and training.epochs > 1
 
 
@@ -182,7 +186,7 @@ def _constants(training: Training) -> str:
 
 
 def _split(training: Training) -> list[str]:
-    """As `core.data.datasets.split`."""
+    """Return the lines that split the data as `core.data.datasets.split` does."""
     size = "TRAIN_SIZE" if training.train_size < specs.TRAINING_SET_SIZE else "len(y_train)"
     used = f"draw(np.arange(len(y_train)), {size})"
     if _is_validated(training):
@@ -200,7 +204,10 @@ def _split(training: Training) -> list[str]:
 
 
 def _network(layers: tuple[LayerSpec, ...]) -> str:
-    """As `core.model.keras_model.build`: layers are made in the same order, so that they draw the same initial weights."""
+    """Return the lines that build the network as `core.model.keras_model.build` does.
+
+    Layers are made in the same order, so that they draw the same initial weights.
+    """
     inputs, first = f'keras.Input({specs.IMAGE_SHAPE}, name="{specs.INPUT_NAME}")', "layers.Rescaling(1 / 255)"
     last = f'layers.Dense({specs.CLASSES}, activation="softmax")'
     if any(isinstance(layer, specs.Block) for layer in layers):
@@ -218,7 +225,7 @@ def _network(layers: tuple[LayerSpec, ...]) -> str:
 
 
 def _chain(layers: tuple[LayerSpec, ...], x: str, name: str, shape: Shape) -> tuple[list[str], str]:
-    """Lines that send `x` through the layers under the name `name`, and what the result is called."""
+    """Return the lines that send `x` through the layers under the name `name`, and the name of the result."""
     lines = []
     for layer in layers:
         if isinstance(layer, specs.Block):
@@ -254,19 +261,21 @@ def _compile(experiment: Experiment) -> str:
 
 
 def _factors(schedule: Spec) -> str:
-    """The schedule's formula, its fields as constants."""
+    """Return the schedule's formula as a function, with its fields as constants."""
     source = textwrap.dedent(inspect.getsource(type(schedule).factors))
     return re.sub(r"\bself\.(\w+)", lambda field: field[1].upper(), _plain(source, inspect.getdoc(type(schedule))))
 
 
 def _seed_layers() -> str:
-    """`core.model.keras_model.seed_layers`."""
+    """Return the source of `core.model.keras_model.seed_layers`."""
     text = _MODEL.read_text(encoding="utf-8")
     return _plain(ast.get_source_segment(text, _functions(text)["seed_layers"]))
 
 
 def _transform(augmentation: Augmentation) -> list[str]:
-    """`core.training.augmentation.transform` without what isn't asked for, the functions it then calls, and the values they read."""
+    """Return `core.training.augmentation.transform` reduced to what is used, with the functions it calls and the
+    values they read.
+    """
     text = _AUGMENT.read_text(encoding="utf-8")
     functions = _functions(text)
     transform = _Asked(augmentation).visit(functions.pop("transform"))
@@ -322,13 +331,17 @@ def _has_schedule(training: Training) -> bool:
 
 
 def _loss_is_more(experiment: Experiment) -> bool:
-    """Whether Keras' validation loss is more than the cross-entropy that the lab reports and early stopping watches."""
+    """Return whether Keras' validation loss is more than the cross-entropy that the lab reports and early stopping
+    watches.
+    """
     has_penalty = any(name.endswith("_regularizer") and value for layer in experiment.layers for name, value in layer)
     return _is_validated(experiment.training) and bool(experiment.training.label_smoothing or has_penalty)
 
 
 class _Asked(ast.NodeTransformer):
-    """Decides each `if` by the fields of the augmentation that it names: it holds where one of them isn't zero."""
+    """A transformer that resolves each `if` by the augmentation's fields in its test: it holds if one of them isn't
+    zero.
+    """
 
     def __init__(self, augmentation: Augmentation) -> None:
         self.augmentation = augmentation
@@ -344,7 +357,7 @@ def _functions(text: str) -> dict[str, ast.FunctionDef]:
 
 
 def _called(function: ast.FunctionDef, functions: dict[str, ast.FunctionDef]) -> list[ast.FunctionDef]:
-    """Which of the functions it calls, and these in turn, in their own order."""
+    """Return the functions that it calls, directly or through others, in the order in which they are defined."""
     found, waiting = set(), [function]
     while waiting:
         names = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & functions.keys() - found
@@ -361,7 +374,7 @@ def _fields(spec: Spec) -> dict[str, object]:
 
 
 def _arguments(spec: Spec) -> list[str]:
-    """A spec's fields as arguments of Keras' class of that name."""
+    """Return a spec's fields as arguments of Keras' class of the same name."""
     arguments = []
     for index, (name, value) in enumerate(_fields(spec).items()):
         if name in _BY_POSITION or (index == 0 and name == "activation"):
@@ -377,7 +390,9 @@ def _literal(value: object) -> str:
 
 
 def _call(name: str, arguments: list[str], margin: str = "", after: str = "") -> str:
-    """A call in one line, or where that is too long with each argument in its own; the margin before it isn't written."""
+    """Return a call on one line, or with one argument per line if that is too long; `margin` is counted but not
+    written.
+    """
     line = f"{name}({', '.join(arguments)}){after}"
     if len(margin + line) <= LINE_LENGTH:
         return line
@@ -390,7 +405,7 @@ def _each_on_its_line(name: str, arguments: list[str], margin: str = "") -> str:
 
 
 def _plain(source: str, about: str = "") -> str:
-    """A function without types and without `self`, told about as here or else by its own docstring."""
+    """Return a function without types and without `self`, with `about` or else its own docstring."""
     function = ast.parse(source).body[0]
     lines, first = source.splitlines(), function.body[0]
     own = ast.get_docstring(function)
@@ -405,7 +420,7 @@ def _parameters(function: ast.FunctionDef) -> str:
 
 
 def _docstring(text: str) -> str:
-    """As the first lines of a function's body, paragraph by paragraph."""
+    """Return the text as a docstring at the beginning of a function's body, wrapped paragraph by paragraph."""
     lines = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n")).split("\n")
     lines[0] = f'"""{lines[0]}'
     lines = [*lines, '"""'] if len(lines) > 1 else [f'{lines[0]}"""']
@@ -413,7 +428,7 @@ def _docstring(text: str) -> str:
 
 
 def _short_comment(line: str) -> str:
-    """A line of code as it is; a comment that runs beyond the script's width in two."""
+    """Return a line of code unchanged; a comment that is wider than the script is wrapped."""
     margin, mark, comment = line.partition("# ")
     if len(line) <= LINE_LENGTH or not mark or margin.strip():
         return line
@@ -421,7 +436,7 @@ def _short_comment(line: str) -> str:
 
 
 def _joined(sections: list[str]) -> str:
-    """The sections with one empty line between them, and two beside a function or a class."""
+    """Return the sections with one empty line between them, and two beside a function or a class."""
     text = sections[0]
     for before, section in pairwise(sections):
         is_definition = any(part.startswith(("def ", "class ")) for part in (before, section))

@@ -90,7 +90,7 @@ DropoutRate = Annotated[float, Field(ge=0.0, le=0.95, title="Rate", json_schema_
 
 
 class LayerSpec(Spec):
-    """One layer of the stack. Subclasses state what they take, what they cost and how far they see."""
+    """One layer of the stack. Subclasses define the inputs it takes, its cost and its window."""
 
     kind: str
     takes: ClassVar[Literal["image", "vector", "any"]] = "any"
@@ -98,7 +98,7 @@ class LayerSpec(Spec):
     about: ClassVar[str] = ""
 
     def misfit(self, input_shape: Shape) -> str | None:
-        """Why this layer can't follow an output of `input_shape`, in a sentence; None where it can."""
+        """Return the reason why this layer can't take an input of `input_shape`, as a sentence; None if it can."""
         if self.takes == "image" and len(input_shape) != 3:
             return f"{self.kind} needs an image (height, width, channels), but what reaches it is flat: {shape_text(input_shape)}."
         if self.takes == "vector" and len(input_shape) != 1:
@@ -106,26 +106,27 @@ class LayerSpec(Spec):
         return None
 
     def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of the output for one image."""
         return input_shape
 
     def parameters(self, input_shape: Shape) -> int:
-        """Numbers the layer holds, trained or not, as Keras' `count_params` counts them."""
+        """Return how many numbers the layer holds, trained or not, as Keras' `count_params` counts them."""
         return 0
 
     def macs(self, input_shape: Shape) -> int:
-        """Multiply-adds for one image. Comparisons, copies and activation functions count nothing."""
+        """Return the multiply-adds for one image. Comparisons, copies and activation functions are not counted."""
         return 0
 
     def activations(self, input_shape: Shape) -> int:
-        """Values held for one image while training."""
+        """Return how many values are held for one image while training."""
         return math.prod(self.output_shape(input_shape))
 
     def window(self, input_shape: Shape) -> tuple[int, int]:
-        """(size, stride) in pixels of its input of the square each output looks at."""
+        """Return (size, stride) of the square of the input that each output depends on, in pixels of that input."""
         return 1, 1
 
     def caption(self) -> str:
-        """The arguments that tell it from others of its kind, in a few words."""
+        """Return the arguments that tell this layer from others of its kind, in a few words."""
         return ""
 
 
@@ -198,7 +199,9 @@ class Conv2D(_Sliding):
 
 
 class SeparableConv2D(_Sliding):
-    """One small filter per channel, then a mix of the channels. Source: Chollet 2017, arXiv:1610.02357."""
+    """A convolution in two steps: one small filter per channel, then a mix of the channels. Source: Chollet 2017,
+    arXiv:1610.02357.
+    """
 
     kind: Literal["SeparableConv2D"] = "SeparableConv2D"
     icon: ClassVar = ":material/filter_none:"
@@ -403,15 +406,15 @@ class Block(LayerSpec):
     takes: ClassVar = "image"
 
     def main(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
-        """The layers of the longer way, in order."""
+        """Return the layers of the longer path, in order."""
         raise NotImplementedError
 
     def shortcut(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
-        """The layers of the shorter way; none where the input is added as it is."""
+        """Return the layers of the shorter path; none if the input is added unchanged."""
         raise NotImplementedError
 
     def after(self, input_shape: Shape) -> tuple[LayerSpec, ...]:
-        """The layers behind the sum."""
+        """Return the layers after the sum."""
         return ()
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -628,7 +631,9 @@ Schedule = Annotated[Constant | Cosine | OneCycle | Exponential, Field(discrimin
 
 
 class Augmentation(Spec):
-    """How far each training image is moved at random before every step. All zero: not at all."""
+    """The limits of the random changes to each training image before every step. With all at zero nothing is
+    changed.
+    """
 
     shift: float = Field(
         0.0,
@@ -689,11 +694,12 @@ class Augmentation(Spec):
 
     @property
     def is_active(self) -> bool:
+        """Whether any of the changes is switched on."""
         return any(value > 0 for value in self.model_dump().values())
 
 
 class Training(Spec):
-    """How the network is trained. The output layer's loss is categorical cross-entropy, always."""
+    """The settings of a training. The output layer's loss is always categorical cross-entropy."""
 
     epochs: int = Field(
         10, ge=1, le=MAX_EPOCHS, title="Epochs", description="How many times every training image is seen."
@@ -769,10 +775,10 @@ class Training(Spec):
         return self
 
     def learning_rates(self, steps: int, turned: Iterable[tuple[int, float]] = ()) -> np.ndarray:
-        """The learning rate of each of `steps` batches.
+        """Return the learning rate of each of `steps` batches.
 
         Args:
-            turned: (batch, learning rate) from which batch on another one takes the place of this, in order.
+            turned: (batch, learning rate) pairs in order: from that batch on, this learning rate replaces the one before.
 
         Returns: (steps,) float32, positive or zero.
         """
@@ -814,7 +820,9 @@ class FineTuning(Spec):
     )
 
     def repeated(self, images: int) -> int:
-        """How many images of an epoch are drawings, beside so many of MNIST's: each at least once."""
+        """Return how many images of an epoch are drawings, beside `images` images of MNIST: each drawing at least
+        once.
+        """
         return max(self.drawings, round(images * self.share / (1 - self.share)))
 
 
@@ -828,14 +836,14 @@ class Experiment(Spec):
 
     @property
     def images_per_epoch(self) -> int:
-        """How many images are taken in an epoch, of a training file of 60,000."""
+        """Number of images in an epoch, for a training file of 60,000."""
         if self.fine_tuning is not None:
             return self.fine_tuning.images + self.fine_tuning.repeated(self.fine_tuning.images)
         return self.training.train_size - round(self.training.train_size * self.training.validation_split)
 
     @model_serializer(mode="wrap")
     def _as_ever(self, serialize: Callable[[Experiment], dict[str, object]]) -> dict[str, object]:
-        """As before there was fine-tuning, where there is none: links and files stay the same."""
+        """Return the fields without `fine_tuning` if there is none, so that older links and files stay the same."""
         values = serialize(self)
         if self.fine_tuning is None:
             del values["fine_tuning"]
@@ -846,7 +854,7 @@ _EXPERIMENT = TypeAdapter(Experiment)
 
 
 def parse_experiment(text: str | bytes) -> Experiment:
-    """An experiment from its JSON, wherever that came from.
+    """Return an experiment from its JSON, which may come from anyone.
 
     Raises:
         SpecError: naming the first field that is wrong, what was expected and what was received.
@@ -859,7 +867,7 @@ def parse_experiment(text: str | bytes) -> Experiment:
 
 
 def replaced(spec: Spec, **changes: object) -> Spec:
-    """`spec` with some fields changed, validated again.
+    """Return `spec` with some fields changed, validated again.
 
     Raises:
         SpecError: as `parse_experiment`.
@@ -868,7 +876,7 @@ def replaced(spec: Spec, **changes: object) -> Spec:
 
 
 def shape_text(shape: Shape) -> str:
-    """`(26, 26, 28)` as `26 × 26 × 28`."""
+    """Return a shape as text: `(26, 26, 28)` becomes `26 × 26 × 28`."""
     return " × ".join(map(str, shape))
 
 

@@ -21,10 +21,10 @@ _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}([.,' ])\d{3}(\1\d{3})*")
 
 
 def decimal(text: str) -> float:
-    """Return the number that was typed into a field for decimals, where a comma is a decimal comma: "1,000" is one.
+    """Return the number in a text typed into a field for decimals, where a comma is a decimal comma: "1,000" is one.
 
     Raises:
-        SpecError: if it is no number, or one of which it can't be told what its marks mean ("1.000,5").
+        SpecError: if it is no number, or if its separators are ambiguous ("1.000,5").
     """
     plain = _plain(text)
     if not _DECIMAL.fullmatch(plain):
@@ -35,8 +35,8 @@ def decimal(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """Return the number that was typed into a field for whole numbers, where marks before three digits set off thousands: "1.000",
-    "1,000" and "1 000" are a thousand.
+    """Return the integer in a text typed into a field for whole numbers: "1.000", "1,000" and "1 000" are a
+    thousand.
 
     Raises:
         SpecError: if it is no whole number.
@@ -50,10 +50,14 @@ def whole(text: str) -> int:
 
 
 def within(text: str, kind: type[int] | type[float], low: float | None, high: float | None) -> float:
-    """Return the number that was typed, an int or a float as `kind` says, if it lies within bounds, of which None is none.
+    """Return the number in a typed text, an int or a float as `kind` says, if it lies within the bounds.
+
+    Args:
+        low: the smallest number allowed, or None for no bound.
+        high: the largest number allowed, or None for no bound.
 
     Raises:
-        SpecError: as `decimal` and `whole`, and where it is too small or too large.
+        SpecError: as `decimal` and `whole`, and if it is too small or too large.
     """
     number = whole(text) if kind is int else decimal(text)
     if low is not None and number < low:
@@ -64,14 +68,14 @@ def within(text: str, kind: type[int] | type[float], low: float | None, high: fl
 
 
 def written(number: float | None) -> str:
-    """Return a number as a field shows it, which reads as the same again to ten digits; nothing for None."""
+    """Return a number as a field shows it, to ten digits; an empty text for None."""
     if number is None:
         return ""
     return f"{number:.10g}" if isinstance(number, float) else str(number)
 
 
 def _plain(text: str) -> str:
-    """Return it in ASCII as far as there is such, with one plain space for any; nothing where it is too long for a number."""
+    """Return the text in ASCII as far as possible, with single spaces; an empty text if it is too long for a number."""
     if len(text) > LONGEST:
         return ""
     in_ascii_digits = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
