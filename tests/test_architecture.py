@@ -1,23 +1,64 @@
-"""The tree's rules: who may import whom, and what is to be found in one place only."""
+"""The tree's rules: who may import whom, what is to be found in one place only, and what the documents list."""
 
 import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-PLACES = ["core", "ui", "pages", "streamlit_app"]  # each may import those before it and its own
+ROOMS = [
+    "core.errors",
+    "core.model",
+    "core.ink",
+    "core.runs",
+    "core.data",
+    "core.evaluation",
+    "core.explain",
+    "core.training",
+    "core.engine",
+    "core.views",
+    "core.shipped",
+    "ui.headers",
+    "ui.state",
+    "ui.navigation",
+    "ui.late_requests",
+    "ui.messages",
+    "ui.digits",
+    "ui.cached",
+    "ui.driving",
+    "ui.guards",
+    "ui.runs_menu",
+    "ui.status",
+    "ui.widgets",
+    "ui.start",
+    "ui.data",
+    "ui.build",
+    "ui.train",
+    "ui.evaluate",
+    "ui.explain",
+    "ui.draw",
+    "ui.app",
+    "pages",
+    "streamlit_app",
+]  # each may import those before it and its own
+PAGES = {"start", "data", "build", "train", "evaluate", "explain", "draw"}  # the folder of each is its page's alone
+SLOW = {"dask", "distributed", "matplotlib", "openTSNE", "scipy", "sklearn"}  # to load, so that a function may do it
+MOST_METHODS, MOST_LINES, DOORPLATE_LINES = 25, 50, 6
 WITH_TENSORFLOW = {
     "core/training/augmentation.py",
     "core/explain/inspection.py",
     "core/model/keras_model.py",
     "core/training/loop.py",
 }  # for worker processes only
+TENSORFLOW_MODULES = {file.removesuffix(".py").replace("/", ".") for file in WITH_TENSORFLOW}
 HEAVY = {"tensorflow", "keras"}
 LATEST_KINDS = {"SeparableConv2D", "SpatialDropout2D", "Residual"}
 WHERE_KINDS_ARE_MADE = {"core/model/specs.py", "core/model/keras_model.py"}
@@ -74,11 +115,114 @@ def packages(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
-def test_imports_never_run_back(path):
-    place = PLACES.index(name(path).partition("/")[0].removesuffix(".py"))
+def module(path: Path) -> str:
+    """`core.model.specs`; a package is called as its folder."""
+    return name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
-    assert packages(imported(tree(path))) & set(PLACES[place + 1 :]) == set()
+
+MODULES = {module(path): path for path in APP}
+
+
+def room(module: str) -> str:
+    """The room that a module stands in, or that it is: `core.model` of `core.model.specs`."""
+    first, *rest = module.split(".")
+    return ".".join([first, *rest[:1]]) if first in {"core", "ui"} else first
+
+
+def ours(names: set[str]) -> set[str]:
+    """The modules of ours among imported names."""
+    return {one for one in names if one in MODULES}
+
+
+def imports_in_functions(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    nodes = list(ast.walk(tree(path)))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [node for node in _walk(functions) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@pytest.mark.parametrize("path", [path for path in APP if room(module(path)) not in {"core", "ui"}], ids=name)
+def test_a_room_imports_those_before_it_only(path):
+    before = ROOMS[: ROOMS.index(room(module(path))) + 1]
+
+    assert {room(one) for one in ours(imported(tree(path)))} <= {*before, "core", "ui"}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {
+        one: ours(imported_at_the_top(path)) - {one} for one, path in MODULES.items() if path.name != "__init__.py"
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+        circle = []
+    except CycleError as error:
+        circle = error.args[1]
+
+    assert circle == []
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_a_pages_folder_is_imported_by_that_page_alone(path):
+    parts = Path(name(path)).with_suffix("").parts
+    own = parts[1] if parts[0] in {"ui", "pages"} else ""
+    of_pages = {
+        one.split(".")[1] for one in imported(tree(path)) if one.startswith("ui.") and one.split(".")[1] in PAGES
+    }
+
+    assert of_pages <= {own}
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_a_function_imports_only_what_is_slow_to_load_and_says_so(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for node in imports_in_functions(path):
+        names = imported([node])
+
+        assert names & TENSORFLOW_MODULES or packages(names) & (HEAVY | SLOW), ast.unparse(node)
+        assert re.search(r"# .*\w{3}", lines[node.lineno - 1]), f"say why: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("path", [path for path in APP if path.name == "__init__.py"], ids=name)
+def test_a_rooms_doorplate_is_a_few_lines_and_no_code(path):
+    statements = tree(path).body
+
+    assert [type(node) for node in statements] == [ast.Expr]
+    assert len(ast.get_docstring(tree(path)).splitlines()) <= DOORPLATE_LINES
+
+
+@pytest.mark.parametrize("path", CORE, ids=name)
+def test_nothing_in_core_is_too_large_to_be_read(path):
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    methods = {
+        node.name: sum(isinstance(one, functions) for one in node.body)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+    }
+    lines = {
+        node.name: node.end_lineno - node.lineno + 1 for node in ast.walk(tree(path)) if isinstance(node, functions)
+    }
+
+    assert {one: count for one, count in methods.items() if count > MOST_METHODS} == {}
+    assert {one: count for one, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_the_architecture_lists_every_module_once():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `((?:core|ui)/[\w/]+\.py)` \|", text, re.MULTILINE)
+    there = {name(path) for path in APP if name(path).startswith(("core/", "ui/")) and path.name != "__init__.py"}
+
+    assert [row for row, times in Counter(rows).items() if times > 1] == []
+    assert set(rows) == there
+
+
+def test_the_readme_lists_the_settings_that_are_read():
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in [*CORE, *ROOT.glob("ui/**/*.py"), ROOT / "streamlit_app.py"]
+    )
+    read = set(re.findall(r'environ(?:\.get\(|\[)\s*"(DIGITLAB_\w+)"', code))
+    read |= set(re.findall(r"\$\$\{?(DIGITLAB_\w+)", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    settings = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Settings")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"^\| `(DIGITLAB_\w+)", settings, re.MULTILINE)) == read
 
 
 @pytest.mark.parametrize("path", CORE, ids=name)
@@ -93,10 +237,8 @@ def test_tensorflow_is_loaded_with_the_modules_for_workers_only(path):
 
 @pytest.mark.parametrize("path", [path for path in APP if not name(path).startswith("core/")], ids=name)
 def test_the_screen_uses_no_tensorflow_at_all(path):
-    with_tensorflow = {module.removesuffix(".py").replace("/", ".") for module in WITH_TENSORFLOW}
-
     assert not packages(imported(tree(path))) & HEAVY
-    assert not imported(tree(path)) & with_tensorflow
+    assert not imported(tree(path)) & TENSORFLOW_MODULES
 
 
 def test_what_the_screen_imports_of_core_loads_no_tensorflow():
@@ -173,11 +315,15 @@ def test_the_places_that_rules_speak_of_exist():
     assert len(CORE) > 10
 
 
-def test_no_module_of_ours_hides_one_of_pythons_own():
-    """Streamlit puts the folder of its script first on the path, and a worker that starts meanwhile inherits it."""
-    ours = {path.stem for place in ("ui", "pages") for path in (ROOT / place).glob("*.py")}
+def test_no_module_of_ours_hides_one_of_pythons_own_or_one_that_is_installed():
+    """`ui/` is on the path, where a worker that starts meanwhile finds it, too: `data` is found there, as is `build`."""
+    names = {
+        path.stem for place in ("ui", "pages") for path in (ROOT / place).iterdir() if not path.name.startswith("_")
+    }
+    names |= {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 
-    assert not ours & sys.stdlib_module_names - {"__init__"}
+    assert names & sys.stdlib_module_names == set()
+    assert names & set(packages_distributions()) == set()
 
 
 def test_a_worker_that_starts_while_a_page_is_drawn_does_not_run_the_app_again():

@@ -76,7 +76,7 @@ class DrawMap(Question):
     """Lay some digits of the training file out in the plane; of a layer's outputs, kept beside the run.
 
     Attributes:
-        count: how many, as `atlas.sample` chooses them.
+        count: how many, as `measures.sample` chooses them.
         layout: by which method.
         layer: of which layer's outputs; `PIXELS` for the digits themselves, which needs no network.
     """

@@ -25,9 +25,7 @@ BOX = 20
 CENTRE = 14.0  # not 13.5: in all 60,000 training images the centre of mass lies in [13.48, 14.50], counted from pixel 0
 EDGE = 0.25  # of the darkest ink; paler is a stroke's rim, or what an anti-aliased eraser left: at most c (1 - c)
 EDGE_OF_STROKE = 0.4  # of the darkest ink, at which a stroke is taken to end
-STROKE_WIDTH = (
-    2.5  # of 20 pixels: the median of MNIST's training images, 2.48 by `atlas.traits`; redrawn digits have 2.5 to 2.6
-)
+STROKE_WIDTH = 2.5  # of 20 pixels: the median of MNIST's training images, 2.48 by `measures.traits`; redrawn digits have 2.5 to 2.6
 THIN_SHARE = 0.3  # of the strokes' length that is no thicker than the pen was
 BLOT = 0.5  # of the longer side: what is thicker has no strokes, and is left as it is
 OF_PHOTO = ("light", "lines", "specks")  # steps of `Preparation` that a photo needs

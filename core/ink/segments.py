@@ -326,7 +326,7 @@ def _seams(mask: np.ndarray) -> np.ndarray:
 
 
 def _stroke_width(mask: np.ndarray) -> float:
-    """In pixels: twice the area over the outline's length, as of a long stroke. See `atlas.traits`."""
+    """In pixels: twice the area over the outline's length, as of a long stroke. See `measures.traits`."""
     corners = np.pad(mask, 1).astype(np.float32)
     falling = corners[1:, 1:] - corners[:-1, :-1]
     rising = corners[1:, :-1] - corners[:-1, 1:]
