@@ -1,5 +1,7 @@
-"""What the surfaces to draw on send and are told: strokes as JSON, checked before anything is made of them, and the record by which
-the standard canvas shows strokes, as Fabric.js reads it."""
+"""The messages of the drawing surfaces: strokes as JSON, checked before they are used, and the record with which the
+standard canvas
+shows strokes, in the format of Fabric.js.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,14 @@ class Drawn:
 
 
 def drawn(sent: object, side: float) -> list[Drawn]:
-    """What was drawn on the canvas, oldest first, of what its pen sent.
+    """Return what was drawn on the canvas, oldest first, from the JSON that its pen sent.
 
     Args:
-        side: the sheet's longer one.
+        sent: the JSON value as it came.
+        side: the longer side of the sheet, in its own units.
 
     Raises:
-        DrawingError: if it is something other than strokes, or too much.
+        DrawingError: if it holds something other than strokes, or too many.
     """
     if not isinstance(sent, list):
         raise DrawingError(SOMETHING_ELSE)
@@ -60,14 +63,15 @@ def drawn(sent: object, side: float) -> list[Drawn]:
 
 
 def strokes(sent: object, side: float, width: float) -> tuple[Stroke, ...]:
-    """The live pad's strokes, of lists of points [x, y] in shares of its side.
+    """Return the live pad's strokes.
 
     Args:
-        side: the pad's, in the strokes' unit.
-        width: the pen's diameter, in the same.
+        sent: lists of points [x, y], as shares 0..1 of the pad's side.
+        side: the pad's side, in the strokes' unit.
+        width: the pen's diameter, in the same unit.
 
     Raises:
-        DrawingError: if it is something other than strokes, or too much.
+        DrawingError: if it holds something other than strokes, or too many.
     """
     return tuple(
         Stroke(tuple((side * min(max(x, 0.0), 1.0), side * min(max(y, 0.0), 1.0)) for x, y in line), width)
@@ -85,8 +89,11 @@ def require_room(sheet: Sheet) -> None:
 
 
 def shown(strokes: Iterable[Stroke], order: int) -> dict:
-    """The record that has the canvas show strokes. Its number makes it another order, also where the strokes are those of an
-    earlier one."""
+    """Return the record that makes the canvas show strokes.
+
+    Args:
+        order: a new number makes the canvas draw them again, even if the strokes are those of an earlier record.
+    """
     return {"objects": list(map(_path, strokes)), "order": order}
 
 
@@ -105,7 +112,9 @@ def _path(stroke: Stroke) -> dict:
 
 
 def _lines(sent: object, side: float) -> list[tuple[Point, ...]]:
-    """Lists of points, counted before they are looked at, and looked at before they are used; empty ones are left out."""
+    """Return lists of points, counted before they are looked at, and checked before they are used; empty ones are
+    left out.
+    """
     if not isinstance(sent, list) or not all(isinstance(line, list) for line in sent[:MOST_STROKES]):
         raise DrawingError(SOMETHING_ELSE)
     if len(sent) > MOST_STROKES or sum(map(len, sent)) > MOST_POINTS:
@@ -123,7 +132,7 @@ def _bound(lines: Sequence[Sequence[Point]], side: float) -> None:
 
 
 def _numbers(*sent: object) -> tuple[float, ...]:
-    """Numbers, none so large that one could not reckon with it."""
+    """Return the numbers as floats, if none of them is too large to calculate with."""
     if not all(isinstance(one, int | float) and abs(one) <= LARGEST for one in sent):  # NaN is not
         raise DrawingError(SOMETHING_ELSE)
     return tuple(map(float, sent))

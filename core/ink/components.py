@@ -1,4 +1,4 @@
-"""Connected components: the pieces that ink is in."""
+"""Connected components of ink."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ class Components:
     boxes: np.ndarray
 
     def mask(self, kept: np.ndarray) -> np.ndarray:
-        """Where the pieces are that are kept: (h, w) bool, for (n,) bool."""
+        """Return where the chosen components are, (h, w) bool.
+
+        Args:
+            kept: (n,) bool, which of the n components are chosen.
+        """
         return np.concatenate([[False], kept])[self.labels]
 
 

@@ -1,7 +1,8 @@
 """From a picture file to ink: a photo, a scan or a screenshot of something written, dark on light or light on dark.
 
-What a camera adds is taken away in turn: its turn of the picture, uneven light, the paper's lines, the table around the paper,
-specks. Ink is as in `drawing`.
+What a camera adds is removed step by step: the picture's rotation, uneven light, the paper's lines, the table around
+the paper,
+specks. Ink is (h, w) float32, 0 for paper and 1 for full ink.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ WORTHY = 0.12  # of the picture's longer side: pieces this long, away from its r
 
 
 def ink_from_picture(content: bytes) -> np.ndarray:
-    """How much ink lies on each pixel of a picture of something written.
+    """Return how much ink lies on each pixel of a picture of something written.
 
-    Of several frames the first is taken; a transparent picture lies on what its own colours stand out from.
+    Of several frames the first is used. A transparent picture is put on the background that its own colours stand out
+    from.
 
     Args:
         content: a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file.
@@ -49,40 +51,44 @@ def ink_from_picture(content: bytes) -> np.ndarray:
         (h, w) float32 in [0, 1], at most SIDE pixels a side.
 
     Raises:
-        DrawingError: it is no such file, too large, damaged, or nothing stands out in it.
+        DrawingError: if it is no such file, too large or damaged, or if nothing stands out in it.
     """
     return ink_on_paper(grey_from_picture(content))
 
 
 def grey_from_picture(content: bytes) -> np.ndarray:
-    """A picture without its colours, upright: (h, w) float32, 0 black, 1 white, at most SIDE pixels a side.
+    """Return a picture in grey, upright: (h, w) float32, 0 black, 1 white, at most SIDE pixels a side.
 
-    Args, Raises: as `ink_from_picture`, but for what stands out.
+    Args:
+        content: a file as `ink_from_picture` takes it.
+
+    Raises:
+        DrawingError: if it is no such file, too large or damaged.
     """
     return _grey(_opened(content))
 
 
 def ink_on_paper(grey: np.ndarray, light: bool = True, lines: bool = True, specks: bool = True) -> np.ndarray:
-    """How much ink lies on each pixel: what `steps` ends with, (h, w) float32 in [0, 1]."""
+    """Return how much ink lies on each pixel, (h, w) float32 in [0, 1]: the last of `steps`."""
     return steps(grey, light, lines, specks)[-1][1]
 
 
 def steps(
     grey: np.ndarray, light: bool = True, lines: bool = True, specks: bool = True
 ) -> list[tuple[str, np.ndarray]]:
-    """How ink is found where light is uneven, paper is ruled, or a table shows around it.
+    """Find ink where light is uneven, paper is ruled, or a table shows around it.
 
     Args:
         grey: (h, w) float32, 0 black, 1 white.
-        light: whether ink is told from the paper around it; else from that of the whole picture.
-        lines: whether the paper's ruled lines are taken away.
-        specks: whether specks are, and what lies at the rim.
+        light: whether ink is compared with the paper around it, or else with that of the whole picture.
+        lines: whether the paper's ruled lines are removed.
+        specks: whether specks are removed, and ink at the picture's edge.
 
     Returns:
-        Each step's name for people, and what it takes for ink, (h, w) float32 in [0, 1], the picture itself first.
+        Each step's name for people with the ink it finds, (h, w) float32 in [0, 1]; the picture itself comes first.
 
     Raises:
-        DrawingError: nothing stands out.
+        DrawingError: if nothing stands out.
     """
     smooth = _smooth(grey)
     is_dark_on_light = _is_dark_on_light(smooth)
@@ -108,7 +114,7 @@ def steps(
 
 
 def _opened(content: bytes) -> Image.Image:
-    """The first frame, upright, at most SIDE pixels a side, of mode L, LA, RGB or RGBA."""
+    """Return the first frame, upright, at most SIDE pixels a side, of mode L, LA, RGB or RGBA."""
     if len(content) > MAX_BYTES:
         raise DrawingError(
             f"The picture is too large: expected at most {MAX_BYTES // 1_000_000} MB, received "
@@ -146,7 +152,7 @@ def _opened(content: bytes) -> Image.Image:
 
 
 def _unreadable(content: bytes) -> str:
-    """Why a file can't be read, and what to do, by what it is and not by what it is called."""
+    """Return why a file can't be read and what to do about it, judged by its content and not by its name."""
     kind = signatures.kind(content)
     begin = f"The picture can't be read: expected {_EXPECTED}, received"
     if not content:
@@ -185,7 +191,7 @@ def _check_size(picture: Image.Image) -> None:
 
 
 def _plain(picture: Image.Image) -> Image.Image:
-    """The same with 8 bits a channel, grey or red, green and blue, with its transparency if it has any."""
+    """Return the picture with 8 bits per channel, grey or RGB, with its transparency if it has any."""
     picture.load()
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         if picture.mode in ("I", "F"):
@@ -201,7 +207,7 @@ def _plain(picture: Image.Image) -> Image.Image:
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
-    """(h, w) float32, 0 black, 1 white."""
+    """Return the picture in grey, (h, w) float32, 0 black, 1 white."""
     if picture.mode not in ("LA", "RGBA"):
         return np.asarray(picture.convert("L"), np.float32) / 255
     grey, alpha = (np.asarray(channel, np.float32) / 255 for channel in picture.convert("LA").split())
@@ -213,16 +219,18 @@ def _grey(picture: Image.Image) -> np.ndarray:
 
 
 def _smooth(grey: np.ndarray) -> np.ndarray:
-    """Without a camera's grain, (h, w) float32."""
+    """Return the picture without a camera's noise, (h, w) float32."""
     picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(max(grey.shape) / 500)), np.float32) / 255
 
 
 def _contrast(grey: np.ndarray, is_dark_on_light: bool, is_local: bool) -> np.ndarray:
-    """How far each pixel stands out from the paper around it, or from that of the whole picture, (h, w) float32 in [0, 1].
+    """Return how far each pixel stands out from the paper around it, or from that of the whole picture, (h, w)
+    float32 in [0, 1].
 
-    Paper is what is lightest, or darkest, around each pixel but for a fifth. Light falls on ink as on paper, so the share of
-    light that ink takes away is the same in a shadow.
+    The paper's brightness is a high (or low) quantile of the brightness around each pixel. Light falls on ink as on
+    paper, so the share
+    of light that ink takes away is the same in a shadow.
     """
     side = grey + 0.02 if is_dark_on_light else 1.02 - grey
     paper = _paper(side) if is_local else np.quantile(side, PAPER_RANK)
@@ -230,16 +238,23 @@ def _contrast(grey: np.ndarray, is_dark_on_light: bool, is_local: bool) -> np.nd
 
 
 def _is_dark_on_light(grey: np.ndarray) -> bool:
-    """Whether ink is darker than its paper. Around a pixel there is more paper than ink, so the middle one there is paper, and what
-    is far from it is ink; the edge of a shadow is as far to one side as to the other."""
+    """Return whether ink is darker than its paper.
+
+    Around a pixel there is more paper than ink, so the median there is paper, and what differs much from it is ink. The
+    edge of a
+    shadow differs as much to one side as to the other.
+    """
     small = _small(grey)
     middle = np.asarray(small.filter(ImageFilter.MedianFilter(PAPER_WINDOW)), np.float32)
     return bool(((np.asarray(small, np.float32) - middle) ** 3).sum() <= 0)
 
 
 def _paper(grey: np.ndarray) -> np.ndarray:
-    """How light the paper is at each pixel, (h, w) float32, if ink is darker. Windows that look across the edge of a shadow find
-    the lit paper there: of those around, the darkest is the shadow's own."""
+    """Return the brightness of the paper at each pixel, (h, w) float32, if ink is darker than paper.
+
+    Windows that reach across the edge of a shadow find the lit paper there; the darkest of the windows around is the
+    shadow's own.
+    """
     height, width = grey.shape
     ranked = _small(grey).filter(ImageFilter.RankFilter(PAPER_WINDOW, round(PAPER_RANK * (PAPER_WINDOW**2 - 1))))
     ranked = ranked.filter(ImageFilter.MinFilter(EDGE_WINDOW))
@@ -248,7 +263,7 @@ def _paper(grey: np.ndarray) -> np.ndarray:
 
 
 def _small(grey: np.ndarray) -> Image.Image:
-    """Brightness 0..1.02 as a picture of 0..204, at most PAPER_SIDE pixels a side."""
+    """Return brightness 0..1.02 as a picture of 0..204, at most PAPER_SIDE pixels a side."""
     height, width = grey.shape
     scale = min(1, PAPER_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -256,7 +271,7 @@ def _small(grey: np.ndarray) -> Image.Image:
 
 
 def _between(values: np.ndarray) -> float:
-    """The value that best tells two kinds of them apart.
+    """Return the threshold that best separates the values into two classes.
 
     Source: N. Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9(1), 1979.
 
@@ -277,11 +292,13 @@ def _between(values: np.ndarray) -> float:
 
 
 def _without_lines(mask: np.ndarray) -> np.ndarray:
-    """The ink without the paper's ruled lines: (h, w) bool.
+    """Return the ink without the paper's ruled lines: (h, w) bool.
 
-    A line runs from one side of the picture to the other. Where strokes cross it, the ink is thicker than the line, and stays.
+    A line runs from one side of the picture to the other. Where strokes cross it, the ink is thicker than the line, and
+    stays.
 
-    Source: C. Dalitz, M. Droettboom, B. Pranzas, I. Fujinaga, "A comparative study of staff removal algorithms", IEEE Trans.
+    Source: C. Dalitz, M. Droettboom, B. Pranzas, I. Fujinaga, "A comparative study of staff removal algorithms", IEEE
+    Trans.
     PAMI 30(5), 2008: the removal by the length of vertical runs.
     """
     cleaned = _without_level_lines(_without_level_lines(mask).T).T
@@ -307,7 +324,7 @@ def _without_level_lines(mask: np.ndarray) -> np.ndarray:
 
 
 def _run_lengths(mask: np.ndarray) -> np.ndarray:
-    """How long the column's run of ink is that each pixel lies in, (h, w) int64; 0 where there is none."""
+    """Return the length of the vertical run of ink that each pixel is in, (h, w) int64; 0 where there is no ink."""
     columns = np.pad(mask.T, ((0, 0), (1, 1)))
     changes = np.diff(columns.astype(np.int8), axis=1)
     lengths = np.nonzero(changes == -1)[1] - np.nonzero(changes == 1)[1]
@@ -317,7 +334,7 @@ def _run_lengths(mask: np.ndarray) -> np.ndarray:
 
 
 def _written(mask: np.ndarray) -> np.ndarray:
-    """The ink without specks, and without what lies at the picture's rim if something lies elsewhere: (h, w) bool."""
+    """Return the ink without specks, and without what touches the picture's edge if there is other ink: (h, w) bool."""
     height, width = mask.shape
     found = components(mask)
     left, top, right, bottom = found.boxes.T

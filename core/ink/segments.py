@@ -1,6 +1,7 @@
-"""A number cut into its digits: pieces of ink put together that are one digit, and cut apart where two touch.
+"""Segmentation of a number into its digits: pieces of ink are joined to digits, and digits that touch are cut apart.
 
-It looks at shapes alone and asks no network, so that a single digit stays whole whatever it looks like, unless it is far wider
+Only shapes decide, and no network is asked, so that a single digit stays whole whatever it looks like, unless it is far
+wider
 than high.
 """
 
@@ -54,13 +55,13 @@ class Segment:
 
 
 def segments(ink: np.ndarray) -> list[Segment]:
-    """The digits of a number, left to right.
+    """Return the digits of a number, left to right.
 
     Args:
-        ink: (h, w) float32 in [0, 1]; none gives no segments.
+        ink: (h, w) float32 in [0, 1]; bare paper gives no segments.
 
     Raises:
-        DrawingError: if it is in more than MOST_PIECES pieces, or more than MOST_DIGITS digits.
+        DrawingError: if the ink is in more than MOST_PIECES pieces, or more than MOST_DIGITS digits.
     """
     if not ink.any():
         return []
@@ -74,8 +75,11 @@ def segments(ink: np.ndarray) -> list[Segment]:
 
 
 def shared_out(ink: Ink, found: Sequence[Segment]) -> list[Ink]:
-    """What is drawn of each digit of a number: its strokes, a line cut where it goes from one digit to the next; or its ink, where
-    strokes aren't known, or no line's middle lies in it.
+    """Return the drawing of each digit of a number.
+
+    Where strokes are known it is the digit's strokes, cut where a line goes on into another digit; otherwise, or if no
+    line's middle lies
+    in the digit, it is the digit's ink.
 
     Args:
         found: as `segments` finds them in the ink.
@@ -90,7 +94,8 @@ def shared_out(ink: Ink, found: Sequence[Segment]) -> list[Ink]:
 
 
 def count_apart(ink: np.ndarray) -> int:
-    """How many digits stand apart on a sheet, none of them cut off another, and none of them so low that it may be a part.
+    """Return how many separate digits stand on a sheet, without cutting any apart and without counting low pieces
+    that may be parts.
 
     Args:
         ink: (h, w) float32 in [0, 1], not empty.
@@ -113,7 +118,7 @@ class _Part:
     left: int
 
     def of(self, mask: np.ndarray) -> _Part:
-        """What a mask of the same shape leaves of it."""
+        """Return the part of this one that lies in a mask of the same shape."""
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         own = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         return _Part(own, self.top + int(rows[0]), self.left + int(columns[0]))
@@ -139,7 +144,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom ar
 
 
 def _groups(ink: np.ndarray) -> Iterator[_Group]:
-    """Each digit, or digits that touch: pieces put together, specks left out."""
+    """Yield each digit, or several that touch, joined from pieces of ink; specks are left out."""
     found = components(ink >= EDGE * ink.max())
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
     is_kept = sides.max(axis=1) >= SPECK * sides.max()
@@ -160,12 +165,13 @@ def _groups(ink: np.ndarray) -> Iterator[_Group]:
 
 
 def _mended(labels: np.ndarray, boxes: list[Box]) -> list[list[int]]:
-    """The pieces of each stroke, or of strokes that touch, where a break of it is no wider than GAP: the narrowest first, and never
-    so that two digits that stand beside each other would be one.
+    """Return the pieces of each stroke, or of strokes that touch, joined across breaks no wider than GAP.
+
+    The narrowest breaks come first. Two digits that stand beside each other are never joined.
 
     Args:
         labels: (h, w) integers, 0 where there is no ink, else the number of a piece from 1 on.
-        boxes: those of the pieces.
+        boxes: the pieces' boxes.
     """
     extent, highest = _height(_around(boxes)), max(map(_height, boxes))
     dot = DOT * extent
@@ -193,9 +199,11 @@ def _mended(labels: np.ndarray, boxes: list[Box]) -> list[list[int]]:
 
 
 def _gaps(labels: np.ndarray) -> list[tuple[int, int, float]]:
-    """Pieces between which nothing else lies, counted from 0, and how many pixels are between them; the nearest first.
+    """Return pairs of pieces between which nothing else lies, counted from 0, and their distance in pixels; the
+    nearest first.
 
-    Each pixel of the paper belongs to the piece nearest to it; where such grounds meet, the distances to both add up.
+    Each pixel of the paper belongs to the piece nearest to it. Where the areas of two pieces meet, the distances to
+    both are added.
     """
     from scipy import ndimage  # a quarter of a second, for which the first page need not wait
 
@@ -214,7 +222,7 @@ def _gaps(labels: np.ndarray) -> list[tuple[int, int, float]]:
 
 
 def _together(boxes: list[Box]) -> list[list[int]]:
-    """Which strokes are one digit, those above each other and parts close beside one, by their boxes."""
+    """Return which strokes form one digit, by their boxes: those above each other, and parts close beside one."""
     height = max(max(box[2] - box[0], _height(box)) for box in boxes)
     # The highest first: parts come to the digits they belong to.
     groups: list[tuple[list[int], Box]] = []
@@ -230,7 +238,9 @@ def _together(boxes: list[Box]) -> list[list[int]]:
 
 
 def _belonging(box: Box, other: Box, height: float) -> float:
-    """How surely a stroke belongs to a higher one, more than 0 if it does; less than `height` high, it is a part."""
+    """Return how surely a stroke belongs to a higher one: more than 0 if it does. A stroke lower than `height` is a
+    part.
+    """
     shared = _shared(box, other)
     share = shared / min(box[2] - box[0], other[2] - other[0])
     if _height(box) >= height:
@@ -241,7 +251,7 @@ def _belonging(box: Box, other: Box, height: float) -> float:
 
 
 def _shared(box: Box, other: Box) -> int:
-    """Columns that both stand on; below 0, how many are between them."""
+    """Return how many columns both boxes cover; a negative number counts the columns between them."""
     return min(box[2], other[2]) - max(box[0], other[0])
 
 
@@ -258,7 +268,7 @@ def _around(boxes: list[Box]) -> Box:
 
 
 def _cut(whole: _Part) -> Iterator[_Part]:
-    """One digit, or the digits that touch in it, each cut as the whole is."""
+    """Yield the digit, or the digits that touch in it, each of them cut again in the same way."""
     height, width = whole.mask.shape
     grain = max(1, height // FINE)
     path = _best_cut(whole.mask[::grain, ::grain])
@@ -271,10 +281,10 @@ def _cut(whole: _Part) -> Iterator[_Part]:
 
 
 def _best_cut(mask: np.ndarray) -> np.ndarray | None:
-    """The column in each row (h,) int64 where a digit's own crop is best cut in two; None where it is one digit.
+    """Return the column in each row (h,) int64 where the shape is best cut in two; None if it is one digit.
 
-    What is cut apart must be about as high as before on both sides, which no part of a digit is, except in a 4 that is open
-    above: there the left part is not.
+    Both sides of a cut must be about as high as the whole, which no part of a digit is, except in a 4 that is open
+    above: there the left part is lower.
     """
     height, width = mask.shape
     if not mask.any():  # its lines are finer than what is looked at
@@ -300,9 +310,10 @@ def _best_cut(mask: np.ndarray) -> np.ndarray | None:
 
 
 def _seams(mask: np.ndarray) -> np.ndarray:
-    """Ways from top to bottom through the least ink, in windows side by side.
+    """Return paths from top to bottom through the least ink, in windows side by side.
 
-    Source: J. Wang, J. Jean, "Segmentation of merged characters by neural networks and shortest path", Pattern Recognition
+    Source: J. Wang, J. Jean, "Segmentation of merged characters by neural networks and shortest path", Pattern
+    Recognition
     27(5), 1994: the shortest path, where a pixel of ink is long.
 
     Returns:
@@ -326,7 +337,9 @@ def _seams(mask: np.ndarray) -> np.ndarray:
 
 
 def _stroke_width(mask: np.ndarray) -> float:
-    """In pixels: twice the area over the outline's length, as of a long stroke. See `measures.traits`."""
+    """Return the stroke width in pixels: twice the area over the outline's length, as for a long stroke. See
+    `measures.traits`.
+    """
     corners = np.pad(mask, 1).astype(np.float32)
     falling = corners[1:, 1:] - corners[:-1, :-1]
     rising = corners[1:, :-1] - corners[:-1, 1:]

@@ -1,4 +1,4 @@
-"""What kind of file some bytes are, by how they begin, whatever its name says."""
+"""The kind of a file, recognised by its first bytes and not by its name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HEAD = 1024  # bytes in which a PDF or a page of HTML may say what it is
 
 
 def kind(content: bytes) -> str:
-    """A file's kind, as in "a HEIC picture"; empty for one that isn't known."""
+    """Return a file's kind, as in "a HEIC picture"; empty if it isn't known."""
     head = content[:_HEAD]
     if head[4:8] == b"ftyp":
         return _of_brands(head)
@@ -58,7 +58,9 @@ def kind(content: bytes) -> str:
 
 
 def _of_brands(head: bytes) -> str:
-    """Of a file whose first box lists the kinds that it can be read as, the main one first: a general one is followed by its own."""
+    """Return the kind of a file whose first box lists its brands, the main one first; a general brand is followed by
+    a specific one.
+    """
     length = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[place : place + 4] for place in range(16, min(length, len(head)), 4))]
     found = next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "")

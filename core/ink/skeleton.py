@@ -1,6 +1,7 @@
-"""Strokes without their width: thinned to centre lines, and drawn again with a pen as wide as wanted.
+"""Strokes reduced to their centre lines, and drawn again with a pen of any width.
 
-A mask is a bool array, True where there is ink. Everything is NumPy, and quick enough to follow a pen: 1 ms for 80 x 80 pixels.
+A mask is a bool array, True where there is ink. Everything is NumPy, and fast enough to follow a pen: 1 ms for 80 x 80
+pixels.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import numpy as np
 
 
 def skeleton(mask: np.ndarray) -> np.ndarray:
-    """The centre lines of what is inked, one pixel wide, in as many pieces and around as many holes as the ink.
+    """Return the centre lines of the ink, one pixel wide, in as many pieces and around as many holes as the ink.
 
-    Source: Z. Guo, R. W. Hall, "Parallel thinning with two-subiteration algorithms", Communications of the ACM 32(3), 1989,
+    Source: Z. Guo, R. W. Hall, "Parallel thinning with two-subiteration algorithms", Communications of the ACM 32(3),
+    1989,
     algorithm A1: its ends stay where a round pen began and ended, and no diagonal vanishes as in Zhang & Suen's.
 
     Args:
@@ -32,10 +34,10 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
 
 
 def inked(lines: np.ndarray, radius: float) -> np.ndarray:
-    """Lines drawn with a round pen, anti-aliased.
+    """Draw lines with a round pen, anti-aliased.
 
     Args:
-        lines: (h, w) bool, each True pixel's middle a place where the pen has been.
+        lines: (h, w) bool, True at each pixel whose middle the pen has passed.
         radius: of the pen, in pixels.
 
     Returns:
@@ -52,9 +54,11 @@ def inked(lines: np.ndarray, radius: float) -> np.ndarray:
 
 
 def depths(mask: np.ndarray) -> np.ndarray:
-    """How deep in the ink each pixel lies: the distance of its middle from that of the nearest bare pixel.
+    """Return how deep in the ink each pixel lies: the distance of its middle from that of the nearest bare pixel, in
+    pixels.
 
-    Source: P. Felzenszwalb, D. Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8, 2012: columns
+    Source: P. Felzenszwalb, D. Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8, 2012:
+    columns
     first, and rows then, here with all offsets at once.
 
     Args:
@@ -75,12 +79,13 @@ def depths(mask: np.ndarray) -> np.ndarray:
 
 
 def margin(radius: float) -> int:
-    """How many pixels a pen of this radius reaches beyond the pixel that its middle is in."""
+    """Return how many pixels a pen of this radius reaches beyond the pixel that its middle is in."""
     return int(np.ceil(radius + 0.5))
 
 
 def neighbours(padded: np.ndarray) -> np.ndarray:
-    """Which of the eight neighbours of each pixel are inked, as bits: 1 above, 2 above right, and so on clockwise.
+    """Return which of the eight neighbours of each pixel are inked, as bits: 1 above, 2 above right, and so on
+    clockwise.
 
     Args:
         padded: (h + 2, w + 2) uint8 of 0 and 1, with a rim of one pixel.
@@ -96,7 +101,9 @@ def neighbours(padded: np.ndarray) -> np.ndarray:
 
 
 def _removable() -> np.ndarray:
-    """Which inked pixels each of the two turns takes away, by their neighbours' code: (2, 256) uint8 of 0 and 1."""
+    """Return which inked pixels each of the two passes removes, by their neighbours' code: (2, 256) uint8 of 0 and
+    1.
+    """
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1 == 1
     p2, p3, p4, p5, p6, p7, p8, p9 = bits.T  # the paper's names
     crossings = sum(

@@ -1,7 +1,8 @@
-"""Strokes: lines with the width of the pen that drew them, and the pictures that follow from their distance to each pixel.
+"""Strokes: lines with the width of the pen that drew them, and pictures computed from each pixel's distance to them.
 
-Nothing here looks at pixels that a browser painted, and nothing is thinned: a thick pen's line is the same line as a thin one's.
-Points are x to the right and y down, in the sheet's own units, of which a pixel of `Sheet.ink` is one.
+Nothing here uses pixels that a browser painted, and nothing is thinned: a thick pen's line is the same line as a thin
+one's.
+Points are x to the right and y down, in the sheet's own units; a pixel of `Sheet.ink` is one unit wide.
 """
 
 from __future__ import annotations
@@ -48,20 +49,20 @@ class Sheet:
 
     @cached_property
     def ink(self) -> np.ndarray:
-        """What can be seen of the strokes, (height, width) float32 in [0, 1]."""
+        """Visible ink of the strokes, (height, width) float32 in [0, 1]."""
         return inked(self.strokes, self.width, self.height)
 
     def any(self) -> bool:
-        """Whether there is ink on it, as an array of ink tells it."""
+        """Return whether there is ink on it, as `ndarray.any` does for an array of ink."""
         return bool(self.strokes)
 
     def drawn(self, stroke: Stroke) -> Sheet:
-        """The sheet with one more stroke, of which what lies beyond the edges is cut off."""
+        """Return the sheet with one more stroke; what lies beyond the edges is cut off."""
         size = self.width, self.height
         return self._of([*self.strokes, *_kept(stroke, lambda points: ((points >= 0) & (points <= size)).all(axis=1))])
 
     def erased(self, eraser: Stroke) -> Sheet:
-        """The sheet without the lines that run under an eraser's stroke."""
+        """Return the sheet without the lines that lie under an eraser's stroke."""
         bare = inked([eraser], self.width, self.height, supersampling=1) == 0
         last = np.array([self.width, self.height]) - 1
 
@@ -72,10 +73,12 @@ class Sheet:
         return self._of(part for stroke in self.strokes for part in _kept(stroke, is_left))
 
     def shared_out(self, owners: np.ndarray, count: int) -> list[Sheet]:
-        """The strokes shared out among those whose ink they are: a sheet each, a line cut where it goes from one to another.
+        """Return a sheet for each owner with the strokes on its ink; a line is cut where it goes on into another
+        owner's ink.
 
         Args:
-            owners: (height, width) int, the owner of each pixel, 0 to count - 1; another number is nobody.
+            owners: (height, width) int, the owner of each pixel, 0 to count - 1; any other number is nobody.
+            count: number of owners.
         """
         last = np.array([self.width, self.height]) - 1
 
@@ -91,12 +94,14 @@ class Sheet:
 
 
 def length(line: Sequence[Point]) -> float:
-    """How long a line through points is, in their unit."""
+    """Return the length of a line through points, in their unit."""
     return sum(hypot(x - u, y - v) for (u, v), (x, y) in pairwise(line))
 
 
 def inked(strokes: Sequence[Stroke], width: int, height: int, supersampling: int = SUPERSAMPLING) -> np.ndarray:
-    """What pens leave on a sheet, anti-aliased, with round caps and joins: (height, width) float32 in [0, 1]."""
+    """Return the ink of strokes on a sheet, anti-aliased, with round caps and joins: (height, width) float32 in [0,
+    1].
+    """
     sheet = Image.new("L", (width * supersampling, height * supersampling))
     pen = ImageDraw.Draw(sheet)
     for stroke in strokes:
@@ -110,12 +115,12 @@ def inked(strokes: Sequence[Stroke], width: int, height: int, supersampling: int
 
 
 def fitted(strokes: Sequence[Stroke], side: int, pen: float) -> np.ndarray:
-    """Lines fitted to a square and drawn there by one pen: their longer side, the pen's width included, fills it.
+    """Draw lines with one pen in a square, scaled so that their longer side, with the pen's width, fills it.
 
-    What a pen wider than half of the drawing has left is a blot, and stays as wide as it is.
+    A drawing whose pen is wider than half of it is a blot, and keeps that width.
 
     Args:
-        strokes: one at least.
+        strokes: at least one.
         side: of the square, in pixels.
         pen: the pen's diameter, in pixels of the square.
 
@@ -133,7 +138,9 @@ def fitted(strokes: Sequence[Stroke], side: int, pen: float) -> np.ndarray:
 
 
 def redrawn(sheet: Sheet, side: int, pen: float) -> np.ndarray:
-    """A sheet whose strokes one pen has drawn, that of `fitted` before it was fitted: (height, width) float32 in [0, 1]."""
+    """Return a sheet's strokes drawn with the one pen of `fitted`, before they are fitted: (height, width) float32
+    in [0, 1].
+    """
     diameter, scale = _fit(sheet.strokes, side, pen)
     if not scale:
         return sheet.ink
@@ -141,7 +148,7 @@ def redrawn(sheet: Sheet, side: int, pen: float) -> np.ndarray:
 
 
 def _fit(strokes: Sequence[Stroke], side: int, pen: float) -> tuple[float, float]:
-    """The pen's diameter in pixels of a square, and how many of them a unit of the sheet is there."""
+    """Return the pen's diameter in pixels of a square, and the scale from the sheet's units to these pixels."""
     left, top, right, bottom = _bounds(strokes)
     extent, widest = max(right - left, bottom - top), max(stroke.width for stroke in strokes)
     share = widest / (extent + widest)
@@ -150,13 +157,13 @@ def _fit(strokes: Sequence[Stroke], side: int, pen: float) -> tuple[float, float
 
 
 def _bounds(strokes: Sequence[Stroke]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the lines."""
+    """Return left, top, right and bottom of the lines."""
     xs, ys = zip(*(point for stroke in strokes for point in stroke.points), strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 
 
 def _distances(lines: list[list[Point]], side: int) -> np.ndarray:
-    """The distance of each pixel's middle from the nearest line, (side, side) float64."""
+    """Return the distance of each pixel's middle from the nearest line, (side, side) float64."""
     pieces = [piece for line in map(_spaced, lines) for piece in zip(line, line[1:] or line, strict=False)]
     middles = np.arange(side) + 0.5
     nearest = np.full((side, side), np.inf)
@@ -172,7 +179,7 @@ def _distances(lines: list[list[Point]], side: int) -> np.ndarray:
 
 
 def _spaced(line: list[Point]) -> list[Point]:
-    """A line without the points that are too close to the one before; its two ends stay."""
+    """Return a line without points that are too close to the one before; its two ends stay."""
     kept = line[:1]
     for x, y in line[1:-1]:
         if hypot(x - kept[-1][0], y - kept[-1][1]) >= SPACING:
@@ -181,10 +188,10 @@ def _spaced(line: list[Point]) -> list[Point]:
 
 
 def _kept(stroke: Stroke, is_kept: Callable[[np.ndarray], np.ndarray]) -> list[Stroke]:
-    """What is kept of a stroke, as strokes of their own; the same one where that is all of it.
+    """Return the parts of a stroke that are kept, as strokes of their own; the same stroke if all of it is kept.
 
     Args:
-        is_kept: of points (n, 2) float64, whether each is: (n,) bool.
+        is_kept: function of points (n, 2) float64 that returns whether each is kept, (n,) bool.
     """
     corners = np.array(stroke.points)
     steps = np.maximum(np.ceil(np.hypot(*np.diff(corners, axis=0).T) / GRAIN), 1).astype(int)
