@@ -96,3 +96,11 @@ class TestCurve:
         leaving, arriving = found[1] - found[0], found[-1] - found[-2]
 
         np.testing.assert_allclose(leaving / np.linalg.norm(leaving), arriving / np.linalg.norm(arriving), atol=0.01)
+
+
+def test_things_that_are_no_digits_are_pictures_like_others(dataset):
+    pictures = non_digits.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
+
+    assert pictures.shape == (60, 28, 28)
+    assert pictures.dtype == np.uint8
+    assert (pictures.max(axis=(1, 2)) > 200).all()

@@ -1,4 +1,4 @@
-"""A network of one's own hand, put to the test in this process as a worker would."""
+"""What a network is asked about digits, found out in this process as a worker would."""
 
 from dataclasses import replace
 
@@ -7,15 +7,17 @@ import pytest
 
 from core.data import datasets
 from core.data.splits import held_out_count, held_out_images
-from core.errors import RunNotFound
+from core.errors import RunDamaged, RunNotFound
 from core.evaluation import rejection, robustness
-from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, ReadDrawings
+from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, Predict, ReadDrawings
+from core.model import ledger
 from core.model.specs import Experiment, Flatten, Training, replaced
 from core.runs import loaded, registry
 from core.runs.contents import Readings
 from core.runs.network import Network
 from core.runs.question import KEPT, untold
 from core.runs.run import Run
+from tests.networks import made, probabilities
 
 
 class Still:
@@ -29,11 +31,16 @@ class Still:
 @pytest.fixture(autouse=True)
 def _few_digits(monkeypatch, dataset) -> None:
     monkeypatch.setattr(datasets, "_loaded", dataset)
+
+
+@pytest.fixture
+def still(monkeypatch) -> None:
+    """Every run's network is one that says nothing but 7."""
     monkeypatch.setattr(loaded, "keras_network", lambda network: Still())
 
 
 @pytest.fixture
-def run(tiny) -> Run:
+def run(tiny, still) -> Run:
     return registry.create(tiny, "A run")
 
 
@@ -102,7 +109,7 @@ def test_drawings_are_answered_as_draw_answers(run, monkeypatch):
     assert len(told) > 1
 
 
-def test_where_none_are_held_out_there_are_no_answers(tiny, dataset):
+def test_where_none_are_held_out_there_are_no_answers(tiny, dataset, still):
     experiment = Experiment(layers=(Flatten(),), training=Training(train_size=200, validation_split=0.0))
     run = registry.create(replaced(tiny, training=experiment.training), "All of them")
 
@@ -154,3 +161,33 @@ def test_a_run_deleted_meanwhile_stays_deleted(run, trial, monkeypatch):
     with pytest.raises(RunNotFound):
         trial(Network(run, 8)).work(untold)
     assert not run.exists()
+
+
+class TestProbabilities:
+    def test_are_those_of_the_network_at_that_step(self, tiny, dataset):
+        run, images = made(tiny, 1, 2), dataset.x_test[:5]
+
+        asked = {step: Predict(Network(run, step), images).work(untold) for step in (1, 2)}
+
+        for step, answer in asked.items():
+            np.testing.assert_allclose(answer, probabilities(tiny, step, images), rtol=1e-5)
+
+    def test_of_a_step_that_was_not_kept_are_refused(self, tiny, dataset):
+        run = made(tiny, 1, 4)
+
+        with pytest.raises(RunDamaged, match=rf"^Run {run.id} has no checkpoint after 3 batches; it has \[1, 4\]\.$"):
+            Predict(Network(run, 3), dataset.x_test[:1]).work(untold)
+
+
+class TestEvaluate:
+    @pytest.mark.parametrize("batch", [500, 64])
+    def test_leaves_the_answers_for_the_test_set_in_the_folder(self, tiny, dataset, monkeypatch, batch):
+        cost = ledger.read(tiny.layers)
+        monkeypatch.setattr(type(cost), "evaluation_batch", batch)
+        run = made(tiny, 1)
+
+        AnswerTest(Network(run, 1)).work(untold)
+
+        evaluation = Network(run, 1).evaluation()
+        np.testing.assert_allclose(evaluation.probabilities, probabilities(tiny, 1, dataset.x_test), rtol=1e-4)
+        np.testing.assert_array_equal(evaluation.y_true, dataset.y_test)

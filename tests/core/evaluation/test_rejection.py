@@ -1,17 +1,14 @@
-"""Probabilities that mean what they say, and pictures that are no digits told from those that are."""
+"""Pictures that are no digits are told from those that are."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
-from core.data import datasets, non_digits
+from core.data import datasets
 from core.evaluation import calibration, rejection
 from core.evaluation.rejection import Inside, Reading
 from core.runs.network import Network
@@ -27,23 +24,6 @@ def _clouds(rng: np.random.Generator, count: int, dimensions: int = 40) -> tuple
     maps = np.einsum("nk,nkd->nd", rng.normal(size=(count, 3)), planes[y]) + rng.normal(0, 0.1, (count, dimensions))
     logits = 8 * np.eye(10)[y] + rng.normal(0, 1, (count, 10))
     return Inside(maps.astype(np.float32), np.zeros((count, 0), np.float32), logits.astype(np.float32)), y
-
-
-class TestTemperature:
-    @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
-    def test_that_by_which_logits_were_scaled_is_found(self, true):
-        rng = np.random.default_rng(0)
-        logits = rng.normal(0, 2, (20_000, 10))
-        y_true = (calibration.probabilities(logits).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1)
-
-        assert calibration.temperature(logits * true, y_true) == pytest.approx(true, rel=0.06)
-
-    @given(arrays.arrays(np.float64, (3, 10), elements=st.floats(-500, 500)))
-    def test_probabilities_add_up_and_keep_their_order(self, logits):
-        probabilities = calibration.probabilities(logits)
-
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-        assert (np.diff(np.take_along_axis(probabilities, logits.argsort(axis=1), axis=1), axis=1) >= 0).all()
 
 
 class TestScores:
@@ -83,14 +63,6 @@ class TestScores:
         fitted = rejection.fit(seen, y[few], seen, y[few], strange)
 
         assert np.isfinite(fitted.strangeness(all_classes)).all()
-
-
-def test_things_that_are_no_digits_are_pictures_like_others(dataset):
-    pictures = non_digits.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
-
-    assert pictures.shape == (60, 28, 28)
-    assert pictures.dtype == np.uint8
-    assert (pictures.max(axis=(1, 2)) > 200).all()
 
 
 class TestOfADrawing:

@@ -1,10 +1,14 @@
 """What is seen inside a network is what Keras and NumPy find there."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.explain import attribution, inspection
+from core.model import keras_model
 from core.model.specs import (
     Activation,
     BatchNormalization,
@@ -236,3 +240,30 @@ class TestFeatureMaps:
 
         np.testing.assert_array_equal(maps[0], maps[1])
         np.testing.assert_allclose(maps[0], 255.0 * image / image.max(), atol=1)
+
+
+def test_scores_are_what_softmax_makes_the_probabilities_of(reader, learned, dataset):
+    images = dataset.x_test[:300]
+    scores = reader.scores((images / 255).astype(np.float32))
+
+    np.testing.assert_allclose(
+        attribution.probabilities(scores), learned.predict_on_batch(images[..., None]), atol=1e-5
+    )
+
+
+def test_gradients_are_differences_quotients(reader, ink):
+    weights = attribution.one_hot(np.array([7]))
+    _, gradients = reader.gradients(ink[None], weights)
+    for row, column in [(8, 10), (14, 14), (20, 12)]:
+        beside = np.repeat(ink[None], 2, axis=0)
+        beside[0, row, column] -= 1e-3
+        beside[1, row, column] += 1e-3
+        scores = reader.scores(beside)[:, 7]
+
+        assert gradients[0, row, column] == pytest.approx((scores[1] - scores[0]) / 2e-3, abs=0.05)
+
+
+def test_grad_cam_looks_behind_the_normalisation_and_activation_of_the_last_convolution():
+    network = keras_model.build(Experiment(layers=(Residual(filters=4), MaxPooling2D(pool_size=2), Flatten())))
+
+    assert inspection.last_convolution(network).name == "01_residual_1_activation"

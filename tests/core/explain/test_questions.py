@@ -1,19 +1,17 @@
-"""Networks of runs answer as Keras would, at every step that was kept."""
+"""A network at one time of its training is seen as Keras would show it, at every step that was kept."""
 
 import numpy as np
 import pytest
 
 from core.data import datasets
 from core.errors import RunDamaged
-from core.evaluation.questions import AnswerTest, Predict
 from core.explain import questions
 from core.explain.questions import VisitMoment
-from core.model import ledger, specs
-from core.runs import registry
-from core.runs.contents import Checkpoint
+from core.model import specs
 from core.runs.network import Network
 from core.runs.question import untold
 from core.runs.run import Run
+from tests.networks import made, network, probabilities
 
 
 @pytest.fixture(autouse=True)
@@ -21,45 +19,8 @@ def few_images(monkeypatch, dataset) -> None:
     monkeypatch.setattr(datasets, "load", lambda: dataset)
 
 
-def network(experiment: specs.Experiment, step: int):
-    """Another network for every step, as if it had learned in between."""
-    from core.model import keras_model
-
-    return keras_model.build(specs.replaced(experiment, training=specs.replaced(experiment.training, seed=step)))
-
-
-def made(experiment: specs.Experiment, *steps: int) -> Run:
-    """A run with checkpoints at these steps."""
-    from core.model import keras_model
-
-    run = registry.create(experiment, "A run")
-    for step in steps:
-        run.write_weights(Checkpoint(step, keras_model.variables(network(experiment, step))[0], None))
-    return run
-
-
-def probabilities(experiment: specs.Experiment, step: int, images: np.ndarray) -> np.ndarray:
-    return network(experiment, step).predict_on_batch(images[..., None])
-
-
 def moment(run: Run, step: int, image: np.ndarray) -> questions.Moment:
     return VisitMoment(Network(run, step), image.tobytes()).work(untold)
-
-
-class TestProbabilities:
-    def test_are_those_of_the_network_at_that_step(self, tiny, dataset):
-        run, images = made(tiny, 1, 2), dataset.x_test[:5]
-
-        asked = {step: Predict(Network(run, step), images).work(untold) for step in (1, 2)}
-
-        for step, answer in asked.items():
-            np.testing.assert_allclose(answer, probabilities(tiny, step, images), rtol=1e-5)
-
-    def test_of_a_step_that_was_not_kept_are_refused(self, tiny, dataset):
-        run = made(tiny, 1, 4)
-
-        with pytest.raises(RunDamaged, match=rf"^Run {run.id} has no checkpoint after 3 batches; it has \[1, 4\]\.$"):
-            Predict(Network(run, 3), dataset.x_test[:1]).work(untold)
 
 
 class TestMoment:
@@ -110,17 +71,3 @@ class TestMoment:
 
         answer = moment(run, 1, image).probabilities
         np.testing.assert_allclose(answer, probabilities(tiny, 1, image[None])[0], rtol=1e-5)
-
-
-class TestEvaluate:
-    @pytest.mark.parametrize("batch", [500, 64])
-    def test_leaves_the_answers_for_the_test_set_in_the_folder(self, tiny, dataset, monkeypatch, batch):
-        cost = ledger.read(tiny.layers)
-        monkeypatch.setattr(type(cost), "evaluation_batch", batch)
-        run = made(tiny, 1)
-
-        AnswerTest(Network(run, 1)).work(untold)
-
-        evaluation = Network(run, 1).evaluation()
-        np.testing.assert_allclose(evaluation.probabilities, probabilities(tiny, 1, dataset.x_test), rtol=1e-4)
-        np.testing.assert_array_equal(evaluation.y_true, dataset.y_test)

@@ -1,15 +1,16 @@
-"""What is found out once about a network at one moment is kept beside its run: whole, bounded, and never in the way."""
+"""What is found out about a network is kept beside its run: whole, whose it is, bounded, and never in the way."""
 
 import numpy as np
 import pytest
 
-from core.errors import StorageFull
+from core.errors import RunDamaged, StorageFull
 from core.explain import attribution, questions
 from core.explain.adversarial import Change, Norm
 from core.explain.attribution import Curves, Explanation
 from core.explain.questions import Forgotten
 from core.runs import network, registry
 from core.runs.arrays import Array
+from core.runs.contents import Evaluation
 from core.runs.folder import Folder
 from core.runs.network import Network
 from core.runs.run import Run
@@ -139,3 +140,32 @@ def test_a_full_disk_costs_only_the_memory_of_it(run, monkeypatch):
     monkeypatch.setattr(Folder, "write", fail)
 
     assert Network(run, 4).answered("why?", int, lambda: 7) == 7
+
+
+THIRDS = np.full((3, 10), 0.1, np.float32)
+
+
+def test_answers_on_held_out_images_say_which_these_are(run):
+    Network(run, 4).keep_validation(Evaluation(4, THIRDS, np.uint8([7, 2, 1]), np.array([5, 90, 1200])))
+
+    kept = Network(run, 4).validation()
+
+    np.testing.assert_array_equal(kept.indices, np.array([5, 90, 1200]), strict=True)
+    np.testing.assert_array_equal(kept.y_true, np.uint8([7, 2, 1]), strict=True)
+    assert Network(run, 2).validation() is None
+    assert Network(run, 4).evaluation() is None
+
+
+def test_without_saying_they_are_all_in_order(run):
+    run.folder.write_arrays(
+        "evaluations/00000004.npz", {"step": 4, "probabilities": THIRDS, "y_true": np.uint8([7, 2, 1])}
+    )
+
+    np.testing.assert_array_equal(Network(run, 4).evaluation().indices, np.arange(3))
+
+
+def test_fewer_indices_than_images_are_damage(run):
+    Network(run, 4).keep_validation(Evaluation(4, THIRDS, np.uint8([7, 2, 1]), np.arange(2)))
+
+    with pytest.raises(RunDamaged, match="indices"):
+        Network(run, 4).validation()

@@ -2,16 +2,13 @@
 
 import errno
 import io
-import os
 import re
-import stat
 import zipfile
 from array import array
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
@@ -23,56 +20,7 @@ from core.runs.contents import Checkpoint, Evaluation, Record
 from core.runs.network import Network
 from core.runs.progress import EpochEnded, Progress, State, Turned
 from core.runs.run import Run
-
-ROWS = [
-    EpochEnded(1, 1.5, 0.5, 1.25, 0.625, 0.01, 2.5),
-    EpochEnded(2, 1.0, 0.75, None, None, 0.005, 2.25),
-]
-
-
-@pytest.fixture(params=["folder", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path: Path):
-    """A place for runs: a folder of this machine, and a file system that has no folders to rename in."""
-    if request.param == "folder":
-        yield str(tmp_path / "a folder" / "runs")
-    else:
-        yield "memory://runs"
-        MemoryFileSystem.store.clear()
-        MemoryFileSystem.pseudo_dirs[:] = [""]
-
-
-@pytest.fixture
-def run(tiny, runs_root) -> Run:
-    """A run after its second epoch, in a folder, with everything in it."""
-    run = registry.create(tiny, "A run")
-    write_all(run)
-    return run
-
-
-def checkpoint(epoch: int) -> Checkpoint:
-    weights = {
-        "01_conv2d.0.kernel": np.full((3, 3, 1, 4), epoch, np.float32),
-        "04_dropout.0.seed_generator_state": np.array([epoch, 2**32 - 1], np.uint32),
-    }
-    return Checkpoint(
-        2 * epoch, weights, [np.array(13 * epoch, np.int64), np.float32([0.01]), np.ones((3, 3, 1, 4), "f4")]
-    )
-
-
-def write_all(run: Run) -> None:
-    run.write_record(replace(run.record(), steps_per_epoch=2))
-    run.write_weights(replace(checkpoint(0), optimizer=None))
-    progress = Progress(
-        steps_per_epoch=2, history=ROWS[:1], loss=array("f", [2.5, 1.5]), accuracy=array("f", [0.25, 0.5])
-    )
-    run.write_epoch(progress, checkpoint(1))
-    progress = replace(progress, history=ROWS)
-    progress.loss, progress.accuracy = array("f", [2.5, 1.5, 1, 1]), array("f", [0.25, 0.5, 0.75, 0.75])
-    progress.turns = [Turned(1, "learning_rate", 0.5)]
-    run.write_epoch(progress, checkpoint(2))
-    run.write_turns(progress)
-    Network(run, 4).keep_evaluation(Evaluation(4, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
-    run.write_keras_file(b"PK a network")
+from tests.core.runs.conftest import ROWS, checkpoint, write_all
 
 
 def read_all(run: Run) -> None:
@@ -94,139 +42,6 @@ def assert_same_arrays(found, expected) -> None:
 
 def folder(run: Run) -> Path:
     return Path(run.root, run.id)
-
-
-class TestCreate:
-    def test_a_new_run_is_queued_and_has_nothing_but_its_experiment(self, tiny, root):
-        run = registry.create(tiny, "Ünïcødé ✏️", root)
-
-        record = run.record()
-
-        assert run.experiment() == tiny
-        assert record == Record("Ünïcødé ✏️", State.QUEUED, "", record.began, None, 0)
-        assert run.progress() == Progress(State.QUEUED, epochs=2, batch_size=32)
-        assert run.steps() == []
-        assert run.last_checkpoint() is None
-        assert Network(run, 1).evaluation() is None
-        assert not run.has_keras_file()
-
-    def test_goes_where_the_environment_says(self, tiny, runs_root):
-        run = registry.create(tiny, "A run")
-
-        assert run.root == str(runs_root)
-        assert sorted(path.name for path in (runs_root / run.id).iterdir()) == ["spec.json", "state.json"]
-
-    def test_an_id_is_130_random_bits_in_letters_that_are_not_mistaken_for_each_other(self, tiny):
-        ids = {registry._new_id() for _ in range(1000)}
-
-        assert len(ids) == 1000
-        assert set("".join(ids)) == set("abcdefghijklmnopqrstuvwxyz234567")
-        assert {len(run_id) for run_id in ids} == {26}
-
-    @pytest.mark.parametrize("umask", [0o000, 0o022])
-    def test_what_is_written_is_for_this_user_alone_from_its_first_byte(self, tiny, tmp_path, monkeypatch, umask):
-        modes, write = [], LocalFileSystem.pipe_file
-
-        def note_mode(self, path, value, **options):
-            modes.append(stat.S_IMODE(Path(path).stat().st_mode))
-            write(self, path, value, **options)
-
-        monkeypatch.setattr(LocalFileSystem, "pipe_file", note_mode)
-        before = os.umask(umask)
-        try:
-            run = registry.create(tiny, "A run", str(tmp_path / "made" / "runs"))
-            write_all(run)
-        finally:
-            os.umask(before)
-
-        made = [tmp_path / "made", *(tmp_path / "made").rglob("*")]
-        assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_dir()} == {0o700}
-        assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_file()} == {0o600}
-        assert set(modes) == {0o600}
-
-    def test_a_folder_that_was_there_keeps_its_rights(self, tiny, tmp_path):
-        tmp_path.chmod(0o750)
-
-        registry.create(tiny, "A run", str(tmp_path))
-
-        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
-
-    def test_says_that_there_is_no_room_and_leaves_where_to_the_log(self, tiny, tmp_path, caplog):
-        (tmp_path / "file").write_text("not a folder")
-
-        with pytest.raises(StorageFull, match=r"can't be written: Not a directory\. .*DIGITLAB_RUNS") as refusal:
-            registry.create(tiny, "A run", str(tmp_path / "file"))
-
-        assert str(tmp_path) not in str(refusal.value)
-        assert str(tmp_path / "file") in caplog.text
-
-
-class TestFind:
-    def test_finds_what_was_made(self, tiny, root):
-        run = registry.create(tiny, "A run", root)
-
-        assert registry.find(run.id, root) == run
-
-    def test_finds_a_run_of_an_older_version_by_its_shorter_id(self, tiny, root):
-        run = Run("a" * 16, root)
-        run.folder.write("spec.json", tiny.model_dump_json().encode())
-
-        assert registry.find(run.id, root) == run
-        assert list(registry.all_runs(root)) == [run]
-
-    def test_says_that_there_is_no_such_run(self, tiny, root):
-        registry.create(tiny, "Another", root)
-
-        with pytest.raises(RunNotFound, match="There is no run aaaaaaaaaaaaaaaa here"):
-            registry.find("a" * 16, root)
-
-    @pytest.mark.parametrize(
-        "run_id",
-        [
-            "",
-            ".",
-            "..",
-            "../../../../etc",
-            "/etc/passwd",
-            "a" * 15,
-            "a" * 17,
-            "a" * 25,
-            "a" * 27,
-            "a" * 16 + "\n",
-            "A" * 16,
-            "0" * 16,
-            "a" * 14 + "/.",
-            "aaaaaaa/../bbbbb",
-            "aaaaaaaa\x00aaaaaaa",
-            "\uff41" * 16,  # a full-width a
-            "%2e%2e%2f" + "a" * 7,
-            "x" * 100_000,
-        ],
-        ids=lambda run_id: f"{len(run_id)} {run_id[:20]!a}",
-    )
-    def test_refuses_what_can_be_no_id(self, run_id, tmp_path):
-        with pytest.raises(RunNotFound, match="is no run's id") as refusal:
-            registry.find(run_id, str(tmp_path))
-
-        assert len(str(refusal.value)) < 300
-
-
-class TestAllRuns:
-    def test_there_are_none_before_the_first(self, root):
-        assert list(registry.all_runs(root)) == []
-
-    def test_lists_every_run_and_nothing_else(self, tiny, root):
-        made = {registry.create(tiny, name, root) for name in "abc"}
-        fs, path = fsspec.core.url_to_fs(root)
-        fs.makedirs(f"{path}/lost+found")
-        fs.pipe_file(f"{path}/README.txt", b"Not a run.")
-
-        assert set(registry.all_runs(root)) == made
-
-    def test_lists_damaged_ones_too(self, run):
-        (folder(run) / "state.json").unlink()
-
-        assert list(registry.all_runs()) == [run]
 
 
 class TestRoundTrips:
@@ -698,3 +513,20 @@ class TestFullStorage:
 
         assert run.record().state is State.QUEUED
         MemoryFileSystem.store.clear()
+
+
+def test_each_opening_of_the_test_set_is_noted(run):
+    assert run.test_openings() == []
+
+    run.open_test(4)
+    run.open_test(8)
+
+    assert [opening.step for opening in run.test_openings()] == [4, 8]
+    assert run.test_openings()[0].at <= run.test_openings()[1].at
+
+
+def test_openings_that_can_not_be_read_are_told(run):
+    Path(run.root, run.id, "openings.json").write_text("[{")
+
+    with pytest.raises(RunDamaged, match=r"openings.json"):
+        run.test_openings()

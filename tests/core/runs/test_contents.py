@@ -50,7 +50,7 @@ def whole(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Run:
     Network(run, LAST).keep_validation(Evaluation(LAST, probabilities, y_true))
     Network(run, LAST).keep_readings(Readings(LAST, probabilities, np.ones((10, 5), np.float32), y_true))
     samples = np.zeros((2, 3, 4, 28, 28), np.uint8)
-    run.write_robustness(
+    Network(run, LAST).keep_robustness(
         Robustness(LAST, 0.5, np.full((2, 2), 0.5), 10, samples, y_true[:4], np.zeros((2, 3, 4), np.uint8))
     )
     run.write_drawings(Drawings(images, y_true, np.zeros(10, bool), np.arange(3, dtype=np.uint64)))
@@ -260,9 +260,12 @@ def test_only_names_that_a_run_gives_are_checkpoints(run):
 def test_what_another_network_answered_is_not_taken_for_this_ones(run, kind):
     folder = Path(run.root, run.id, kind)
     (folder / f"{LAST:08d}.npz").rename(folder / f"{STEPS:08d}.npz")
-    reader = {"evaluations": Run.evaluation, "validations": Run.validation, "readings": Run.readings}.get(
-        kind, Run.robustness
-    )
+    reader = {
+        "evaluations": Network.evaluation,
+        "validations": Network.validation,
+        "readings": Network.readings,
+        "robustness": Network.robustness,
+    }[kind]
 
     with pytest.raises(RunDamaged, match="expected answers of this network"):
-        reader(run, STEPS)
+        reader(Network(run, STEPS))
