@@ -1,4 +1,4 @@
-"""What can go wrong that a user can mend, each with a message fit to be shown as it is.
+"""Errors that a user can correct, each with a message that is shown unchanged.
 
 DigitLabError
 ├── SpecError          a network or training that can't be built as asked for
@@ -69,7 +69,7 @@ class NotExplainable(DigitLabError):
 
 
 class NotNumbers(NotExplainable):
-    """A network's weights are no numbers any more, so that nothing it says has a reason."""
+    """A network's weights are no numbers any more, so that nothing it predicts has a reason."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -91,7 +91,7 @@ class LossNotFinite(TrainingError):
 
 
 class EngineError(DigitLabError):
-    """Where the work runs is out of order."""
+    """A failure of the engine, where the work runs."""
 
 
 class EngineNotReady(EngineError):

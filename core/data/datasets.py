@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class Source(StrEnum):
-    """Where a data set came from."""
+    """The place that a data set came from."""
 
     FILE = "file"
     CACHE = "cache"
@@ -57,12 +57,12 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class DatasetId:
-    """Which data set: what travels to a worker in its place.
+    """The identity of a data set, which is sent to a worker in its place.
 
     Attributes:
-        digest: as of `Dataset`.
+        digest: as in `Dataset`.
         source: where it came from.
-        path: of its file on the machine that chose it; empty where there is none.
+        path: of its file on the machine that chose it; empty if there is none.
     """
 
     digest: str
@@ -98,7 +98,7 @@ class Dataset:
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether these are scikit-learn's digits because MNIST was out of reach."""
+        """True if these are scikit-learn's digits because MNIST could not be had."""
         return self.source is Source.STAND_IN
 
     @cached_property
@@ -112,7 +112,7 @@ class Dataset:
 
     @property
     def id(self) -> DatasetId:
-        """What travels in its place."""
+        """Identity that is sent in its place."""
         return DatasetId(self.digest, self.source, self.path)
 
 
@@ -123,17 +123,19 @@ _asked: ContextVar[DatasetId | object | None] = ContextVar("asked", default=_OWN
 
 
 def load(on_progress: Callable[[float], None] | None = None) -> Dataset:
-    """The data set that this is about: the one that `using` names, else the one that this process chose.
+    """Return the data set in use: the one that `using` names, or else the one that this process chose.
 
-    It is chosen on the first call as the module's docstring says, and stays; a stand-in until `look_again` finds MNIST. Calls that
-    come while the first is under way wait for it. An error is not remembered.
+    It is chosen on the first call as the module's docstring says, and stays; a stand-in stays until `look_again` finds
+    MNIST. Calls during
+    the first one wait for it. An error is not remembered.
 
     Args:
         on_progress: called while downloading with the share that has arrived, in [0, 1].
 
     Raises:
-        DataError: `DIGITLAB_MNIST` names a file that is missing, broken or foreign, or the one named isn't on this machine.
-        EngineNotReady: whoever asks doesn't know the data set yet.
+        DataError: if `DIGITLAB_MNIST` names a file that is missing, broken or foreign, or if the named data set
+            isn't on this machine.
+        EngineNotReady: if the process that asks doesn't know the data set yet.
     """
     global _loaded
     asked = _asked.get()
@@ -160,13 +162,17 @@ def look_again(on_progress: Callable[[float], None]) -> Dataset:
 
 
 def chosen() -> DatasetId | None:
-    """Which data set this process chose; None where it hasn't yet. Does not wait."""
+    """Return the identity of the data set that this process chose; None if it hasn't yet. Does not wait."""
     return None if _loaded is None else _loaded.id
 
 
 @contextmanager
 def using(asked: DatasetId | None) -> Iterator[None]:
-    """Have `load` give this data set and no other, as far as this thread's work within goes; None for one that isn't known yet."""
+    """Make `load` return this data set and no other, for this thread's work inside the context.
+
+    Args:
+        asked: the data set, or None for one that isn't known yet.
+    """
     token = _asked.set(asked)
     try:
         yield
@@ -257,10 +263,10 @@ def _find(on_progress: Callable[[float], None]) -> Dataset:
 
 
 def _same(asked: DatasetId) -> Dataset:
-    """The data set that another process chose, on this machine.
+    """Return the data set that another process chose, found on this machine.
 
     Raises:
-        DataError: it isn't here.
+        DataError: if it isn't here.
     """
     why = ""
     for path in dict.fromkeys(filter(None, (asked.path, os.environ.get("DIGITLAB_MNIST"), str(_cache())))):
@@ -282,12 +288,12 @@ def _same(asked: DatasetId) -> Dataset:
 
 
 def _cache() -> Path:
-    """Where Keras keeps the file."""
+    """Return the path at which Keras keeps the file."""
     return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"), "datasets", "mnist.npz")
 
 
 def _cached() -> Dataset | None:
-    """MNIST from Keras' cache; None where it isn't there, or isn't MNIST."""
+    """Return MNIST from Keras' cache; None if it isn't there, or isn't MNIST."""
     try:
         content = _cache().read_bytes()
     except OSError:
@@ -299,10 +305,10 @@ def _cached() -> Dataset | None:
 
 
 def _downloaded(on_progress: Callable[[float], None] = lambda share: None) -> Dataset:
-    """MNIST from Keras' own address, kept in Keras' cache if that can be.
+    """Download MNIST from Keras' own address and keep it in Keras' cache if possible.
 
     Raises:
-        DownloadFailed: saying why it can't be had.
+        DownloadFailed: with the reason why it can't be had.
     """
     if os.environ.get("DIGITLAB_OFFLINE") == "1":
         raise DownloadFailed("DIGITLAB_OFFLINE=1 keeps this lab from fetching it: start the lab without that.")
@@ -344,11 +350,13 @@ def _remove_abandoned_parts(path: Path) -> None:
 
 
 def _stand_in(trouble: str = "") -> Dataset:
-    """scikit-learn's 1,797 digits of 8x8, 0..16, as MNIST would look, 1,497 of them for training.
+    """Return scikit-learn's 1,797 digits of 8x8, 0..16, made to look like MNIST, 1,497 of them for training.
 
-    They go through the same steps as a drawing, but for the width of strokes, which 8x8 pixels hardly hold. That matters:
-    trained on them, a support vector machine reads 80% of 550 drawn digits, but 67% to 71% if they are only enlarged to
-    20x20 in the middle.
+    They go through the same steps as a drawing, except for the width of strokes, which 8x8 pixels hardly show. That
+    matters:
+    trained on them, a support vector machine classifies 80% of 550 drawn digits correctly, but 67% to 71% if they are
+    only
+    enlarged to 20x20 in the middle.
 
     Source: sklearn.datasets.load_digits, from E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI.
     """
@@ -362,7 +370,7 @@ def _stand_in(trouble: str = "") -> Dataset:
 
 
 def _checked(name: str, part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels of one part, the labels as uint8, if they are what they have to be."""
+    """Return the images and labels of one part, the labels as uint8, if they are valid."""
     if x.ndim != 3 or x.shape[1:] != (28, 28) or x.dtype != np.uint8 or len(x) == 0:
         raise _data_error(name, f"x_{part} of shape (n, 28, 28), n > 0, and type uint8", f"{x.shape} {x.dtype}")
     if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):

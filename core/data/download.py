@@ -1,6 +1,6 @@
-"""A file from the web: whole or not at all, and where it doesn't come, why, in a sentence that says what to do.
+"""Download of a file: complete or not at all, and if it fails, the reason in a sentence that says what to do.
 
-Whoever answers may be anyone: a Wi-Fi's login page, a proxy, a server that never ends or never goes on. So no more is taken than
+Anyone may answer: a Wi-Fi's login page, a proxy, a server that never ends or never continues. So no more is read than
 the file's known size, and no longer waited than its least speed allows.
 """
 
@@ -55,8 +55,10 @@ def fetch(url: str, size: int, sha256: str, on_progress: Callable[[float], None]
 
 
 class _Transfer:
-    """What has arrived of a file. On a thread of its own: neither looking up a name nor a server that sends its head letter by letter
-    ever runs into a socket's timeout."""
+    """A file on its way, received on a thread of its own.
+
+    Neither a slow name look-up nor a server that sends its headers letter by letter ever runs into a socket's timeout.
+    """
 
     def __init__(self, url: str, size: int) -> None:
         self.host, self.content = urlsplit(url).hostname or url, bytearray()
@@ -89,7 +91,7 @@ class _Transfer:
                 error.close()  # it holds the connection
 
     def why(self) -> str:
-        """Why this isn't the file."""
+        """Return why the content isn't the file."""
         if self.error is not None:
             return self._of_error(getattr(self.error, "reason", None) or self.error)
         if self._is_page or self.content.lstrip().startswith(b"<"):

@@ -1,8 +1,10 @@
-"""One's own handwriting as a data set: drawings prepared the way MNIST's digits were, each with what it was meant to be.
+"""One's own handwriting as a data set: drawings prepared the way MNIST's digits were, each with its label.
 
-It leaves and comes as a plain `.npz` of two arrays, `x` (n, 28, 28) uint8 and `y` (n,) integers 0..9. A file is a stranger's:
-nothing in it is unpickled, and nothing is unpacked before its size, type and shape are known to be right. What others write
-otherwise, and plainly mean, is taken; what isn't plain is answered with the line of NumPy that mends it.
+It is saved and loaded as a plain `.npz` of two arrays, `x` (n, 28, 28) uint8 and `y` (n,) integers 0..9. A file can
+come from anyone:
+nothing in it is unpickled, and nothing is unpacked before its size, type and shape are known to be right. Other layouts
+are accepted
+if their meaning is clear; otherwise the error shows the line of NumPy that corrects the file.
 """
 
 from __future__ import annotations
@@ -51,12 +53,16 @@ class Handwriting:
         return len(self.labels)
 
     def index(self, image: np.ndarray) -> int | None:
-        """The place of a drawing, (28, 28) uint8; None where it isn't kept."""
+        """Return the place of a drawing, (28, 28) uint8; None if it isn't kept."""
         found = np.flatnonzero((self.images == image).all(axis=(1, 2)))
         return int(found[0]) if len(found) else None
 
     def kept(self, image: np.ndarray, label: int) -> Handwriting:
-        """With one drawing more; one that is kept already takes the new label.
+        """Return the handwriting with one more drawing; one that is kept already takes the new label.
+
+        Args:
+            image: (28, 28) uint8, ink 255 on 0.
+            label: 0..9.
 
         Raises:
             DataError: if there is no room.
@@ -71,15 +77,18 @@ class Handwriting:
         return Handwriting(np.concatenate([self.images, image[None]]), np.append(self.labels, np.uint8(label)))
 
     def relabelled(self, place: int, label: int) -> Handwriting:
+        """Return the handwriting with another label for the drawing at `place`."""
         labels = self.labels.copy()
         labels[place] = label
         return replace(self, labels=labels)
 
     def without(self, place: int) -> Handwriting:
+        """Return the handwriting without the drawing at `place`."""
         return Handwriting(np.delete(self.images, place, axis=0), np.delete(self.labels, place))
 
     def added(self, other: Handwriting) -> Handwriting:
-        """With those of another that aren't kept yet; those that are keep the label they have here.
+        """Return the handwriting with another's drawings that aren't kept yet; those that are keep the label they
+        have here.
 
         Raises:
             DataError: if there is no room for all of them.
@@ -94,19 +103,22 @@ class Handwriting:
 
 
 def to_npz(handwriting: Handwriting) -> bytes:
-    """The drawings as a compressed `.npz`: `x` (n, 28, 28) uint8 and `y` (n,) uint8."""
+    """Return the drawings as a compressed `.npz`: `x` (n, 28, 28) uint8 and `y` (n,) uint8."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=handwriting.images, y=handwriting.labels)
     return buffer.getvalue()
 
 
 def from_npz(content: bytes) -> Handwriting:
-    """What `to_npz` wrote, or anyone's file of the kind: pixels as (n, 784), (n, 28, 28), (n, 28, 28, 1) or (n, 1, 28, 28), 0..255 or
-    0..1 of any type; labels as (n,), (n, 1) or one-hot (n, 10). Drawings that are dark on light are inverted. Of drawings with
-    the same pixels the first is taken.
+    """Return the handwriting in a file that `to_npz` wrote, or in one of the same kind.
+
+    Pixels may be (n, 784), (n, 28, 28), (n, 28, 28, 1) or (n, 1, 28, 28), 0..255 or 0..1 of any type; labels (n,), (n,
+    1) or one-hot
+    (n, 10). Drawings that are dark on light are inverted. Of drawings with the same pixels the first is kept.
 
     Raises:
-        DataError: saying what is wrong, what was expected and what was received, and the line of NumPy that mends it.
+        DataError: with what is wrong, what was expected and what was received, and the line of NumPy that corrects
+            it.
     """
     if len(content) > MOST_BYTES:
         raise _wrong(f"a file of at most {MOST_BYTES / 1e6:g} MB", f"{len(content) / 1e6:.1f} MB")
@@ -124,7 +136,7 @@ def from_npz(content: bytes) -> Handwriting:
 
 
 def at(root: str) -> Handwriting:
-    """The handwriting that is kept beside the runs; an empty one where there is none yet.
+    """Return the handwriting that is kept beside the runs; an empty one if there is none yet.
 
     Raises:
         DataError: if its file can't be used; it is left as it is.
@@ -163,7 +175,7 @@ def change(root: str, changed: Callable[[Handwriting], Handwriting]) -> None:
 
 
 def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:
-    """An array of an archive, its size, type and shape looked at before it is unpacked."""
+    """Return an array of an archive, after checking its size, type and shape."""
     member = next((info for info in archive.infolist() if info.filename == f"{name}.npy"), None)
     if member is None:
         names = ", ".join(info.filename[:20] for info in archive.infolist()[:4]) or "nothing"
@@ -182,7 +194,9 @@ def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:
 
 
 def _checked(raw: bytes, name: str) -> io.BytesIO:
-    """The bytes of an array whose description asks for no more than there is: NumPy makes room for what it is told."""
+    """Return the bytes of an array if its header asks for no more values than there are: NumPy allocates what a
+    header says.
+    """
     stream = io.BytesIO(raw)
     version = np.lib.format.read_magic(stream)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -201,7 +215,7 @@ def _checked(raw: bytes, name: str) -> io.BytesIO:
 
 
 def _pixels(x: np.ndarray) -> np.ndarray:
-    """The images as (n, 28, 28) uint8, light or dark as they came."""
+    """Return the images as (n, 28, 28) uint8, light or dark as they came."""
     if x.shape[1:] not in ((_PIXELS,), _SIDE, (*_SIDE, 1), (1, *_SIDE)) or not len(x):
         lines = {
             (*_SIDE, *x.shape[2:3]): "x = np.moveaxis(x, -1, 0)",
@@ -235,7 +249,7 @@ def _pixels(x: np.ndarray) -> np.ndarray:
 
 
 def _digits(y: np.ndarray, count: int) -> np.ndarray:
-    """The labels of so many images as (n,) uint8 in 0..9."""
+    """Return the labels of `count` images as (n,) uint8 in 0..9."""
     is_a_number = y.dtype.kind in "iuf"
     if y.shape == (count, CLASSES) and y.dtype.kind in "biuf":
         if not (((y != 0).sum(axis=1) == 1) & (y.max(axis=1) > 0)).all():
@@ -259,14 +273,16 @@ def _digits(y: np.ndarray, count: int) -> np.ndarray:
 
 
 def _is_dark_on_light(images: np.ndarray) -> np.ndarray:
-    """Which images, (n, 28, 28) uint8, are ink 0 on paper 255, (n,) bool: those whose rim, where no digit reaches, is light."""
+    """Return which images, (n, 28, 28) uint8, are ink 0 on paper 255, (n,) bool: those whose rim, where no digit
+    reaches, is light.
+    """
     rim = np.ones(_SIDE, bool)
     rim[1:-1, 1:-1] = False
     return (images[:, rim] > 127).mean(axis=1) > LIGHT_RIM
 
 
 def _unlike(images: np.ndarray, labels: np.ndarray) -> Handwriting:
-    """Without drawings whose pixels came before."""
+    """Return the handwriting without drawings whose pixels came before."""
     _, first = np.unique(images.reshape(len(images), -1), axis=0, return_index=True)
     kept = np.sort(first)
     return Handwriting(images[kept], labels[kept])

@@ -1,6 +1,7 @@
-"""What is measured of digits: ink, slant, stroke width, the whole set at a glance, neighbours, near-duplicates, maps.
+"""Measures of digits: ink, slant, stroke width, a summary of the whole set, neighbours, near-duplicates, maps.
 
-Images are (n, 28, 28) uint8, ink 255 on paper 0. Everything is NumPy; scikit-learn and openTSNE, slow to import, are loaded by
+Images are (n, 28, 28) uint8, ink 255 on paper 0. Everything is NumPy; scikit-learn and openTSNE, slow to import, are
+loaded by
 the functions that need them, which run in worker processes.
 """
 
@@ -32,7 +33,7 @@ Tell = Callable[[float], None]  # is told the share that is done, 0..1; may rais
 
 
 class Layout(StrEnum):
-    """How many dimensions become two."""
+    """The method that reduces many dimensions to two."""
 
     PCA = "PCA"
     TSNE = "t-SNE"
@@ -40,7 +41,7 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Traits:
-    """What is measured of each image, (n,) float32 each.
+    """The measures of each image, (n,) float32 each.
 
     Attributes:
         ink: mean grey over 255, 0..1.
@@ -95,14 +96,17 @@ class Neighbours:
 
 
 def traits(images: np.ndarray) -> Traits:
-    """Ink, slant and stroke width of every image.
+    """Measure ink, slant and stroke width of every image.
 
-    Slant is the shear that would set the digit upright: minus the covariance of column and row over the variance of the rows,
-    both weighted by ink. Stroke width is twice the ink's area over the length of its outline, as it is of a long stroke; the
-    outline's length is the total variation of the grey values, which anti-aliasing leaves alone. Right to a tenth for pens of 2
-    pixels and more; a thinner one, spread over two rows, measures up to 2.
+    Slant is the shear that would set the digit upright: minus the covariance of column and row over the variance of the
+    rows,
+    both weighted by ink. Stroke width is twice the ink's area over the length of its outline, as for a long stroke; the
+    outline's length is the total variation of the grey values, which anti-aliasing doesn't change. It is right within a
+    tenth for pens
+    of 2 pixels and more; a thinner one, spread over two rows, measures up to 2.
 
-    Source: for the slant, the deskewing in Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to
+    Source: for the slant, the deskewing in Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied
+    to
     document recognition", 1998; for the outline, the coarea formula.
 
     Args:
@@ -167,16 +171,18 @@ def survey(images: np.ndarray, labels: np.ndarray) -> Survey:
 
 
 def near_duplicates(images: np.ndarray, labels: np.ndarray, within: float = NEAR, tell: Tell | None = None) -> Pairs:
-    """Every pair of images of one class whose root-mean-square difference is at most `within` grey values, and in any case each
-    class' closest pair.
+    """Find all pairs of images of one class that differ by at most `within` grey values, and always each class'
+    closest pair.
 
-    Candidates are found among the leading principal components and then compared pixel by pixel. A projection never makes a
+    Candidates are found among the leading principal components and then compared pixel by pixel. A projection never
+    makes a
     distance longer, so none is missed.
 
     Args:
         images: (n, 28, 28) uint8.
         labels: (n,) integers 0..9.
-        tell: told after each class.
+        within: largest root-mean-square difference, in grey values 0..255.
+        tell: told the finished share after each class.
     """
     from sklearn.neighbors import NearestNeighbors  # takes a second to load, and is needed here only
 
@@ -203,7 +209,7 @@ def near_duplicates(images: np.ndarray, labels: np.ndarray, within: float = NEAR
 
 
 def _compared(flat: np.ndarray, indices: np.ndarray) -> Pairs:
-    """Pairs of pictures (n, 784) with what they differ by, the closest first."""
+    """Return pairs of pictures (n, 784) with their root-mean-square differences, the closest first."""
     chunks = [flat[chunk[:, 0]].astype(np.float32) - flat[chunk[:, 1]] for chunk in _chunks(indices)]
     distances = np.concatenate([np.sqrt((chunk * chunk).mean(axis=1)) for chunk in chunks])
     order = np.argsort(distances, kind="stable")
@@ -214,12 +220,13 @@ def _compared(flat: np.ndarray, indices: np.ndarray) -> Pairs:
 
 
 def nearest(vectors: np.ndarray, query: np.ndarray, count: int = NEIGHBOURS, but: int | None = None) -> Neighbours:
-    """The nearest vectors to one, by Euclidean distance; the lower index first among equals.
+    """Return the nearest vectors to one, by Euclidean distance; the lower index first among equals.
 
     Args:
         vectors: (n, ...) of any numeric type.
         query: of one vector's shape.
-        but: an index to leave out: that of the query, where it is one of them.
+        count: how many.
+        but: an index to leave out: that of the query, if it is one of them.
     """
     flat, query = vectors.reshape(len(vectors), -1), query.reshape(-1).astype(np.float32)
     squares = np.concatenate([_squared_distances(chunk, query) for chunk in _chunks(flat)])
@@ -238,8 +245,12 @@ def _squared_distances(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
 
 
 def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """How hard a network finds each image: its cross-entropy in nats, (n,) float32, 0..16. Without labels, (n,) integers of
-    which those below 0 mean none, it is the likeliest class that counts."""
+    """Return how difficult each image is for a network: its cross-entropy in nats, (n,) float32, 0..16.
+
+    Args:
+        labels: (n,) integers; for one below 0, which means no label, the likeliest class is used.
+        probabilities: (n, 10).
+    """
     believed = np.where(labels < 0, probabilities.argmax(axis=1), labels)
     right = probabilities[np.arange(len(labels)), believed]
     return -np.log(np.clip(right, 1e-7, 1 - 1e-7)).astype(np.float32)
@@ -264,24 +275,28 @@ class Components:
             self._pca = PCA(min(count, *sample.shape), random_state=0).fit(sample)
 
     def of(self, vectors: np.ndarray) -> np.ndarray:
-        """(n, count) float32 of (n, d)."""
+        """Return the components (n, count) float32 of vectors (n, d)."""
         return self._pca.transform(vectors.reshape(len(vectors), -1).astype(np.float32)).astype(np.float32)
 
 
 def sample(indices: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the indices, or all where there are no more, ascending; the same ones for the same indices."""
+    """Return `count` of the indices, or all if there are no more, ascending; always the same ones for the same
+    indices.
+    """
     drawn = np.random.default_rng(0).permutation(indices)[:count]
     return np.sort(drawn)
 
 
 def layout(vectors: np.ndarray, kind: Layout, tell: Tell | None = None) -> np.ndarray:
-    """A place in the plane for each vector, similar ones close to each other: (n, 2) float32.
+    """Return a place in the plane for each vector, similar ones close to each other: (n, 2) float32.
 
     Args:
         vectors: (n, d) float32.
-        tell: told as the embedding goes on; what it raises ends it.
+        kind: the method.
+        tell: told the finished share as the embedding goes on; an error that it raises ends the embedding.
 
-    Source: for t-SNE, L. van der Maaten, G. Hinton, "Visualizing data using t-SNE", 2008, begun at the principal components as
+    Source: for t-SNE, L. van der Maaten, G. Hinton, "Visualizing data using t-SNE", 2008, begun at the principal
+    components as
         D. Kobak, P. Berens, "The art of using t-SNE for single-cell transcriptomics", 2019, advise.
     """
     if kind is Layout.PCA or len(vectors) < 4 or not np.ptp(vectors, axis=0).any():  # as of a layer that is dead

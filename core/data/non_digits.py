@@ -1,8 +1,9 @@
-"""Things that are no digits, drawn: what a network is shown so that one can tell how it looks at what it doesn't know.
+"""Pictures that are no digits, from which it is learned how a network responds to what it doesn't know.
 
-Some are made of digits: two on one sheet, halves that don't belong together, one upon another, mirrored and turned ones. Others
-are letters of an unsteady hand, and lines without a plan, with pens of any width. All are prepared as drawings are, and the pens
-are those that `core.data.redraw` redraws digits with, or thick strokes would be a sign of letters.
+Some are made of digits: two on one sheet, halves that don't belong together, one upon another, mirrored and rotated
+ones. Others
+are letters of an unsteady hand, and random lines, with pens of any width. All are prepared as drawings are. The pens
+are those that `core.data.redraw` redraws digits with; otherwise thick strokes would be a sign of letters.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def fakes(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator, coun
 
 
 def strokes_of(text: str) -> Strokes:
-    """The strokes that a text of points describes."""
+    """Return the strokes that a text of points describes."""
     return [smooth(_points(part[1:])) if part[0] == "~" else _points(part) for part in text.split("/")]
 
 
@@ -96,7 +97,12 @@ def _points(text: str) -> np.ndarray:
 
 
 def smooth(points: np.ndarray, between: int = 8) -> np.ndarray:
-    """A Catmull-Rom curve through points; one that ends where it began is closed."""
+    """Return a Catmull-Rom curve through points; one that ends where it began is closed.
+
+    Args:
+        points: (n, 2) float64.
+        between: number of points of the curve from one point to the next.
+    """
     is_closed = np.array_equal(points[0], points[-1])
     first, last = (points[-2], points[1]) if is_closed else (points[0], points[-1])
     knots, t = np.vstack([first, points, last]), np.linspace(0, 1, between, endpoint=False)[:, None]
@@ -108,7 +114,9 @@ def smooth(points: np.ndarray, between: int = 8) -> np.ndarray:
 
 
 def unsteady(strokes: Strokes, rng: np.random.Generator) -> Strokes:
-    """The same by another hand: turned, slanted, stretched, and trembling much, little, or hardly."""
+    """Return the same strokes as another hand would draw them: rotated, slanted, stretched, with more or less
+    tremor.
+    """
     angle, slant = rng.normal(0, 0.12), rng.normal(0, 0.15)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1, slant], [0, 1]]) @ np.diag(rng.uniform(0.7, 1.15, 2)) * rng.uniform(0.35, 0.9)
@@ -147,7 +155,7 @@ def _fake(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator) -> n
 
 
 def _fitted(image: np.ndarray, width: int) -> np.ndarray:
-    """A digit's ink, shrunk to so many columns of a sheet 28 high."""
+    """Return a digit's ink, shrunk to `width` columns of a sheet 28 high."""
     rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
     ink = Image.fromarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     height = int(np.clip(round(ink.height * width / ink.width), 8, 20))
@@ -170,7 +178,9 @@ def _scribble(rng: np.random.Generator) -> np.ndarray:
 
 
 def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
-    """Strokes with a round pen as wide as those that digits are redrawn with, (SHEET, SHEET) float32 ink."""
+    """Return strokes drawn with a round pen as wide as those that digits are redrawn with, (SHEET, SHEET) float32
+    ink.
+    """
     sheet = Image.new("L", (SHEET, SHEET))
     longer = float(np.ptp(np.vstack(strokes), axis=0).max()) * 8
     pen, width = ImageDraw.Draw(sheet), max(2, round(longer * redraw.any_pen(rng)))
@@ -184,7 +194,7 @@ def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
 
 
 def _redrawn(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a small picture (h, w) uint8 shows, drawn with any pen and prepared; black where there is no ink."""
+    """Return a small picture (h, w) uint8 drawn with any pen and prepared; black if there is no ink."""
     if picture.max() <= redraw.EDGE * 255:
         return np.zeros((SIDE, SIDE), np.uint8)
     return redraw.with_pen(redraw.centre_lines(picture), redraw.any_pen(rng))

@@ -1,4 +1,4 @@
-"""What is asked about many digits: what a network reads in all of them, maps, near-duplicates, the nearest ones."""
+"""Questions about many digits: a network's predictions for all of them, maps, near-duplicates, the nearest ones."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ class DrawMap(Question):
         return measures.layout(vectors, self.layout, lambda share: tell(begun + (1 - begun) * share))
 
     def _outputs(self, images: np.ndarray, tell: Tell) -> np.ndarray:
-        """The layer's outputs for images (n, 28, 28), or their principal components where they are many: (n, d) float32."""
+        """Return the layer's outputs for images (n, 28, 28), or their principal components if there are many: (n, d)
+        float32.
+        """
         network, inside = loaded.found(self.network), _up_to(self.network, self.layer)
         width = int(np.prod(inside.output.shape[1:]))
         network.finite_weights()

@@ -1,8 +1,11 @@
 """MNIST's digits as other hands, with other pens, would have drawn them on the lab's canvas.
 
-MNIST was written with pencils and pens on paper. On a screen people draw with a finger's width, give a one its flag and foot
-and a seven its bar, and turn the sheet. A digit is thinned to its centre lines, these are moved, and a round pen of any width
-goes along them; what it leaves is prepared as every drawing is, so that a network learns what becomes of a thick pen's digits.
+MNIST was written with pencils and pens on paper. On a screen people draw with a finger's width, give a one its flag and
+foot
+and a seven its bar, and rotate the sheet. A digit is thinned to its centre lines, these are moved, and a round pen of
+any width
+follows them. The result is prepared like every drawing, so that a network learns what the preparation makes of a thick
+pen's digits.
 """
 
 from __future__ import annotations
@@ -30,14 +33,15 @@ AT_ONCE = 500
 
 
 def redrawn(image: np.ndarray, digit: int, rng: np.random.Generator, is_thick: bool = False) -> np.ndarray:
-    """A digit by another hand and pen, prepared as drawings are.
+    """Draw a digit as another hand with another pen would, prepared as drawings are.
 
     Args:
         image: (28, 28) uint8, ink 255 on 0.
-        digit: what it shows.
+        digit: its label.
         is_thick: whether the pen is one of the thick ones, or any.
 
-    Returns: (28, 28) uint8.
+    Returns:
+        (28, 28) uint8.
     """
     points = _with_habits(centre_lines(image), digit, rng)
     angle, slant = np.radians(rng.uniform(-TURN, TURN)), rng.uniform(-SLANT, SLANT)
@@ -49,12 +53,12 @@ def redrawn(image: np.ndarray, digit: int, rng: np.random.Generator, is_thick: b
 
 
 def any_pen(rng: np.random.Generator) -> float:
-    """A pen's width as a share of the longer side of what it draws."""
+    """Return a random pen width, as a share of the longer side of what it draws."""
     return float(np.exp(rng.uniform(*np.log(ANY_PEN))))
 
 
 def with_pen(points: np.ndarray, width: float) -> np.ndarray:
-    """What a round pen leaves along centre lines, prepared as drawings are, (28, 28) uint8.
+    """Draw centre lines with a round pen, prepared as drawings are, (28, 28) uint8.
 
     Args:
         points: (n, 2) float64 of x and y, half a pixel of `LINES` apart at most.
@@ -69,7 +73,7 @@ def with_pen(points: np.ndarray, width: float) -> np.ndarray:
 
 
 def centre_lines(image: np.ndarray) -> np.ndarray:
-    """The pixels of the centre lines of ink, (n, 2) float64 of x and y, its longer side `LINES` long.
+    """Return the pixels of the ink's centre lines, (n, 2) float64 of x and y, whose longer side is `LINES`.
 
     Args:
         image: (h, w) uint8, ink 255 on 0, not empty.
@@ -83,11 +87,13 @@ def centre_lines(image: np.ndarray) -> np.ndarray:
 
 
 def enlarging(dataset: Dataset, seed: int) -> Callable[[Dataset, np.ndarray], tuple[Dataset, np.ndarray]]:
-    """What makes more of a data set's training images: each is taken twice as it is, once by any pen and once by a thick one.
+    """Return a function that enlarges a data set's training images: each is used twice as it is, once with any pen
+    and once with a thick one.
 
     The images are redrawn here, in as many processes as there are cores; the same seed gives the same.
 
-    Returns: a function for `training.train`'s `enlarge`.
+    Returns:
+        A function for `training.train`'s `enlarge`.
     """
     images, labels = dataset.x_train, dataset.y_train
     parts = [
@@ -110,7 +116,11 @@ def enlarging(dataset: Dataset, seed: int) -> Callable[[Dataset, np.ndarray], tu
 
 
 def _all_redrawn(part: tuple[np.ndarray, np.ndarray, int, int]) -> np.ndarray:
-    """Images by any pen and by a thick one, (n, 2, 28, 28) uint8, of `images`, `labels`, the first one's place, and a seed."""
+    """Return images drawn with any pen and with a thick one, (n, 2, 28, 28) uint8.
+
+    Args:
+        part: `images`, `labels`, the first one's place, and a seed.
+    """
     images, labels, first, seed = part
     drawn = []
     for place, (image, digit) in enumerate(zip(images, labels, strict=True), start=first):
@@ -120,7 +130,7 @@ def _all_redrawn(part: tuple[np.ndarray, np.ndarray, int, int]) -> np.ndarray:
 
 
 def _with_habits(points: np.ndarray, digit: int, rng: np.random.Generator) -> np.ndarray:
-    """The lines of a digit, some of the ones with a flag and some of them with a foot, some of the sevens with a bar."""
+    """Return the lines of a digit; some ones get a flag, some a foot, and some sevens a bar."""
     added = [points]
     height = np.ptp(points[:, 1])
     if digit == 1 and rng.random() < FLAGGED:
@@ -139,5 +149,5 @@ def _with_habits(points: np.ndarray, digit: int, rng: np.random.Generator) -> np
 
 
 def _line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Points from one to the other, half a pixel apart, (n, 2) float64."""
+    """Return points from `start` to `end`, half a pixel apart, (n, 2) float64."""
     return np.linspace(start, end, int(np.ceil(2 * np.abs(end - start).max())) + 2)

@@ -1,4 +1,6 @@
-"""Which images of the training file a run learned from and which it held out, and whose answers some answers are."""
+"""The images of the training file that a run learned from and those that it held out, and which images answers are
+about.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from core.runs.run import Run
 
 
 class Split(StrEnum):
-    """Where digits come from, by the label that they have on every page."""
+    """The origin of digits, with the label that it has on every page."""
 
     TRAINING = "Training"
     VALIDATION = "Validation"

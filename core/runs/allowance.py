@@ -1,4 +1,4 @@
-"""How much room runs may take in all, and which of them make room for others."""
+"""The disk space that runs may take in all, and which runs are removed to make room for others."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ logger = logging.getLogger("digitlab.allowance")
 
 @dataclass(frozen=True)
 class Allowance:
-    """What runs take in all and what they may take, in bytes; None where there is no bound."""
+    """The bytes that all runs take and may take; `most` is None if there is no bound."""
 
     used: int
     most: int | None
 
     @property
     def is_exceeded(self) -> bool:
+        """Whether the runs take more than they may."""
         return self.most is not None and self.used > self.most
 
 
@@ -73,7 +74,7 @@ def _may_go(run: Run) -> bool:
 
 
 def _most(root: str, used: int) -> int | None:
-    """The bound in bytes; none without one that was set, where the disk isn't this machine's."""
+    """Return the bound in bytes; None if none is set and the runs are not on this machine's disk."""
     named = os.environ.get("DIGITLAB_RUNS_GB", "").strip()
     try:
         if named and float(named) > 0:

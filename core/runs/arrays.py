@@ -1,4 +1,6 @@
-"""NumPy arrays as fields of what pydantic writes to JSON and checks when it reads it back, and what damaged ones raise."""
+"""NumPy arrays as fields that pydantic writes to JSON and checks when it reads them back, and the errors that
+damaged ones raise.
+"""
 
 from __future__ import annotations
 

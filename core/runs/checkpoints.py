@@ -1,4 +1,6 @@
-"""Which moments of a run have their network kept: after 0, 1, 2, 4, ... batches, at each epoch's end, where it was stopped."""
+"""The moments at which a run's network is kept: after 0, 1, 2, 4, ... batches, at each epoch's end, and where it was
+stopped.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the files of a run hold: the values, and how bytes become them, checked by meaning.
+"""The contents of a run's files: the values, and how bytes become them, checked for meaning.
 
-What can be read and makes no sense is refused, and what is said of it has nothing of its content in it.
+Content that can be read but makes no sense is refused; the message doesn't repeat any of it.
 """
 
 from __future__ import annotations
@@ -57,15 +57,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What a network after `step` batches reads in damaged test images, in the order of `robustness.DAMAGES`.
+    """The predictions of a network after `step` batches for damaged test images, in the order of
+    `robustness.DAMAGES`.
 
     Attributes:
-        clean: share of the images read right that are left as they are, 0..1.
-        accuracy: (kinds, severities) float64, the share read right.
-        images: how many.
-        samples: (kinds, severities + 1, k, 28, 28) uint8, a few of them, first as they are.
-        labels: (k,) uint8, what these show.
-        readings: (kinds, severities + 1, k) uint8, what the network reads in them.
+        clean: share of the undamaged images classified correctly, 0..1.
+        accuracy: (kinds, severities) float64, the share classified correctly, 0..1.
+        images: number of images.
+        samples: (kinds, severities + 1, k, 28, 28) uint8, a few of them, the undamaged ones first.
+        labels: (k,) uint8, the samples' digits.
+        readings: (kinds, severities + 1, k) uint8, the network's predictions for the samples.
     """
 
     step: int
@@ -79,13 +80,14 @@ class Robustness:
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What a network after `step` batches reads in every image of the training file.
+    """The predictions of a network after `step` batches for every image of the training file.
 
     Attributes:
         probabilities: (n, 10) float32.
-        features: (n, d) float32, what its last layer took, or the principal components of that; see `core.data.questions`.
+        features: (n, d) float32, the input of its last layer, or the principal components of that; see
+            `core.data.questions`.
         y_true: (n,) uint8.
-        dataset: the digest of the data set that these are of, empty in older runs.
+        dataset: the digest of the data set that the images are from, empty in older runs.
     """
 
     step: int
@@ -97,13 +99,13 @@ class Readings:
 
 @dataclass(frozen=True, eq=False)
 class Drawings:
-    """What a fine-tuning learns of one's handwriting, and what it is checked on.
+    """The own drawings that a fine-tuning learns from, and those that it is checked on.
 
     Attributes:
         images: (n, 28, 28) uint8.
         labels: (n,) uint8.
         is_held_out: (n,) bool, those that are not learned from.
-        known: (m,) uint64, digests of the drawings that its network has learned from, those of the trainings before included.
+        known: (m,) uint64, digests of the drawings that its network has learned from, in earlier trainings too.
     """
 
     images: np.ndarray
@@ -114,7 +116,9 @@ class Drawings:
 
 @dataclass(frozen=True)
 class Opening:
-    """One time that the test set was opened, in seconds since 1970, UTC, for the network after `step` batches."""
+    """An occasion on which the test set was opened: `at` in seconds since 1970, UTC, for the network after `step`
+    batches.
+    """
 
     step: int
     at: Date
@@ -122,9 +126,14 @@ class Opening:
 
 @dataclass(frozen=True)
 class Record:
-    """What state.json holds. Dates are seconds since 1970, UTC; `shipped` is the version of a run that came with the lab; `owner` the
-    visitor who may drive it, in `core.runs.visits`, "" where that isn't known; `dataset` the digest of the data set that it was
-    trained on, "" in older runs."""
+    """The content of state.json.
+
+    Attributes:
+        began, ended: in seconds since 1970, UTC.
+        shipped: the version of a run that came with the lab.
+        owner: the visitor who may control it, as in `core.runs.visits`; "" if that isn't known.
+        dataset: the digest of the data set that it was trained on; "" in older runs.
+    """
 
     name: str
     state: State = State.QUEUED
@@ -249,7 +258,7 @@ def parse_evaluation(raw: bytes, step: int) -> Evaluation:
 
 
 def _dataset(arrays: dict[str, np.ndarray]) -> str:
-    """The digest of the data set that answers are of; empty in older runs."""
+    """Return the digest of the data set that answers are about; empty in older runs."""
     return str(arrays.get("dataset", ""))
 
 
@@ -313,7 +322,7 @@ def _require_answers(probabilities: np.ndarray, y_true: np.ndarray) -> None:
 
 
 def _is_whole(values: np.ndarray, shape: tuple[int, ...], end: int | None = None) -> bool:
-    """Whether these are integers from 0 on, below `end` where that is given, of this shape."""
+    """Return whether the values are integers from 0 on, below `end` if that is given, of this shape."""
     if values.shape != shape or values.dtype.kind not in "iu":
         return False
     return bool(np.all(values >= 0) and (end is None or np.all(values < end)))

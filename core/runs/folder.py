@@ -28,6 +28,7 @@ class Folder:
 
     @property
     def storage(self) -> Storage:
+        """Storage of the runs' root."""
         return Storage(self.root)
 
     def exists(self, name: str = "") -> bool:

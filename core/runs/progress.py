@@ -1,4 +1,4 @@
-"""What a training tells while it runs, and the record that gathers it.
+"""The events that a training sends while it runs, and the record that collects them.
 
 The events cross from a worker to the screen and are also what a run's folder is written from, so this module knows
 neither TensorFlow nor Dask nor Streamlit.
@@ -28,7 +28,7 @@ KNOBS = ("learning_rate", "dropout")  # the fields of a command that may be turn
 
 
 class State(StrEnum):
-    """Where a run is: queued -> running <-> paused -> stopping -> finished | stopped | failed | interrupted."""
+    """The state of a run: queued -> running <-> paused -> stopping -> finished | stopped | failed | interrupted."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -41,21 +41,26 @@ class State(StrEnum):
 
     @property
     def is_over(self) -> bool:
+        """Whether a run in this state has ended."""
         return self in (State.FINISHED, State.STOPPED, State.FAILED, State.INTERRUPTED)
 
     @property
     def is_resumable(self) -> bool:
+        """Whether a run in this state can be resumed."""
         return self in (State.STOPPED, State.INTERRUPTED)
 
 
 @dataclass(frozen=True)
 class Command:
-    """What a training is asked to do; it looks between chunks of batches, about ten times a second.
+    """The orders for a training, which looks at them between chunks of batches, about ten times a second.
 
-    `until_step`: a paused training still goes on to this many batches, so that it can be stepped. `batches_per_second`: slow
-    motion; None for full speed. `learning_rate` and `dropout` take the place of the recipe's from the next batch on; None
-    leaves them. `is_watched`: whether snapshots are wanted, with the feature maps of a held-out `digit` (0..9)
-    and, where given, the reading of a `drawing`, the 784 bytes of an image.
+    Attributes:
+        until_step: a paused training still goes on to this many batches, so that it can be stepped.
+        batches_per_second: slow motion; None for full speed.
+        learning_rate, dropout: replace the recipe's from the next batch on; None leaves them.
+        is_watched: whether snapshots are wanted.
+        digit: the held-out digit, 0..9, whose feature maps a snapshot holds.
+        drawing: the 784 bytes of an image whose prediction a snapshot holds, too; none if empty.
     """
 
     is_paused: bool = False
@@ -93,10 +98,17 @@ class Advanced:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One row of the history. `loss` is what was minimised, label smoothing and L2 penalties included, `val_loss` the plain mean
-    cross-entropy; accuracies are shares 0..1; `seconds` is the epoch's wall time
-    without pauses. Of the validation images, and None without them: `val_*`; `confusion`, the 100 counts of the confusion
-    matrix, row by row; `wrongest`, up to ten (index in the training set, digit read, its probability), the surest first."""
+    """A row of the history.
+
+    Attributes:
+        loss: the minimised loss, including label smoothing and L2 penalties.
+        val_loss: plain mean cross-entropy on the validation images; None without them, as are all fields about
+            them.
+        accuracy, val_accuracy: shares 0..1.
+        seconds: wall time of the epoch without pauses.
+        confusion: the 100 counts of the validation images' confusion matrix, row by row.
+        wrongest: up to ten (index in the training set, predicted digit, its probability), the most certain first.
+    """
 
     epoch: int
     loss: float
@@ -120,16 +132,20 @@ class Turned:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What goes on inside the network after `step` batches.
+    """A look inside the network after `step` batches. Too large to be kept, it is no event: those who watch fetch
+    it.
 
-    `gradient_norms`: layer name -> Euclidean norm of the gradient of its kernel, over the last batch. `dead`: name of each
-    layer with ReLUs -> share 0..1 of its units or channels that are zero for every image of that batch. `kernels`: the first
-    convolution's, (n, k, k) float32, n up to 32, empty without one. `maps`: name of each layer whose output is an image ->
-    up to 8 channels (n, h, w) uint8, each layer scaled to its largest value, for the `image` (28, 28) uint8. `reading`: the
-    probabilities (10,) float32 of the `drawing` that was asked about, None where there was none. `digit`: the one whose image it is,
-    as a command asked for it.
-
-    It is no event: too large to be kept, it is fetched by those who watch.
+    Attributes:
+        gradient_norms: layer name -> Euclidean norm of the gradient of its kernel, over the last batch.
+        dead: name of each layer with ReLUs -> share 0..1 of its units or channels that are zero for every image of
+            that batch.
+        kernels: the first convolution's, (n, k, k) float32, n up to 32; empty without one.
+        image: the digit that the maps are for, (28, 28) uint8.
+        maps: name of each layer whose output is an image -> up to 8 channels (n, h, w) uint8, scaled to the layer's
+            largest value.
+        drawing: the 784 bytes of the drawing that was asked about; empty if there was none.
+        reading: the probabilities (10,) float32 for that drawing, or None.
+        digit: the digit that the command asked for.
     """
 
     step: int
@@ -156,7 +172,7 @@ _KINDS = {kind.__name__: kind for kind in (Started, Advanced, EpochEnded, Turned
 
 
 def to_wire(event: Event) -> dict:
-    """The event as a dict of plain values, fit for msgpack and JSON."""
+    """Return the event as a dict of plain values, fit for msgpack and JSON."""
     values = asdict(event)
     if isinstance(event, StateChanged):
         values["state"] = event.state.value
@@ -164,7 +180,7 @@ def to_wire(event: Event) -> dict:
 
 
 def from_wire(message: dict) -> Event:
-    """The event that `to_wire` was given. Other keys, which a carrier may have added, are left alone."""
+    """Return the event that `to_wire` was given. Other keys, which a transport may have added, are ignored."""
     kind, values = _KINDS[message["kind"]], {name: _as_tuples(value) for name, value in message["fields"].items()}
     if kind is StateChanged:
         values["state"] = State(values["state"])
@@ -218,7 +234,7 @@ class Progress:
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Progress:
-        """The record that these events build."""
+        """Return the record that these events add up to."""
         progress = cls()
         for event in events:
             progress.apply(event)
@@ -226,7 +242,7 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much of the training is done, 0..1."""
+        """Finished share of the training, 0..1."""
         total = self.steps_per_epoch * self.epochs
         return min(self.step / total, 1.0) if total else 0.0
 
@@ -247,6 +263,7 @@ class Progress:
 
     @property
     def best_val_accuracy(self) -> float | None:
+        """Validation accuracy of the best epoch, 0..1, or None."""
         return self.best.val_accuracy if self.best else None
 
     @property
@@ -260,22 +277,28 @@ class Progress:
         return [(turn.step, turn.value) for turn in self.turns if turn.name == "learning_rate"]
 
     def step_of(self, epoch: int) -> int:
-        """How many batches there were at an epoch's end."""
+        """Return the number of batches at an epoch's end."""
         return epoch * self.steps_per_epoch
 
     def curve(self, values: array, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-        """A per-batch curve reduced to at most `points` means of neighbouring batches.
+        """Return a per-batch curve reduced to at most `points` means of neighbouring batches.
 
-        Returns: epochs passed at the middle of each group, (n,) float, and the means, (n,) float.
+        Args:
+            values: a value per batch.
+            points: the largest number of means.
+
+        Returns:
+            Epochs passed at the middle of each group, (n,) float, and the means, (n,) float.
         """
         y, starts, middles = self._groups(values, points)
         return middles, np.add.reduceat(y, starts) / np.diff(np.append(starts, len(y))) if len(y) else y
 
     def extremes(self, values: array, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-        """What lies between the batches of `curve`'s groups, so that no batch that stands out is lost: the lowest and the highest
-        of each.
+        """Return the lowest and the highest value in each of `curve`'s groups, so that no outlying batch is lost.
 
-        Returns: as `curve`, (2 n,) each: two at the middle of a group, lowest first; (n,) where a group is one batch.
+        Returns:
+            As `curve`, (2 n,) each: two values at the middle of a group, the lowest first; (n,) if a group is one
+                batch.
         """
         y, starts, middles = self._groups(values, points)
         if len(starts) == len(y):
@@ -284,7 +307,9 @@ class Progress:
         return np.repeat(middles, 2), both.ravel()
 
     def _groups(self, values: array, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The values (m,) float, where their groups begin (n,), and the epochs passed at the middle of each (n,)."""
+        """Return the values (m,) float, where their groups begin (n,), and the epochs passed at the middle of each
+        (n,).
+        """
         # Of a copy: an array can't grow, as this one may, while NumPy looks at it.
         y = np.array(values[:], dtype=np.float64)
         starts = np.arange(0, len(y), -(-len(y) // points) or 1)

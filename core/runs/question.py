@@ -1,6 +1,7 @@
-"""What a worker is asked: a small frozen value that says what is to be found out, and finds it out there.
+"""Questions to a worker: small frozen values that say what is to be found out, and find it out there.
 
-To add one, write a frozen dataclass with a `work` method in the room that it belongs to. The engine needs no line for it.
+To add one, write a frozen dataclass with a `work` method in the room that it belongs to. The engine needs no line for
+it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ IMAGE = (28, 28)
 
 
 class Kept(Enum):
-    """What `work` returns in place of its answer where that is kept, and too large to be sent."""
+    """A value that `work` returns in place of an answer that is kept on disk and too large to be sent."""
 
     KEPT = "kept"
 

@@ -1,4 +1,4 @@
-"""Where runs are kept, and which there are: each is found by its id, which nobody can guess."""
+"""The place where runs are kept, and the list of them: each is found by its id, which nobody can guess."""
 
 from __future__ import annotations
 

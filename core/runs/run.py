@@ -5,7 +5,7 @@
         state.json         name, state, when it began, and why it ended
         history.json       one row per epoch
         curve.npz          loss and accuracy of every batch
-        turns.json         the knobs turned in mid-run
+        turns.json         changes of live hyperparameters
         checkpoints/       00000000.npz, 00000001.npz, ...: the network after so many batches, at each epoch's end, at some
                            of the first and where it was stopped; bounded by checkpoints.MAX_CHECKPOINT_BYTES
         optimizer.npz      the optimizer at the last epoch's end, to go on from
@@ -24,7 +24,7 @@
 
 Every file is written beside and renamed, so a reader sees it whole or not at all. A folder that lacks what its state promises,
 or holds what can't be read or makes no sense, is `RunDamaged`: shown as such, never a crash. Nothing is unpickled, and what is
-said of a damaged file has nothing of its content in it.
+reported of a damaged file has nothing of its content in it.
 """
 
 from __future__ import annotations
@@ -47,13 +47,18 @@ from core.runs.progress import Progress, State
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder. Reading methods raise RunDamaged, writing ones StorageFull, and RunNotFound once it was deleted."""
+    """A run's folder.
+
+    Methods that read raise RunDamaged, methods that write raise StorageFull, and all raise RunNotFound after the run
+    was deleted.
+    """
 
     id: str
     root: str
 
     @property
     def folder(self) -> Folder:
+        """The files of this run."""
         return Folder(self.id, self.root)
 
     def exists(self) -> bool:
@@ -63,7 +68,7 @@ class Run:
     # -- reading ---------------------------------------------------------------------------------------------------------
 
     def experiment(self) -> specs.Experiment:
-        """Return what it was asked to train."""
+        """Return the experiment that it was asked to train."""
         return self.folder.read("spec.json", specs.parse_experiment)
 
     def record(self) -> Record:
@@ -104,7 +109,7 @@ class Run:
         return self.folder.read(checkpoints.file_name(step), contents.parse_weights)
 
     def last_checkpoint(self) -> Checkpoint | None:
-        """Return what to resume from; None before the first epoch's end."""
+        """Return the checkpoint to resume from; None before the first epoch's end."""
         kept = self.folder.read_if_there("optimizer.npz", contents.parse_optimizer)
         if kept is None:
             return None
@@ -112,7 +117,7 @@ class Run:
         return Checkpoint(step, self.weights(step), optimizer)
 
     def drawings(self) -> Drawings:
-        """Return what a fine-tuning learns from, and what was held out of it."""
+        """Return the drawings of a fine-tuning, those it learns from and those held out."""
         return self.folder.read("drawings.npz", contents.parse_drawings)
 
     def test_openings(self) -> list[Opening]:

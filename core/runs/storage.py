@@ -1,6 +1,7 @@
-"""Where runs are kept: a folder of this machine or any fsspec URL, and files below it by their names.
+"""Storage for runs: a folder of this machine or any fsspec URL, and the files in it by their names.
 
-No link is followed out of it, nothing is opened that is no file, and what is written is there whole or not at all. Messages name
+No link is followed out of it, only regular files are opened, and a file is written completely or not at all. Messages
+contain
 no path, since visitors read them; the log does.
 """
 
@@ -47,6 +48,7 @@ class Storage:
 
     @property
     def fs(self) -> fsspec.AbstractFileSystem:
+        """File system that the storage is on."""
         with _as_os_errors():
             return self._opened[0]
 
@@ -55,10 +57,10 @@ class Storage:
         return "file" in self.fs.protocol
 
     def path(self, name: str) -> str:
-        """Where a file is, for the file system.
+        """Return a file's path for the file system.
 
         Raises:
-            OSError: if a link leads out of the root on the way.
+            OSError: if a link on the way leads out of the root.
         """
         with _as_os_errors():
             top = self._opened[1]
@@ -70,13 +72,18 @@ class Storage:
         return path
 
     def exists(self, name: str = "") -> bool:
+        """Return whether there is a file or folder of this name; False if that can't be found out."""
         try:
             return self.fs.exists(self.path(name))
         except OSError:
             return False
 
     def read(self, name: str) -> bytes:
-        """What a file holds."""
+        """Return a file's content.
+
+        Raises:
+            OSError: if it can't be read or is no regular file.
+        """
         with _as_os_errors():
             path = self.path(name)
             # To open a named pipe would wait for a writer.
@@ -85,7 +92,7 @@ class Storage:
             return self.fs.cat_file(path)
 
     def names(self, folder: str = "") -> list[str]:
-        """What lies in a folder; nothing where there is none."""
+        """Return the names of what is in a folder; empty if there is no such folder."""
         with _as_os_errors():
             path = self.path(folder)
             return (
@@ -95,14 +102,14 @@ class Storage:
             )
 
     def files(self, folder: str) -> dict[str, int]:
-        """All files in a folder and those below it, by their names in it, with their sizes in bytes."""
+        """Return all files in a folder and below it: name relative to the folder -> size in bytes."""
         with _as_os_errors():
             path = self.path(folder)
             found = self.fs.find(path, detail=True)
             return {name.removeprefix(path + "/"): info["size"] or 0 for name, info in found.items()}
 
     def modified(self, name: str) -> float:
-        """When a file was last written, in seconds since 1970, UTC."""
+        """Return when a file was last written, in seconds since 1970, UTC."""
         with _as_os_errors():
             return self.fs.modified(self.path(name)).timestamp()
 
@@ -149,7 +156,7 @@ class Storage:
 
 
 def reason(error: OSError) -> str:
-    """Why, without a path."""
+    """Return the reason of an error without a path."""
     return error.strerror or type(error).__name__
 
 
@@ -162,7 +169,7 @@ def _make_private(folder: Path) -> None:
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Have whatever a file system raises be an OSError."""
+    """Turn every error that a file system raises into an OSError."""
     try:
         yield
     except OSError:

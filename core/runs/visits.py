@@ -50,7 +50,7 @@ class Edits:
 
 @dataclass(frozen=True)
 class Surface:
-    """What is on a surface to draw on; `heard` is the number of the last stroke that was taken from it."""
+    """The content of a drawing surface; `heard` is the number of the last stroke that was taken from it."""
 
     sheet: Sheet
     heard: float = 0
@@ -58,15 +58,15 @@ class Surface:
 
 @dataclass(frozen=True)
 class Visit:
-    """What a visitor had in hand.
+    """The work that a visitor had in hand.
 
     Attributes:
-        edits: the experiment they edited; None where they never did.
+        edits: the experiment they edited; None if they never did.
         runs: ids of those they began or opened, the newest first.
         run: the id of the one in use.
-        surfaces: what is on each surface to draw on, by its name.
-        drawn_on: the part of the Draw page, and what they drew on there.
-        has_picture: whether they gave a picture, which isn't kept.
+        surfaces: the content of each drawing surface, by its name.
+        drawn_on: the part of the Draw page, and the surface they drew on there.
+        has_picture: whether they uploaded a picture, which isn't kept.
         day: when they were here last, in days since 1970.
     """
 
