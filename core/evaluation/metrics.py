@@ -1,5 +1,7 @@
-"""What a network's probabilities for labelled images say about it: shares with their intervals, calibration, what it would
-gain by abstaining, its mistakes, and whether it differs from another network by more than chance."""
+"""Measures of a network from its probabilities for labelled images: shares with their intervals, calibration,
+accuracy with
+abstention, its mistakes, and whether it differs from another network by more than chance.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ CHANCE = 0.05  # a difference that chance makes less often than this is called o
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a share lies with `CONFIDENCE`: both ends 0..1, NaN where there is nothing to count."""
+    """The confidence interval of a share at the level `CONFIDENCE`: both ends 0..1, NaN if there is nothing to
+    count.
+    """
 
     low: float
     high: float
@@ -38,7 +42,9 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Of `ClassScores`: per digit low and high, (10, 2) float64 each, NaN where the share has no denominator."""
+    """The intervals of `ClassScores`: per digit low and high, (10, 2) float64 each, NaN where the share has no
+    denominator.
+    """
 
     precision: np.ndarray
     recall: np.ndarray
@@ -47,10 +53,13 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often the network is right when it is so sure, by bins of equal width of its leading probability.
+    """A reliability diagram's values, in bins of equal width of the network's largest probability.
 
-    `edges` (n + 1,), `counts` (n,) integers; `confidence` and `accuracy` (n,) means in each bin, NaN where it is empty;
-    `error` the expected calibration error, 0..1: the gap between the two, weighted by the images in each bin.
+    Attributes:
+        edges: (n + 1,), the bins' edges, 0..1.
+        counts: (n,) integers, images in each bin.
+        confidence, accuracy: (n,) means in each bin, 0..1; NaN where it is empty.
+        error: the expected calibration error, 0..1: the gap between the two, weighted by the images in each bin.
     """
 
     edges: np.ndarray
@@ -62,8 +71,15 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Abstention:
-    """What becomes of accuracy if the network answers only where it is surest. (n,) each, from few images to all: the share it
-    answers, how often it is right on these, and the leading probability it asks for. Images equally sure go together."""
+    """The accuracy of a network that answers only where it is most certain.
+
+    Arrays are (n,) each, from few images to all; images of equal certainty go together.
+
+    Attributes:
+        coverage: the share of images that it answers, 0..1.
+        accuracy: the share of these that it classifies correctly, 0..1.
+        threshold: the largest probability that it requires, 0..1.
+    """
 
     coverage: np.ndarray
     accuracy: np.ndarray
@@ -81,16 +97,18 @@ class McNemar:
 
     @property
     def is_within_chance(self) -> bool:
+        """True if the difference can be chance."""
         return self.p >= CHANCE
 
 
 def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """How often each digit was taken for each.
+    """Count how often each digit was predicted for each true digit.
 
     Args:
         y_true, y_pred: class ids, (n,) integers 0..9.
 
-    Returns: (10, 10) int64, rows true, columns predicted.
+    Returns:
+        (10, 10) int64, rows true, columns predicted.
     """
     cells = y_true.astype(np.int64) * CLASSES + y_pred
     return np.bincount(cells, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
@@ -108,12 +126,13 @@ def top_accuracy(y_true: np.ndarray, probabilities: np.ndarray, k: int = 2) -> f
 
 
 def without_answer(probabilities: np.ndarray) -> int:
-    """For how many images the probabilities are no numbers, as with weights that are none."""
+    """Return for how many images the probabilities are NaN or infinite, as they are for weights that are."""
     return int((~np.isfinite(probabilities).all(axis=1)).sum())
 
 
 def wilson(hits: int | np.ndarray, of: int | np.ndarray) -> np.ndarray:
-    """The interval in which a share of `hits` among `of` lies with `CONFIDENCE`, (..., 2) float64; NaN where `of` is 0.
+    """Return the confidence interval of the share `hits` of `of` at the level `CONFIDENCE`, (..., 2) float64; NaN
+    where `of` is 0.
 
     Source: E. B. Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22.
     """
@@ -126,7 +145,12 @@ def wilson(hits: int | np.ndarray, of: int | np.ndarray) -> np.ndarray:
 
 
 def accuracy_interval(y_true: np.ndarray, probabilities: np.ndarray) -> Interval:
-    """Where the accuracy on all such images lies."""
+    """Return the confidence interval of the accuracy.
+
+    Args:
+        y_true: (n,) integers 0..9.
+        probabilities: (n, 10).
+    """
     return Interval(*wilson(int((probabilities.argmax(axis=1) == y_true).sum()), len(y_true)).tolist())
 
 
@@ -137,7 +161,7 @@ def loss(y_true: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def class_scores(matrix: np.ndarray) -> ClassScores:
-    """Precision, recall and F1 of every digit from a confusion matrix (10, 10), rows true."""
+    """Return precision, recall and F1 of every digit from a confusion matrix (10, 10), rows true."""
     hits, support, predicted = np.diag(matrix).astype(float), matrix.sum(axis=1), matrix.sum(axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0: a digit that never occurs, or is never predicted
         return ClassScores(
@@ -149,10 +173,12 @@ def class_scores(matrix: np.ndarray) -> ClassScores:
 
 
 def class_intervals(matrix: np.ndarray) -> Intervals:
-    """Intervals of precision, recall and F1 of every digit from a confusion matrix (10, 10), rows true.
+    """Return confidence intervals of precision, recall and F1 of every digit from a confusion matrix (10, 10), rows
+    true.
 
-    F1 itself is no share of anything, but F1 / (2 - F1) is: of the images that are the digit or are taken for it, those that
-    are both. Its interval, turned back, is that of F1.
+    F1 itself is no share of anything, but F1 / (2 - F1) is: of the images that are the digit or are predicted as it,
+    the share of
+    those that are both. Its interval, transformed back, is that of F1.
 
     Source: Hand, Christen & Kirielle 2021, F*: an interpretable transformation of the F-measure, Machine Learning 110.
     """
@@ -162,9 +188,14 @@ def class_intervals(matrix: np.ndarray) -> Intervals:
 
 
 def calibration(y_true: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> Calibration:
-    """How far the network's leading probability is to be believed.
+    """Measure how well the network's largest probability agrees with its accuracy.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599, equations 2 to 5.
+
+    Args:
+        y_true: (n,) integers 0..9.
+        probabilities: (n, 10).
+        bins: number of bins of equal width.
     """
     confidence, is_right = probabilities.max(axis=1).astype(float), probabilities.argmax(axis=1) == y_true
     edges = np.linspace(0, 1, bins + 1)
@@ -177,9 +208,13 @@ def calibration(y_true: np.ndarray, probabilities: np.ndarray, bins: int = CALIB
 
 
 def abstention(y_true: np.ndarray, probabilities: np.ndarray) -> Abstention:
-    """Accuracy over coverage, if the network may leave out what it is least sure of.
+    """Return accuracy over coverage for a network that may leave out what it is least certain of.
 
     Source: El-Yaniv & Wiener 2010, On the Foundations of Noise-free Selective Classification, JMLR 11.
+
+    Args:
+        y_true: (n,) integers 0..9.
+        probabilities: (n, 10).
     """
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
@@ -189,32 +224,41 @@ def abstention(y_true: np.ndarray, probabilities: np.ndarray) -> Abstention:
 
 
 def images_of_cell(y_true: np.ndarray, probabilities: np.ndarray, true: int, predicted: int) -> np.ndarray:
-    """Indices of the images of one cell of the matrix, the surest first, (k,) int64."""
+    """Return the indices of the images of one cell of the confusion matrix, the most certain first, (k,) int64."""
     indices = np.flatnonzero((y_true == true) & (probabilities.argmax(axis=1) == predicted))
     return indices[np.argsort(-probabilities[indices, predicted], kind="stable")]
 
 
 def mistakes(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Indices of the images classified wrong, the surest first, (k,) int64."""
+    """Return the indices of the misclassified images, the most certain first, (k,) int64."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != y_true)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
 
 
 def least_sure(probabilities: np.ndarray) -> np.ndarray:
-    """Indices of all images, those first between whose two leading classes the network could least decide, (n,) int64."""
+    """Return the indices of all images by the gap between their two largest probabilities, the smallest gap first,
+    (n,) int64.
+    """
     leading = np.sort(probabilities, axis=1)[:, -2:]
     return np.argsort(leading[:, 1] - leading[:, 0], kind="stable")
 
 
 def suspected_label_errors(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Indices of the images whose label may be wrong, the most suspect first, (k,) int64.
+    """Return the indices of the images whose label may be wrong, the most suspect first, (k,) int64.
 
-    Confident learning: the network is confident of a class where it gives it at least the mean probability that it gives to
-    it on images so labelled. Suspect is an image of whose classes it is confident of, the likeliest isn't its label. First
-    come those to whose label it gives least beside the likeliest other class. Only for images not trained on. None where the
-    network gives every image the same answer: its doubts say nothing about labels.
+    Confident learning: the network is confident of a class if it gives it at least the mean probability that it gives
+    to this class on
+    images with this label. An image is suspect if the likeliest class of which the network is confident isn't its
+    label. Those with the
+    smallest probability of their label, relative to the likeliest other class, come first. Use it only for images that
+    were not trained
+    on. There are none if the network gives every image the same answer: then its doubts reveal nothing about labels.
 
     Source: Northcutt, Jiang & Chuang 2021, Confident Learning, JAIR 70, arXiv:1911.00068, sections 3.1 and 3.2.
+
+    Args:
+        y_true: (n,) integers 0..9, the labels.
+        probabilities: (n, 10).
     """
     if len(np.unique(probabilities.argmax(axis=1))) < 2:
         return np.zeros(0, np.int64)
@@ -228,27 +272,30 @@ def suspected_label_errors(y_true: np.ndarray, probabilities: np.ndarray) -> np.
 
 
 def leading_two(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The two likeliest classes of each image and their probabilities, (n, 2) each, the likelier first."""
+    """Return the two likeliest classes of each image and their probabilities, (n, 2) each, the likelier first."""
     classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     return classes, np.take_along_axis(probabilities, classes, axis=1)
 
 
 def confusions(matrix: np.ndarray, most: int = 5) -> list[tuple[int, int, int]]:
-    """The pairs (true, predicted, count) confused most often, at most so many, the commonest first."""
+    """Return the `most` pairs (true, predicted, count) that are confused most often, the commonest first."""
     off = matrix - np.diag(np.diag(matrix))
     cells = np.argsort(-off, axis=None, kind="stable")[:most]
     return [(*divmod(int(cell), CLASSES), int(off.flat[cell])) for cell in cells if off.flat[cell]]
 
 
 def mcnemar(is_right_first: np.ndarray, is_right_second: np.ndarray) -> McNemar:
-    """Whether two networks differ on the same images by more than chance: the exact, two-sided test.
+    """Test whether two networks differ on the same images by more than chance: the exact, two-sided test.
 
-    Only images that one alone has right count. Were both equally good, either would have each of these with one half.
+    Only images that exactly one of them classifies correctly count. If both were equally good, each of these would be
+    either's with
+    probability one half.
 
     Args:
-        is_right_first, is_right_second: (n,) bool, which images each had right.
+        is_right_first, is_right_second: (n,) bool, which images each classifies correctly.
 
-    Source: Q. McNemar 1947, Note on the sampling error of the difference between correlated proportions, Psychometrika 12;
+    Source: Q. McNemar 1947, Note on the sampling error of the difference between correlated proportions, Psychometrika
+    12;
     T. Dietterich 1998, Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms.
     """
     only_first = int((is_right_first & ~is_right_second).sum())
@@ -262,8 +309,10 @@ def mcnemar(is_right_first: np.ndarray, is_right_second: np.ndarray) -> McNemar:
 
 
 def table(y_true: np.ndarray, probabilities: np.ndarray) -> str:
-    """Everything above as CSV: a row per figure, with what it is of, its interval where it has one, and how many images it
-    counts. Shares are 0..1."""
+    """Return all measures of this module as CSV.
+
+    A row holds a figure, what it is about, its interval if it has one, and how many images it counts. Shares are 0..1.
+    """
     matrix = confusion_matrix(y_true, probabilities.argmax(axis=1))
     scores, intervals, bins = class_scores(matrix), class_intervals(matrix), calibration(y_true, probabilities)
     abstaining, sure = abstention(y_true, probabilities), accuracy_interval(y_true, probabilities)
@@ -311,7 +360,7 @@ def _of_top(y_true: np.ndarray, probabilities: np.ndarray) -> list[float]:
 
 
 def _plain(value: object) -> object:
-    """A number with the digits that count; nothing where there is none."""
+    """Return a number with six significant digits; an empty text if there is none."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     return "" if value is None else value

@@ -1,4 +1,7 @@
-"""What a network is asked about digits: on the images held out, on the test set, damaged ones, drawings, one on its way."""
+"""Questions about a network's predictions: on the held-out images, on the test set, on damaged digits, on drawings,
+and on one digit
+during the training.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +153,7 @@ class Read(AboutNetwork):
 
 @dataclass(frozen=True)
 class TraceDigit(Question):
-    """Ask what a run's network said to a digit, (28, 28) uint8 as bytes, after each of so many batches.
+    """Ask for a run's predictions for a digit, (28, 28) uint8 as bytes, after each of so many batches.
 
     Raises, when it works:
         RunDamaged: if a checkpoint isn't there or isn't whole.

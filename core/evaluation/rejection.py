@@ -280,7 +280,7 @@ def _look(network: Network, images: np.ndarray) -> Inside:
 
 
 def _small(maps: np.ndarray) -> np.ndarray:
-    """Maps (n, height, width, channels), averaged over squares of 2 × 2 until they are few, flat."""
+    """Return maps (n, height, width, channels), averaged over squares of 2 × 2 until they are few, flat: (n, d)."""
     while np.prod(maps.shape[1:]) > MOST_VALUES and min(maps.shape[1:3]) > 1:
         height, width = (side // 2 * 2 for side in maps.shape[1:3])
         even = maps[:, :height, :width]
@@ -289,7 +289,9 @@ def _small(maps: np.ndarray) -> np.ndarray:
 
 
 def _half_redrawn(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Digits (n, 28, 28), the second half of them by other hands and pens, as drawings differ from MNIST."""
+    """Return digits (n, 28, 28), the second half of them redrawn by other hands and pens, as drawings differ from
+    MNIST.
+    """
     half = len(images) // 2
     drawn = [redraw.redrawn(image, int(digit), rng) for image, digit in zip(images[half:], y_true[half:], strict=True)]
     return np.stack([*images[:half], *drawn])
@@ -303,7 +305,9 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _subspace(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean (d,) of a class' maps and the directions (DIRECTIONS, d) in which they vary most; zeros where there are fewer."""
+    """Return the mean (d,) of a class' maps and the directions (DIRECTIONS, d) in which they vary most; zeros where
+    there are fewer.
+    """
     centre = _mean(maps)
     directions = np.zeros((DIRECTIONS, maps.shape[1]), np.float32)
     rest = maps - centre
@@ -314,13 +318,16 @@ def _subspace(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _residuals(maps: np.ndarray, centre: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """The squared length (n,) of what of the maps lies outside a class' subspace."""
+    """Return the squared distance (n,) of the maps from a class' subspace."""
     rest = maps - centre
     return np.maximum(np.sum(rest**2, axis=1) - np.sum((rest @ directions.T.astype(np.float32)) ** 2, axis=1), 0)
 
 
 def logistic_regression(digits: np.ndarray, others: np.ndarray, rounds: int = 20) -> np.ndarray:
-    """Weights (k,) that tell scores (n, k) of digits from those of others, both kinds counting alike: Newton's method."""
+    """Return weights (k,) that separate scores (n, k) of digits from those of others, both kinds counting alike.
+
+    The method is Newton's.
+    """
     x = np.column_stack([np.concatenate([digits, others]), np.ones(len(digits) + len(others))])
     y = np.repeat([0.0, 1.0], [len(digits), len(others)])
     each = np.repeat([0.5 / len(digits), 0.5 / len(others)], [len(digits), len(others)])

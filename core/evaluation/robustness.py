@@ -1,11 +1,15 @@
-"""Digits damaged on purpose, more and more, and how many of them a network still reads.
+"""Digits damaged on purpose, step by step, and how many of them a network still classifies correctly.
 
-Every damage is the same at each run: what differs from image to image (a direction, grain, a place) is drawn from one seed, and
-drawn alike at each severity, so that a curve shows the severity and nothing else. NumPy alone, so any process may call it.
+Every damage is the same in each run. What differs from image to image (a direction, noise, a place) is drawn from one
+seed, and
+is the same at each severity, so that a curve shows the severity and nothing else. NumPy alone, so any process may call
+it.
 
-Source: the idea of kinds and severities is that of Hendrycks & Dietterich 2019, Benchmarking Neural Network Robustness to Common
-Corruptions and Perturbations, arXiv:1903.12261, and of Mu & Gilmer 2019, MNIST-C, arXiv:1906.02337; the maps are those of
-`core.training.augmentation`, here without chance in how far they go.
+Source: the idea of kinds and severities is that of Hendrycks & Dietterich 2019, Benchmarking Neural Network Robustness
+to Common
+Corruptions and Perturbations, arXiv:1903.12261, and of Mu & Gilmer 2019, MNIST-C, arXiv:1906.02337; the maps are those
+of
+`core.training.augmentation`, here with fixed instead of random sizes.
 """
 
 from __future__ import annotations
@@ -40,19 +44,25 @@ class Damage:
     apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
     def text(self, severity: float) -> str:
-        """A severity with its unit."""
+        """Return a severity with its unit."""
         return f"{severity:g}{self.unit}"
 
 
 def rotated(images: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
-    """Turned about the middle by so many degrees, half of them either way."""
+    """Rotate images about the middle, half of them either way.
+
+    Args:
+        images: (n, 28, 28) float32, 0..255, as for every damage.
+        degrees: the angle.
+        rng: decides the directions.
+    """
     angle = np.radians(degrees) * _way(images, rng)
     cos, sin = np.cos(angle), np.sin(angle)
     return _mapped(images, cos, -sin, sin, cos)
 
 
 def shifted(images: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
-    """Moved by whole pixels, a quarter of them to each side; what leaves is lost."""
+    """Move images by whole pixels, a quarter of them to each side; what leaves the image is lost."""
     moved, side = np.zeros_like(images), rng.integers(0, 4, len(images))
     k = round(pixels)
     if not k:
@@ -70,19 +80,19 @@ def shifted(images: np.ndarray, pixels: float, rng: np.random.Generator) -> np.n
 
 
 def scaled(images: np.ndarray, percent: float, rng: np.random.Generator) -> np.ndarray:
-    """Half of them larger by so many per cent, half smaller by the same factor, about the middle."""
+    """Scale images about the middle, half of them larger by `percent`, half smaller by the same factor."""
     factor = (1 + percent / 100) ** _way(images, rng)
     return _mapped(images, 1 / factor, 0 * factor, 0 * factor, 1 / factor)
 
 
 def sheared(images: np.ndarray, slant: float, rng: np.random.Generator) -> np.ndarray:
-    """Slanted by so many pixels sideways per pixel of height, half of them either way."""
+    """Slant images by `slant` pixels sideways per pixel of height, half of them either way."""
     way = _way(images, rng)
     return _mapped(images, 0 * way + 1, slant * way, 0 * way, 0 * way + 1)
 
 
 def thickened(images: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
-    """Strokes fatter for half of them and thinner for the others, by so many pixels on each side."""
+    """Make strokes thicker in half of the images and thinner in the others, by so many pixels on each side."""
     is_fatter = (_way(images, rng) > 0)[:, None, None]
     while pixels > 0:
         amount = min(pixels, 1.0)
@@ -92,12 +102,12 @@ def thickened(images: np.ndarray, pixels: float, rng: np.random.Generator) -> np
 
 
 def grained(images: np.ndarray, percent: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise whose standard deviation is so many per cent of white."""
+    """Add Gaussian noise whose standard deviation is `percent` of white."""
     return images + percent / 100 * 255 * rng.standard_normal(images.shape, np.float32)
 
 
 def blurred(images: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
-    """As if out of focus: a Gaussian of this standard deviation."""
+    """Blur images by a Gaussian whose standard deviation is `pixels`."""
     if not pixels:
         return images
     apart = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
@@ -108,13 +118,13 @@ def blurred(images: np.ndarray, pixels: float, rng: np.random.Generator) -> np.n
 
 
 def faded(images: np.ndarray, percent: float, rng: np.random.Generator) -> np.ndarray:
-    """Each image's contrast less by so many per cent, about its mean."""
+    """Lower each image's contrast by `percent`, about its mean."""
     mean = images.mean(axis=(1, 2), keepdims=True)
     return mean + (1 - percent / 100) * (images - mean)
 
 
 def covered(images: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
-    """A grey square with sides of so many pixels over some place within the digit's 20 × 20 box."""
+    """Cover a random place within each digit's 20 × 20 box by a grey square with sides of `pixels`."""
     centre = rng.uniform(8, 20, (2, len(images), 1, 1))
     row, column = np.arange(SIDE)[:, None] + 0.5, np.arange(SIDE)[None, :] + 0.5
     is_under = (abs(row - centre[0]) <= pixels / 2) & (abs(column - centre[1]) <= pixels / 2)
@@ -136,31 +146,35 @@ SEVERITIES = len(DAMAGES[0].severities)
 
 
 def damaged(images: np.ndarray, damage: Damage, severity: float) -> np.ndarray:
-    """Images with one kind of damage.
+    """Apply one kind of damage to images.
 
     Args:
         images: (n, 28, 28) uint8.
+        damage: the kind.
         severity: in the damage's own unit, one of its `severities` or between; 0 changes nothing.
 
-    Returns: (n, 28, 28) uint8.
+    Returns:
+        (n, 28, 28) uint8.
     """
     changed = damage.apply(images.astype(np.float32), severity, np.random.default_rng(SEED))
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
 def chosen(count: int) -> np.ndarray:
-    """Which of so many test images are damaged: at most `MOST_IMAGES`, from the first to the last at even distances, because
-    MNIST's first half is the easier one."""
+    """Return which of `count` test images are damaged, (k,) int64: at most `MOST_IMAGES`, evenly spaced.
+
+    They are spread over the whole set because MNIST's first half is the easier one.
+    """
     return np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(np.int64)
 
 
 def score(measured: Robustness) -> float:
-    """One number for the whole: the mean accuracy over all kinds of damage and all their severities, 0..1."""
+    """Return the mean accuracy over all kinds of damage and all their severities, 0..1."""
     return float(measured.accuracy.mean())
 
 
 def weakest(measured: Robustness) -> int:
-    """The place in `DAMAGES` of the kind that costs the network most."""
+    """Return the place in `DAMAGES` of the kind that lowers the accuracy most."""
     return int(measured.accuracy.mean(axis=1).argmin())
 
 
@@ -171,17 +185,17 @@ def measure(
     answer: Callable[[np.ndarray], np.ndarray],
     tell: Callable[[float], None] = lambda share: None,
 ) -> Robustness:
-    """How many of the images a network reads under every kind of damage and severity.
+    """Measure a network's accuracy under every kind of damage and severity.
 
     Args:
         images: (n, 28, 28) uint8.
         labels: (n,) integers.
-        step: after how many batches the network is meant; only written down.
+        step: the number of batches after which the network is meant; only written down.
         answer: images (n, 28, 28) uint8 -> probabilities (n, 10).
-        tell: told before each severity which share is done, 0..1; where that raises, it ends.
+        tell: told the finished share, 0..1, before each severity; an error that it raises ends the measurement.
 
     Raises:
-        NotExplainable: if an answer is no numbers.
+        NotExplainable: if a probability is NaN or infinite.
     """
     shown = _shown(labels)
     clean = _read(answer(images))
@@ -201,7 +215,9 @@ def measure(
 
 
 def is_of(measured: Robustness, images: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether these are the images, (n, 28, 28) uint8, and labels, (n,), that were damaged, as far as what was kept of them tells."""
+    """Return whether these images, (n, 28, 28) uint8, and labels, (n,), were the ones measured, as far as the kept
+    samples show.
+    """
     shown = _shown(labels)
     return (
         measured.images == len(images)
@@ -211,7 +227,7 @@ def is_of(measured: Robustness, images: np.ndarray, labels: np.ndarray) -> bool:
 
 
 def _shown(labels: np.ndarray) -> np.ndarray:
-    """The place of the first image of each digit."""
+    """Return the place of the first image of each digit."""
     return np.array([np.flatnonzero(labels == digit)[0] for digit in range(CLASSES) if (labels == digit).any()])
 
 
@@ -225,12 +241,16 @@ def _read(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _way(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """1 or -1 for each image, (n,) float32."""
+    """Return a random sign, 1 or -1, for each image, (n,) float32."""
     return np.float32([-1, 1])[rng.integers(0, 2, len(images))]
 
 
 def _mapped(images: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Each image read at x' = a x + b y, y' = c x + d y about its middle: bilinear, black beyond the edge. (n,) each."""
+    """Return each image sampled at x' = a x + b y, y' = c x + d y about its middle: bilinear, black beyond the edge.
+
+    Args:
+        a, b, c, d: (n,) each.
+    """
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32).reshape(2, 1, -1) - CENTRE
     column = a[:, None] * x + b[:, None] * y + (CENTRE + 1)  # in an image with a frame of one black pixel
     row = c[:, None] * x + d[:, None] * y + (CENTRE + 1)
@@ -247,7 +267,7 @@ def _mapped(images: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: 
 
 
 def _brightest(images: np.ndarray) -> np.ndarray:
-    """Each pixel's brightest among itself and its eight neighbours within the image."""
+    """Return the brightest among each pixel and its eight neighbours within the image."""
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=-math.inf)
     rows = np.maximum(np.maximum(framed[:, :-2], framed[:, 1:-1]), framed[:, 2:])
     return np.maximum(np.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])

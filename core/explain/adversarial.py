@@ -1,4 +1,4 @@
-"""What would change a network's mind: the smallest change of a digit that makes it another, and the picture it likes best.
+"""Adversarial changes, the smallest that make a network predict another digit, and activation maximisation.
 
 Images are ink, float32 in 0..1 with (28, 28) pixels; `Reader` is that of `core.explain.attribution`.
 
@@ -24,7 +24,7 @@ LEVELS = 255
 
 
 class Norm(StrEnum):
-    """How the size of a change is measured."""
+    """The norm that measures the size of a change."""
 
     L2 = "L2"
     LINF = "L∞"
@@ -61,14 +61,18 @@ class Change:
 
 
 def smallest_change(reader: Reader, image: np.ndarray, target: int, norm: Norm) -> Change:
-    """The smallest change found that makes a network read a digit as another.
+    """Find the smallest change that makes a network predict `target` for a digit.
 
-    Several bounds are tried at once by projected gradient ascent, from the digit itself, so that the same question has the same
-    answer; then bounds between the last too small and the first large enough; at last the change is shortened as far as it
-    goes. Ink stays between 0 and 1. What counts is the picture in whole levels.
+    Several bounds are tried at once by projected gradient ascent, from the digit itself, so that the same question has
+    the same
+    answer; then bounds between the last too small and the first large enough; at last the change is shortened as far as
+    possible. Ink stays between 0 and 1. The prediction is checked on the picture in whole levels.
 
     Args:
+        reader: the network.
         image: (28, 28) uint8.
+        target: the digit to predict, 0..9.
+        norm: the measure of the change.
     """
     start = (image / LEVELS).astype(np.float32)
     if int(reader.scores(start[None]).argmax()) == target:
@@ -89,13 +93,17 @@ def smallest_change(reader: Reader, image: np.ndarray, target: int, norm: Norm) 
 
 
 def perfect_digits(reader: Reader, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """What a network thinks each digit should look like: ink that raises its score above the mean of the others'.
+    """Return the picture of each digit that raises its score most above the mean of the others': activation
+    maximisation.
 
-    Left to itself that ends in stripes that no pen draws. So the gradient is taken of noisy copies that are shifted about,
-    smoothed, less and less on the way, and ink has its price, a higher one beyond the 20 × 20 pixels that MNIST's digits fill,
-    but only as far as the network is sure.
+    Without constraints the result is stripes that no pen draws. So the gradient is taken of noisy, shifted copies and
+    smoothed, less
+    and less over time, and ink is penalised, more so beyond the 20 × 20 pixels that MNIST's digits fill, but only as
+    far as the network
+    is certain.
 
-    Returns: (10, 28, 28) float32 ink, and the probabilities (10, 10) float32 it gives them.
+    Returns:
+        (10, 28, 28) float32 ink, and the probabilities (10, 10) float32 for it.
     """
     rng = np.random.default_rng(seed)
     images = np.full((CLASSES, *SIDES), 0.1, np.float32)
@@ -116,14 +124,14 @@ def perfect_digits(reader: Reader, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 def _jittered_gradients(
     reader: Reader, images: np.ndarray, weights: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Gradients at noisy copies, each shifted by up to two pixels, and shifted back."""
+    """Return gradients at noisy copies, each shifted by up to two pixels, and shifted back."""
     rows, columns = rng.integers(-JITTER, JITTER + 1, 2)
     noisy = np.roll(images, (rows, columns), (1, 2)) + rng.normal(0, NOISE, images.shape)
     return np.roll(reader.gradients(noisy.astype(np.float32), weights)[1], (-rows, -columns), (1, 2))
 
 
 def _price() -> np.ndarray:
-    """What ink costs on each pixel, (28, 28), in units of the gradient's root mean square."""
+    """Return the penalty of ink on each pixel, (28, 28), in units of the gradient's root mean square."""
     price = np.full(SIDES, PRICE_OUTSIDE)
     edge = (SIDES[0] - BOX) // 2
     price[edge:-edge, edge:-edge] = PRICE
@@ -131,14 +139,18 @@ def _price() -> np.ndarray:
 
 
 def _blur(sigma: float) -> np.ndarray:
-    """A matrix (28, 28) that smooths columns, and transposed rows, by a bell of so many pixels."""
+    """Return a matrix (28, 28) that smooths columns, and its transpose rows, by a Gaussian with this standard
+    deviation in pixels.
+    """
     apart = np.subtract.outer(np.arange(SIDES[0]), np.arange(SIDES[0]))
     bells = np.exp(-(apart**2) / (2 * sigma**2))
     return bells / bells.sum(axis=1, keepdims=True)
 
 
 def _ascend(reader: Reader, start: np.ndarray, target: int, norm: Norm, bounds: np.ndarray) -> np.ndarray:
-    """Where the ascent ends within each of (n,) bounds, (n, 28, 28): of the target's score over the best other's."""
+    """Return the ends of the ascent of the target's score over the best other's, one within each of (n,) bounds, (n,
+    28, 28).
+    """
     images = np.repeat(start[None], len(bounds), axis=0)
     limits, scores = bounds[:, None, None], reader.scores(images)
     for _ in range(STEPS):
@@ -164,7 +176,7 @@ def _levels(image: np.ndarray) -> np.ndarray:
 
 
 def _reads(reader: Reader, images: np.ndarray, target: int) -> np.ndarray:
-    """Which of (n, 28, 28) are read as the target once they are pictures of whole levels, (n,) bool."""
+    """Return which of (n, 28, 28) are classified as the target once they are pictures of whole levels, (n,) bool."""
     return reader.scores((_levels(images) / LEVELS).astype(np.float32)).argmax(axis=1) == target
 
 

@@ -1,9 +1,11 @@
-"""One number of a network, worked out by hand: what it reads, what that is multiplied by, what it adds up to.
+"""The calculation of one number of a network by hand: its inputs, their weights, and their sum.
 
-All in NumPy, from values and weights that a worker took out of the network; the worker also says what Keras got, so that both
-can stand side by side.
+All in NumPy, from values and weights that a worker took out of the network; the worker also returns Keras' result, so
+that both
+can be compared.
 
-Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, for windows, strides
+Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, for windows,
+strides
 and padding; the receptive field as in A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional Neural
 Networks", Distill 2019.
 """
@@ -23,7 +25,7 @@ LEAK = 0.2  # of Keras' leaky_relu below zero
 
 
 class Form(StrEnum):
-    """How a layer gets a number from those before it."""
+    """The way in which a layer computes a number from those before it."""
 
     INPUT = "input"
     WINDOW = "a window times a kernel"
@@ -40,15 +42,17 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer does, apart from any digit.
+    """A layer's computation, independent of any digit.
 
     Attributes:
-        inputs: the layers it takes its values from.
+        inputs: the layers that it takes its values from.
         shape: of its output, without the batch axis.
-        size, strides, before: of its window, in pixels of its input, (rows, columns); `before` is how far the first window
+        size, strides, before: of its window, in pixels of its input, (rows, columns); `before` is how far the first
+            window
             begins outside the image.
         activation: Keras' name of the function it ends in.
-        weights: by name, float32: `kernel` (kh, kw, c, filters) or (n, units) and `bias`; or `scale` and `shift` (c,).
+        weights: by name, float32: `kernel` (kh, kw, c, filters) or (n, units) and `bias`; or `scale` and `shift`
+            (c,).
     """
 
     name: str
@@ -64,20 +68,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Unit:
-    """One number of a layer's output, and where it comes from.
+    """A number of a layer's output, with its calculation.
 
     Attributes:
         place: (row, column, channel) or (unit,).
         corner: (row, column) of its window's first pixel in the layer's input; negative where it begins outside.
-        patch: what it reads, float32: (kh, kw, c) with zeros outside the image; (n,) where it reads a vector.
+        patch: its inputs, float32: (kh, kw, c) with zeros outside the image; (n,) if the input is a vector.
         is_inside: (kh, kw) bool, which of the window's pixels are in the image.
-        kernel: what that is multiplied by, of the same shape; None where nothing is.
-        bias: what is added.
-        total: before the activation function.
-        result: what it comes to, by hand.
-        keras: what Keras got.
-        totals: of all units, (units,) float32, where the function needs them all (softmax); else None.
-        flattened: the shape (h, w, c) of the image that was laid out to become the vector it reads, where one was.
+        kernel: the factors of the inputs, of the same shape; None if there are none.
+        bias: the added constant.
+        total: the sum before the activation function.
+        result: the value calculated here.
+        keras: the value that Keras calculated.
+        totals: of all units, (units,) float32, if the function needs them all (softmax); else None.
+        flattened: the shape (h, w, c) of the image that was flattened to the input vector, if there was one.
     """
 
     layer: str
@@ -97,7 +101,7 @@ class Unit:
 
     @property
     def products(self) -> np.ndarray:
-        """What each value it reads contributes to the sum, in the patch's shape."""
+        """Contribution of each input to the sum, in the patch's shape."""
         return self.patch if self.kernel is None else self.patch * self.kernel
 
 
@@ -142,7 +146,9 @@ def unit(
 
 
 def activated(name: str, x: float) -> float:
-    """An activation function of Keras at one value; softmax, which needs all, is `softmax`."""
+    """Apply an activation function of Keras, by its name, to one value; for softmax, which needs all values, use
+    `softmax`.
+    """
     match name:
         case "relu":
             return max(x, 0.0)
@@ -162,19 +168,23 @@ def activated(name: str, x: float) -> float:
 
 
 def softmax(totals: np.ndarray) -> np.ndarray:
-    """Exponentials of (n,) float32, divided by their sum."""
+    """Return the exponentials of (n,) float32, divided by their sum."""
     powers = np.exp(totals - totals.max())
     return powers / powers.sum()
 
 
 def receptive_field(layers: Mapping[str, Layer], name: str, place: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """The window of the digit that one number of a layer depends on, by way of the layers before it.
+    """Return the window of the digit that one number of a layer depends on, through the layers before it.
 
     Args:
-        layers: by name, in an order in which each comes after those it takes from.
+        layers: by name, in an order in which each comes after its inputs.
+        name: the layer's.
+        place: (row, column, channel) or (unit,) of the number.
 
-    Returns: (first row, first column, row after the last, column after the last) in pixels of the digit; all zero where it
-        reads nothing but padding.
+    Returns:
+        (first row, first column, row after the last, column after the last) in pixels of the digit; all zero if it
+        depends on
+        padding alone.
     """
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = {name: _at(layers[name].shape, place)}
     for each in reversed(layers.values()):
@@ -196,14 +206,17 @@ def receptive_field(layers: Mapping[str, Layer], name: str, place: tuple[int, ..
 
 
 def window_of(layer: Layer, place: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """The window of a layer's own input that one of its numbers reads: (row, column, row after, column after), clipped below
-    at the image's edge."""
+    """Return the window of a layer's own input that one of its numbers depends on: (row, column, row after, column
+    after).
+
+    The first row and column may be negative, in the padding.
+    """
     firsts = [at * stride - before for at, stride, before in zip(place[:2], layer.strides, layer.before, strict=True)]
     return firsts[0], firsts[1], firsts[0] + layer.size[0], firsts[1] + layer.size[1]
 
 
 def _at(shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The first and the one after the last row and column of one place; a vector has none."""
+    """Return the first and the one after the last row and column of one place; zeros and ones for a vector."""
     where = np.array(place[:2]) if len(shape) == 3 else np.zeros(2, int)
     return where, where + 1
 
@@ -211,7 +224,7 @@ def _at(shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[np.ndarray, np.
 def _read_by(
     layer: Layer, source: Layer, firsts, lasts, place: tuple[int, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows and columns of `source` that those of `layer` are made from."""
+    """Return the rows and columns of `source` that those of `layer` depend on."""
     if len(layer.shape) == 1:
         if len(source.shape) == 3 and layer.form is Form.FLAT and place is not None:
             return _at(source.shape, np.unravel_index(place[0], source.shape))
@@ -248,7 +261,7 @@ def _of_weights(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, 
 
 
 def _of_values(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, ...]):
-    """Layers that take one value, one of each input, or a whole map."""
+    """Return the parts of a unit of a layer that takes one value, one of each input, or a whole map."""
     channel = place[-1]
     kernel, bias, corner = None, 0.0, place[:2] if len(place) == 3 else (0, 0)
     match layer.form:

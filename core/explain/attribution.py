@@ -1,8 +1,8 @@
-"""Which pixels made a network say what it said: five answers, and how far to believe each.
+"""Attribution: which pixels led to a network's prediction, by five methods, and how far each can be trusted.
 
 The methods know no library: a `Reader` gives them a network's scores and gradients as arrays. Images here are ink, float32 in
-0..1 with (28, 28) pixels; a score is what the last layer says of a digit before softmax, which unlike a probability doesn't
-go flat where the network is sure.
+0..1 with (28, 28) pixels; a score is the last layer's output for a digit before softmax, which unlike a probability doesn't
+saturate where the network is certain.
 
 Sources: gradient saliency, K. Simonyan, A. Vedaldi, A. Zisserman 2013, arXiv:1312.6034; SmoothGrad, D. Smilkov et al. 2017,
 arXiv:1706.03825; integrated gradients, M. Sundararajan, A. Taly, Q. Yan 2017, arXiv:1703.01365; Grad-CAM, R. Selvaraju et al.
@@ -59,13 +59,17 @@ class Reader(Protocol):
     """A network that can be asked."""
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """(n, 10) float32, before softmax, for (n, 28, 28) ink."""
+        """Return scores (n, 10) float32, before softmax, for (n, 28, 28) ink."""
 
     def gradients(self, images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores (n, 10), and of each image's weighted sum of scores, weights (n, 10), the gradient (n, 28, 28)."""
+        """Return scores (n, 10), and the gradients (n, 28, 28) of each image's weighted sum of scores, weights (n,
+        10).
+        """
 
     def last_maps(self, image: np.ndarray, digit: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """The feature maps of the last convolution, (h, w, c), and the gradient of a score in them; None without one."""
+        """Return the feature maps of the last convolution, (h, w, c), and the gradient of a score in them; None
+        without one.
+        """
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,15 @@ class Curves:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a network says a digit of an image, and how far each answer holds.
+    """The attribution maps of one image for one digit, with their checks.
 
     Attributes:
         maps: (28, 28) float32 by method, in units of the score: larger speaks for the digit more.
-        missing: by method, why there is none, in a sentence.
-        attributed, difference: what integrated gradients add up to, and what they should: the image's score less an empty
-            sheet's.
-        curves: by method; `chance` for pixels in random order.
+        missing: by method, the reason why there is no map, in a sentence.
+        attributed, difference: the sum of integrated gradients, and what it should be: the image's score minus an
+            empty sheet's.
+        curves: by method.
+        chance: the curves of pixels in random order.
     """
 
     digit: int
@@ -118,10 +123,12 @@ class Explanation:
 
 
 def explain(reader: Reader, image: np.ndarray, digit: int) -> Explanation:
-    """All five maps of one image for one digit, with their curves.
+    """Compute all five maps of one image for one digit, with their curves.
 
     Args:
+        reader: the network.
         image: (28, 28) float32 ink in 0..1.
+        digit: 0..9.
     """
     found, missing = maps(reader, image, digit)
     scores = reader.scores(np.stack([image, np.zeros_like(image)]))
@@ -138,7 +145,7 @@ def explain(reader: Reader, image: np.ndarray, digit: int) -> Explanation:
 
 
 def maps(reader: Reader, image: np.ndarray, digit: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The map of every method, (28, 28) float32, and why one is missing where it is."""
+    """Compute the map of every method, (28, 28) float32, and give the reason for each missing one."""
     found = {
         Method.SALIENCY: saliency(reader, image, digit),
         Method.SMOOTH_GRAD: smooth_grad(reader, image, digit),
@@ -152,23 +159,27 @@ def maps(reader: Reader, image: np.ndarray, digit: int) -> tuple[dict[str, np.nd
 
 
 def saliency(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray:
-    """The size of the score's gradient in each pixel, (28, 28) float32. Source: arXiv:1312.6034, section 3."""
+    """Return the magnitude of the score's gradient in each pixel, (28, 28) float32. Source: arXiv:1312.6034, section
+    3.
+    """
     return np.abs(_gradients(reader, image[None], digit)[0])
 
 
 def smooth_grad(reader: Reader, image: np.ndarray, digit: int, seed: int = 0) -> np.ndarray:
-    """The size of the gradient's mean over noisy copies, (28, 28) float32. Source: arXiv:1706.03825."""
+    """Return the magnitude of the gradient's mean over noisy copies, (28, 28) float32. Source: arXiv:1706.03825."""
     noise = np.random.default_rng(seed).normal(0, NOISE, (NOISY_COPIES, *SIDES)).astype(np.float32)
     return np.abs(_gradients(reader, image + noise, digit).mean(axis=0))
 
 
 def integrated_gradients(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray:
-    """The gradient's mean on the straight way from an empty sheet, times the ink, (28, 28) float32.
+    """Return the gradient's mean on the straight path from an empty sheet to the image, times the ink, (28, 28)
+    float32.
 
-    Its sum is the difference of the two scores (completeness). The way is cut into pieces, and those where the gradient in the
-    middle doesn't account for what the score gains between the ends are cut again.
+    Its sum is the difference of the two scores (completeness). The path is cut into pieces, and those whose gradient in
+    the
+    middle doesn't account for the change of the score between the ends are cut again.
 
-    Source: arXiv:1703.01365; the integral by the midpoint rule, refined where the network bends.
+    Source: arXiv:1703.01365; the integral by the midpoint rule, refined where the network's score bends.
     """
     flat, total = image.ravel(), np.zeros(image.size)
     lefts = np.arange(PIECES) / PIECES
@@ -190,8 +201,10 @@ def integrated_gradients(reader: Reader, image: np.ndarray, digit: int) -> np.nd
 
 
 def grad_cam(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray | None:
-    """The last convolution's maps weighed by their mean gradient, what is negative left out, (28, 28) float32 between 0 and
-    the largest; None without a convolution. Source: arXiv:1610.02391, equations 1 and 2; enlarged bilinearly.
+    """Return the last convolution's maps weighted by their mean gradient, (28, 28) float32, or None without a
+    convolution.
+
+    Negative values are set to 0; the map is enlarged bilinearly. Source: arXiv:1610.02391, equations 1 and 2.
     """
     found = reader.last_maps(image, digit)
     if found is None:
@@ -202,7 +215,9 @@ def grad_cam(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray | None
 
 
 def occlusion(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray:
-    """How much of the score goes when a square is blotted out, averaged over the squares that cover a pixel, (28, 28) float32.
+    """Return the loss of score when a square is erased, averaged over the squares that cover a pixel, (28, 28)
+    float32.
+
     Source: Zeiler & Fergus 2014, section 4.2, with an empty square for their grey one.
     """
     corners = [(top, left) for top in _starts(SIDES[0]) for left in _starts(SIDES[1])]
@@ -218,16 +233,23 @@ def occlusion(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray:
 
 
 def order(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Pixels by what a map says of them, the most important first and equals in random order, (784,) int64."""
+    """Return the pixels by their value in a map, the most important first and equal ones in random order, (784,)
+    int64.
+    """
     ties = np.random.default_rng(seed).random(values.size)
     return np.lexsort((ties, -values.ravel()))
 
 
 def curves(reader: Reader, image: np.ndarray, digit: int, pixels: np.ndarray) -> Curves:
-    """What becomes of a digit's probability as its pixels go in an order, and as they come. Source: arXiv:1806.07421, with an
-    empty sheet for their grey and their blurred picture: on MNIST what is absent is black.
+    """Return a digit's probability as its pixels are deleted in an order, and as they are inserted.
+
+    Source: arXiv:1806.07421, with an empty sheet for their grey and their blurred picture: on MNIST what is absent is
+    black.
 
     Args:
+        reader: the network.
+        image: (28, 28) float32 ink in 0..1.
+        digit: 0..9.
         pixels: (784,) indices into the flat image.
     """
     flat, count = image.ravel(), CURVE_STEPS + 1
@@ -240,15 +262,17 @@ def curves(reader: Reader, image: np.ndarray, digit: int, pixels: np.ndarray) ->
 
 
 def chance(reader: Reader, image: np.ndarray, digit: int) -> Curves:
-    """The mean curves of pixels in random orders."""
+    """Return the mean curves of pixels in random orders."""
     rng = np.random.default_rng(0)
     drawn = [curves(reader, image, digit, rng.permutation(image.size)) for _ in range(CHANCE_ORDERS)]
     return Curves(np.mean([c.deletion for c in drawn], axis=0), np.mean([c.insertion for c in drawn], axis=0))
 
 
 def levels(weights: Mapping[str, np.ndarray]) -> list[list[str]]:
-    """Which layers are made random at each level of the cascade: the last, the last two, and so on back to the first; of many
-    layers some at a time.
+    """Return the layers that are made random at each level of the cascade: the last, the last two, and so on back to
+    the first.
+
+    Of many layers several are added at a time.
 
     Args:
         weights: of all layers, in the network's order, by `layer.index.name`.
@@ -261,27 +285,32 @@ def levels(weights: Mapping[str, np.ndarray]) -> list[list[str]]:
 def randomised(
     weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray], layers: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The weights of a network of which some layers have forgotten what they learned.
+    """Return the weights of a network in which some layers have lost what they learned.
 
-    They get the random weights that the training began with, and not new ones as in arXiv:1810.03292: so a network that has
-    learned nothing stays what it is, its maps too, and fails the check. That is the stricter question.
+    These get the random weights that the training began with, and not new ones as in arXiv:1810.03292. So a network
+    that has
+    learned nothing stays the same, as do its maps, and fails the check. That is the stricter test.
     """
     return {name: initial[name] if name.partition(".")[0] in layers else values for name, values in weights.items()}
 
 
 def is_flat(values: np.ndarray) -> bool:
-    """Whether a map says the same of every pixel, and so points nowhere."""
+    """Return whether a map has the same value in every pixel, and so shows nothing."""
     return not np.ptp(values) > 0
 
 
 def is_learned(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether a map, which isn't flat, shows what was learned: it has become another, be it a flat one, once the network has
-    forgotten everything."""
+    """Return whether a map that isn't flat shows what was learned.
+
+    It does if it is another map, even a flat one, once the network has lost all it learned.
+    """
     return is_flat(after) or rank_correlation(before, after) <= MOST_ALIKE
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of two maps, -1..1, equals sharing their mean rank; NaN where one is flat."""
+    """Return Spearman's rank correlation of two maps, -1..1, equal values sharing their mean rank; NaN if one is
+    flat.
+    """
     x, y = (_ranks(each.ravel()) for each in (a, b))
     x, y = x - x.mean(), y - y.mean()
     size = np.sqrt((x @ x) * (y @ y))
@@ -289,13 +318,13 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Softmax of (n, 10) scores, float32."""
+    """Return the softmax of scores (n, 10), float32."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def one_hot(digits: np.ndarray) -> np.ndarray:
-    """(n,) digits as (n, 10) float32."""
+    """Return (n,) digits as one-hot vectors (n, 10) float32."""
     return np.eye(CLASSES, dtype=np.float32)[digits]
 
 
@@ -304,7 +333,7 @@ def _gradients(reader: Reader, images: np.ndarray, digit: int) -> np.ndarray:
 
 
 def _on_the_way(reader: Reader, image: np.ndarray, places: np.ndarray, digit: int) -> np.ndarray:
-    """The score at places 0..1 between an empty sheet and an image, (n,) float64."""
+    """Return the scores at places 0..1 between an empty sheet and an image, (n,) float64."""
     return reader.scores((places[:, None, None] * image).astype(np.float32))[:, digit].astype(np.float64)
 
 

@@ -1,6 +1,6 @@
-"""What goes on inside a network: gradients, dead units, kernels, feature maps.
+"""The inside of a network: gradients, dead units, kernels, feature maps.
 
-Everything runs eagerly, on one batch or one image, so that nothing has to be compiled for a look.
+Everything runs eagerly, on one batch or one image, so that nothing has to be compiled first.
 
 Imports TensorFlow: only worker processes may import this module.
 """
@@ -35,14 +35,15 @@ class Inspector:
         drawing: bytes = b"",
         digit: int = 7,
     ) -> Snapshot:
-        """What the network does with a batch and with one image, and what it reads in a drawing.
+        """Take a snapshot of the network for a batch and for one image, with its prediction for a drawing.
 
         Args:
+            step: number of batches trained so far.
             images: the batch, (n, 28, 28, 1) uint8.
             labels: its digits, (n,) integers.
             image: the one whose feature maps are wanted, (28, 28) uint8.
-            drawing: the 784 bytes of another, (28, 28) uint8, that is to be read; none where empty.
-            digit: whose image that is, as it was asked for.
+            drawing: the 784 bytes of another image, (28, 28) uint8, to be classified; none if empty.
+            digit: the digit of `image`, as it was asked for.
         """
         weighty = [layer for layer in self._network.layers if layer.trainable_variables]
         weights = [layer.trainable_variables[0].value for layer in weighty]
@@ -66,7 +67,9 @@ class Inspector:
         )
 
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """What every layer gives out for one image, (28, 28) uint8: by name and in order, float32 without the batch axis."""
+        """Return the output of every layer for one image, (28, 28) uint8: by name and in order, float32 without the
+        batch axis.
+        """
         answers = self._answers(image[None, ..., None], training=False)
         return {layer.name: np.asarray(answers[layer.name], np.float32)[0] for layer in self._network.layers}
 
@@ -75,7 +78,9 @@ class Inspector:
         return self._network(image, training=False).numpy()[0]
 
     def kernels(self) -> np.ndarray:
-        """The first convolution's kernels on its first channel, (n, k, k) float32, at most 32; (0, 0, 0) without one."""
+        """Return the first convolution's kernels for its first channel, (n, k, k) float32, at most 32; (0, 0, 0)
+        without one.
+        """
         for layer in self._network.layers:
             for variable in layer.trainable_variables[:1]:
                 if len(variable.shape) == 4:
@@ -84,13 +89,15 @@ class Inspector:
         return np.zeros((0, 0, 0), np.float32)
 
     def feature_maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """What every layer that gives out an image makes of one.
+        """Return the feature maps of every layer whose output is an image.
 
         Args:
             image: (28, 28) uint8.
 
-        Returns: layer name -> (n, h, w) uint8, n at most 8, each layer scaled so that its largest size is 255; what is
-            negative shows by its size. Layers that change nothing outside training are left out.
+        Returns:
+            Layer name -> (n, h, w) uint8, n at most 8: absolute values, scaled so that each layer's largest is 255.
+                Layers that change
+            nothing outside training are left out.
         """
         answers = self._answers(image[None, ..., None], training=False)
         return {
@@ -138,17 +145,17 @@ class Reader:
         self._maps = keras.Model(network.input, [looked_at.output, self._last.input]) if looked_at is not None else None
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """As `core.explain.attribution.Reader` says."""
+        """Return scores as `core.explain.attribution.Reader` defines them."""
         return np.concatenate([self._scores(part).numpy() for part in self._parts(images)])
 
     def gradients(self, images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `core.explain.attribution.Reader` says."""
+        """Return gradients as `core.explain.attribution.Reader` defines them."""
         parts = zip(self._parts(images), self._parts(weights), strict=True)
         found = [self._gradients(*part) for part in parts]
         return np.concatenate([s.numpy() for s, _ in found]), np.concatenate([g.numpy() for _, g in found])
 
     def last_maps(self, image: np.ndarray, digit: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """As `core.explain.attribution.Reader` says."""
+        """Return feature maps as `core.explain.attribution.Reader` defines them."""
         if self._maps is None:
             return None
         with tf.GradientTape() as tape:
@@ -178,8 +185,11 @@ class Reader:
 
 
 def last_convolution(network: keras.Model) -> object | None:
-    """The layer whose maps Grad-CAM weighs: the last that still has the size of the last convolution's image, its
-    normalisation and activation included; None in a network without a convolution."""
+    """Return the layer whose maps Grad-CAM weights, or None in a network without a convolution.
+
+    It is the last layer that still has the image size of the last convolution, its normalisation and activation
+    included.
+    """
     places = [place for place, layer in enumerate(network.layers) if _form(layer) is Form.WINDOW]
     if not places:
         return None
@@ -188,7 +198,7 @@ def last_convolution(network: keras.Model) -> object | None:
 
 
 def layers(network: keras.Model) -> dict[str, Layer]:
-    """What each layer of a network does, with its weights as they are, in order."""
+    """Return each layer's computation, with its weights, in the network's order."""
     return {layer.name: _layer(layer) for layer in network.layers}
 
 
@@ -218,7 +228,7 @@ def _layer(layer) -> Layer:
 
 
 def _form(layer) -> Form:
-    """By what a layer has, not by what it is called; a new kind is shown as it is until it has something known."""
+    """Return a layer's form by what it has and not by its name; an unknown kind is shown as it is."""
     kind = type(layer).__name__
     if isinstance(layer.input, list) and len(layer.input) > 1:
         return Form.SUM

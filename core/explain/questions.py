@@ -87,6 +87,7 @@ class AboutDigit(Question):
 
     @property
     def image(self) -> np.ndarray:
+        """Digit that is asked about, (28, 28) uint8."""
         return image_of(self.pixels)
 
     @property
@@ -316,7 +317,7 @@ def _ink(image: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _borrowed(network: Network, forgotten: Sequence[str] = ()) -> Iterator[attribution.Reader]:
-    """Lend the network, some layers' weights as before all training. One at a time."""
+    """Lend the network, with the initial weights in the `forgotten` layers, to one caller at a time."""
     from core.model import keras_model  # TensorFlow, which workers alone load
 
     with _READING:

@@ -12,21 +12,23 @@ from core.model.specs import Augmentation
 
 
 def preview(images: np.ndarray, augmentation: Augmentation, seed: int) -> np.ndarray:
-    """Images as the training would see them, (n, 28, 28) uint8 in and out."""
+    """Return images (n, 28, 28) uint8 as the training would see them, in the same shape and type."""
     moved = transform(tf.constant(images[..., None], tf.float32), augmentation, tf.constant([seed, 0], tf.int32))
     return np.clip(np.rint(moved.numpy()[..., 0]), 0, 255).astype(np.uint8)
 
 
 def transform(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Each image changed at random: moved and bent in one bilinear sampling, black beyond the edge, then fattened or
-    thinned, then grained. What isn't asked for costs nothing.
+    """Change each image at random: moved and bent in one bilinear sampling, black beyond the edge, then strokes made
+    thicker or
+    thinner, then noise. Changes that aren't asked for cost nothing.
 
     Args:
         images: (batch, 28, 28, 1) float32.
-        augmentation: how far at most.
+        augmentation: the limits of the changes.
         seed: (2,) int32; the same seed gives the same changes.
 
-    Returns: (batch, 28, 28, 1) float32.
+    Returns:
+        (batch, 28, 28, 1) float32.
     """
     if augmentation.elastic:
         images = _bent(

@@ -1,6 +1,7 @@
-"""The training doctor: what is wrong with a training, seen from its curves, and what to try next.
+"""The training doctor: what is wrong with a training, as its curves show, and what to try next.
 
-A rule looks at one thing and knows nothing of screens. It speaks only where the figures are clear: no finding means that
+A rule looks at one thing and knows nothing of screens. It reports only what the figures show clearly: no finding means
+that
 nothing was found, not that all is well. The thresholds were set on the trainings in `tests/core/training/histories`.
 """
 
@@ -68,7 +69,9 @@ MANY_SIGMOIDS = 3  # each passes at most a quarter of the gradient on. Source: G
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, by which figures, and where there is something to try: a button's label and what it leads to."""
+    """A problem of a training, the figures that show it and, if there is something to try, a button's label and the
+    changed experiment.
+    """
 
     title: str
     reason: str
@@ -77,7 +80,9 @@ class Finding:
 
 
 def findings(experiment: Experiment, progress: Progress) -> tuple[Finding, ...]:
-    """What is wrong with a training so far, the worst first, at most three, and no two that lead to the same."""
+    """Return what is wrong with a training so far, the worst first: at most three findings, no two with the same
+    change.
+    """
     found: list[Finding] = []
     for rule in RULES:
         finding = rule(experiment, progress)
@@ -93,7 +98,7 @@ def findings(experiment: Experiment, progress: Progress) -> tuple[Finding, ...]:
 
 
 def exploded(experiment: Experiment, progress: Progress) -> Finding | None:
-    """The loss is no number any more, or far above that of a guess and of the start."""
+    """Find a loss that is NaN or infinite, or far above that of a guess and of the start."""
     losses = _last(progress.loss, 5)
     first = progress.loss[0] if len(progress.loss) else LOSS_OF_A_GUESS
     rate = _learning_rate(experiment, progress)
@@ -113,7 +118,7 @@ def exploded(experiment: Experiment, progress: Progress) -> Finding | None:
 
 
 def guesses(experiment: Experiment, progress: Progress) -> Finding | None:
-    """After many batches the network does no better than chance."""
+    """Find a network that does no better than chance after many batches."""
     losses, accuracies = _recent(progress, progress.loss), _recent(progress, progress.accuracy)
     if not len(losses) or not len(accuracies):
         return None
@@ -137,9 +142,9 @@ def guesses(experiment: Experiment, progress: Progress) -> Finding | None:
 
 
 def collapsed(experiment: Experiment, progress: Progress) -> Finding | None:
-    """Almost everything held out is read as one of two digits, or some digits are never read.
+    """Find a network that predicts one of two digits for almost everything held out, or never predicts some digits.
 
-    At a low learning rate that is but the beginning: the digits come one after another.
+    At a low learning rate that is only the beginning: the digits come one after another.
     """
     row, rate = _last_row(progress), _learning_rate(experiment, progress)
     if row is None or row.confusion is None or len(row.confusion) != CLASSES**2 or row.accuracy >= POOR_ACCURACY:
@@ -165,7 +170,9 @@ def collapsed(experiment: Experiment, progress: Progress) -> Finding | None:
 
 
 def dead_units(experiment: Experiment, progress: Progress) -> Finding | None:
-    """Most units of a layer with ReLUs answer to nothing. Source: Maas et al. 2013, who let them leak instead."""
+    """Find a layer with ReLUs most of whose units are always zero. Source: Maas et al. 2013, who use leaky ReLUs
+    instead.
+    """
     snapshot = progress.snapshot
     if snapshot is None or _has_zero_weights(experiment):
         return None
@@ -188,7 +195,9 @@ def dead_units(experiment: Experiment, progress: Progress) -> Finding | None:
 
 
 def rate_is_too_high(experiment: Experiment, progress: Progress) -> Finding | None:
-    """The loss jumps about from batch to batch far more than chance makes it, or stays where it is, with much to learn."""
+    """Find a loss that varies between batches far more than by chance, or that doesn't fall though much is left to
+    learn.
+    """
     losses, before = _recent(progress, progress.loss), _recent(progress, progress.loss, back=1)
     rate = _learning_rate(experiment, progress)
     if len(losses) < 2 or not len(before) or rate <= _usual_rate(experiment.training):
@@ -211,7 +220,9 @@ def rate_is_too_high(experiment: Experiment, progress: Progress) -> Finding | No
 
 
 def batch_is_too_large(experiment: Experiment, progress: Progress) -> Finding | None:
-    """Few, precise steps that are no longer for it. Source: Goyal et al. 2017, arXiv:1706.02677: scale the rate as well."""
+    """Find a training with few steps that are too short. Source: Goyal et al. 2017, arXiv:1706.02677: scale the rate
+    as well.
+    """
     training, row = experiment.training, _last_row(progress)
     if row is None or training.batch_size < LARGE_BATCH or progress.steps_per_epoch > MANY_STEPS:
         return None
@@ -231,7 +242,7 @@ def batch_is_too_large(experiment: Experiment, progress: Progress) -> Finding | 
 
 
 def learns_slowly(experiment: Experiment, progress: Progress) -> Finding | None:
-    """Much is left to learn and the loss still falls, but slowly, for a reason to be seen: short steps, or sigmoids."""
+    """Find a loss that falls slowly though much is left to learn, with a visible cause: short steps, or sigmoids."""
     losses, before = _recent(progress, progress.loss), _recent(progress, progress.loss, back=1)
     rate, usual = _learning_rate(experiment, progress), _usual_rate(experiment.training)
     if not len(losses) or not len(before) or not progress.history or not _is_below(progress, POOR_ACCURACY):
@@ -249,7 +260,7 @@ def learns_slowly(experiment: Experiment, progress: Progress) -> Finding | None:
 
 
 def overfits(experiment: Experiment, progress: Progress) -> Finding | None:
-    """The training images are learned by heart: ever better on them, worse on those held out."""
+    """Find a network that gets better on the training images and worse on those held out."""
     rows = _validated(progress)
     if not rows:
         return None
@@ -273,7 +284,7 @@ def overfits(experiment: Experiment, progress: Progress) -> Finding | None:
 
 
 def stands_still(experiment: Experiment, progress: Progress) -> Finding | None:
-    """Validation gets no better any more at a learning rate that stays as it is."""
+    """Find a validation loss that gets no better at a constant learning rate."""
     rows = _validated(progress)
     if not rows or not isinstance(experiment.training.schedule, Constant) or overfits(experiment, progress):
         return None
@@ -316,7 +327,7 @@ def _advised(title: str, reason: str, change: Change | None) -> Finding:
 
 
 def _changed(experiment: Experiment, **changes: object) -> Experiment | None:
-    """The experiment with some fields changed; None where that can't be trained, or is the same."""
+    """Return the experiment with some fields changed; None if that can't be trained, or is the same."""
     try:
         changed = replaced(experiment, **changes)
         ledger.check(changed)
@@ -326,7 +337,7 @@ def _changed(experiment: Experiment, **changes: object) -> Experiment | None:
 
 
 def _trained(training: Training, **changes: object) -> dict[str, object]:
-    """The fields of a training, some of them changed, not yet validated."""
+    """Return the fields of a training, some of them changed, not yet validated."""
     return {**dict(training), **changes}
 
 
@@ -338,7 +349,7 @@ def _with_rate(experiment: Experiment, rate: float) -> Change | None:
 
 
 def _faster(experiment: Experiment, rate: float) -> Change | None:
-    """What lets more be learned per step: activations that pass the gradient on, or longer steps."""
+    """Return a change that makes learning faster: activations that pass the gradient on, or longer steps."""
     if _has_many_sigmoids(experiment):
         return "ReLU for sigmoid", _with_layers(experiment, _sigmoids(experiment), activation="relu")
     return _with_rate(experiment, rate * 10)
@@ -364,7 +375,7 @@ def _with_random_weights(experiment: Experiment) -> Change:
 
 
 def _with_leaky_relus(experiment: Experiment, names: dict[str, float]) -> Change:
-    """Leaky ReLUs in the layers that Keras knows by these names: '03_dense' is the third."""
+    """Return the change to leaky ReLUs in the layers with these Keras names: '03_dense' is the third."""
     numbers = {int(name[:2]) - 1 for name in names if name[:2].isdecimal()}
     indices = [i for i in numbers if 0 <= i < len(experiment.layers) and _activation(experiment.layers[i]) == "relu"]
     return "Leaky ReLU", _with_layers(experiment, indices, activation="leaky_relu")
@@ -376,7 +387,7 @@ def _with_layers(experiment: Experiment, indices: list[int], **changes: object) 
 
 
 def _against_overfitting(experiment: Experiment) -> Change | None:
-    """The first of these that changes anything: dropout before the output, moved images, stopping in time."""
+    """Return the first of these that changes anything: dropout before the output, moved images, early stopping."""
     last = experiment.layers[-1] if experiment.layers else None
     before = experiment.layers[:-1] if isinstance(last, Dropout) else experiment.layers
     dropout = Dropout(rate=max(USUAL_DROPOUT, last.rate if isinstance(last, Dropout) else 0.0))
@@ -400,13 +411,14 @@ def _against_overfitting(experiment: Experiment) -> Change | None:
 
 
 def _last(values: object, count: int) -> np.ndarray:
-    """The last few of a per-batch curve, (n,) float64, without what isn't finite."""
+    """Return the last `count` values of a per-batch curve, (n,) float64, without NaN and infinity."""
     last = np.array(values[-count:], np.float64)
     return last[np.isfinite(last)]
 
 
 def _recent(progress: Progress, values: object, back: int = 0) -> np.ndarray:
-    """The last quarter of a per-batch curve, or the one so many quarters `back`; empty before there is enough of it.
+    """Return the last quarter of a per-batch curve, or the one so many quarters `back`; empty before there is enough
+    of it.
 
     An epoch's last batch, often smaller and so noisier, is left out.
     """
@@ -420,8 +432,10 @@ def _recent(progress: Progress, values: object, back: int = 0) -> np.ndarray:
 
 
 def _dispersion(losses: np.ndarray, batch_size: int) -> float:
-    """Variance of the loss of single images per mean loss, estimated from how batches differ from the next, so that a trend
-    doesn't count."""
+    """Return the variance of single images' losses over the mean loss.
+
+    It is estimated from the difference between each batch and the next, so that a trend doesn't count.
+    """
     mean = losses.mean()
     return float(np.square(np.diff(losses)).mean() / 2 * batch_size / mean) if mean > 0 else 0.0
 
@@ -439,20 +453,22 @@ def _is_not_finite(progress: Progress) -> bool:
 
 
 def _is_below(progress: Progress, accuracy: float) -> bool:
-    """Whether fewer are right: of the last batches, and of those held out where there are any."""
+    """Return whether the accuracy is below this one: of the last batches, and of the held-out images if there are
+    any.
+    """
     recent, row = _recent(progress, progress.accuracy), _last_row(progress)
     is_validated = row is not None and row.val_accuracy is not None
     return len(recent) > 0 and recent.mean() < accuracy and not (is_validated and row.val_accuracy >= accuracy)
 
 
 def _last_row(progress: Progress) -> EpochEnded | None:
-    """The last epoch's row, if its numbers are numbers."""
+    """Return the last epoch's row, if its loss and accuracy are finite."""
     row = progress.history[-1] if progress.history else None
     return row if row is not None and math.isfinite(row.loss) and math.isfinite(row.accuracy) else None
 
 
 def _validated(progress: Progress) -> list[EpochEnded]:
-    """The epochs' rows that have a validation, all numbers being numbers."""
+    """Return the epochs' rows that have a validation, all values being finite."""
     return [
         row
         for row in progress.history
@@ -463,19 +479,21 @@ def _validated(progress: Progress) -> list[EpochEnded]:
 
 
 def _learning_rate(experiment: Experiment, progress: Progress) -> float:
-    """The rate in force, at its highest: the recipe's, or the last one turned to."""
+    """Return the highest learning rate in force: the recipe's, or the last one that it was changed to."""
     turned = [turn.value for turn in progress.turns if turn.name == "learning_rate" and 0 < turn.value < math.inf]
     return turned[-1] if turned else experiment.training.learning_rate
 
 
 def _usual_rate(training: Training) -> float:
-    """Where one would begin: Keras' default for the adaptive optimizers; for SGD 0.01 at a momentum of 0.9, its steps adding
-    up to 1 / (1 - momentum) times their length."""
+    """Return a usual learning rate: Keras' default for the adaptive optimizers; for SGD 0.01 at a momentum of 0.9.
+
+    With SGD steps add up to 1 / (1 - momentum) times their length.
+    """
     return round(0.1 * (1 - training.optimizer.momentum), 6) if isinstance(training.optimizer, SGD) else 0.001
 
 
 def _images_at(experiment: Experiment, progress: Progress, step: int) -> int:
-    """How many images the batch had that was the `step`th."""
+    """Return how many images there were in batch number `step`."""
     training, images = experiment.training, experiment.images_per_epoch
     if progress.steps_per_epoch < 1 or step % progress.steps_per_epoch:
         return min(training.batch_size, images)

@@ -1,10 +1,14 @@
-"""A trained network goes on learning from one's own drawings, mixed with MNIST's images against forgetting.
+"""Fine-tuning: a trained network goes on learning from one's own drawings, mixed with MNIST's images against
+forgetting.
 
-A fine-tuning is a run like others. Its folder holds all that it follows from, so nothing is lost with the run that it began
-with: that network's weights are its checkpoint after no batch, and the drawings lie in `drawings.npz`. The split of MNIST is
-that of the run it began with: what was held out of that training is held out of this one.
+A fine-tuning is a run like others. Its folder holds all that it depends on, so nothing is lost when the run that it
+began
+with is deleted: that network's weights are its checkpoint after no batch, and the drawings are in `drawings.npz`. The
+split of MNIST
+is that of the run it began with: what was held out of that training is held out of this one.
 
-Source of mixing old examples in: Robins 1995, Catastrophic Forgetting, Rehearsal and Pseudorehearsal, Connection Science 7.
+Source of mixing old examples in: Robins 1995, Catastrophic Forgetting, Rehearsal and Pseudorehearsal, Connection
+Science 7.
 """
 
 from __future__ import annotations
@@ -33,8 +37,9 @@ GENTLE = Augmentation(shift=1.5, rotation=10.0, scale=0.1, shear=0.15, elastic=1
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a fine-tuning begins with: the weights, by name, and the drawings it learns from, `images` (k, 28, 28) uint8 and
-    `labels` (k,) uint8."""
+    """The initial weights of a fine-tuning, by name, and the drawings it learns from, `images` (k, 28, 28) uint8 and
+    `labels` (k,) uint8.
+    """
 
     weights: dict[str, np.ndarray]
     images: np.ndarray
@@ -42,7 +47,7 @@ class Start:
 
 
 def usual_training(experiment: Experiment) -> Training:
-    """A short training with small steps and moved images, on the split of the training before it."""
+    """Return a short training with small steps and moved images, on the split of the training before it."""
     before = experiment.training
     return replaced(
         before,
@@ -57,7 +62,7 @@ def usual_training(experiment: Experiment) -> Training:
 
 
 def most_images(experiment: Experiment) -> int:
-    """How many of MNIST's images there are to mix in: those that the training before it didn't hold out."""
+    """Return how many of MNIST's images can be mixed in: those that the training before it didn't hold out."""
     training = experiment.training
     return training.train_size - round(training.train_size * training.validation_split)
 
@@ -102,7 +107,8 @@ def create(
 
 
 def again(run: Run, owner: str = "") -> Run:
-    """A new run of a fine-tuning, from the same weights and drawings; `owner` is the visitor who may drive it.
+    """Make a new run of a fine-tuning, from the same weights and drawings; `owner` is the visitor who may control
+    it.
 
     Raises:
         RunDamaged: if they can't be read.
@@ -112,10 +118,10 @@ def again(run: Run, owner: str = "") -> Run:
 
 
 def start_of(run: Run) -> Start | None:
-    """What a run begins with; None where it is no fine-tuning.
+    """Return a run's initial weights and drawings; None if it is no fine-tuning.
 
     Raises:
-        RunDamaged: if its drawings or first weights aren't there, or aren't those that it says.
+        RunDamaged: if its drawings or first weights are missing, or aren't those that it names.
     """
     fine_tuning = run.experiment().fine_tuning
     if fine_tuning is None:
@@ -132,11 +138,18 @@ def start_of(run: Run) -> Start | None:
 def mixed(
     dataset: datasets.Dataset, train_indices: np.ndarray, start: Start, experiment: Experiment
 ) -> tuple[datasets.Dataset, np.ndarray]:
-    """The data set with the drawings behind its training images, and which of these are taken in an epoch, (n,) int64: some of
-    those trained on, each digit with its share of them, and the drawings, each as often as needed for their share.
+    """Return the data set with the drawings after its training images, and the indices that are used in an epoch,
+    (n,) int64.
+
+    An epoch uses some of the images trained on before, each digit with its share of them, and the drawings, each as
+    often as needed
+    for their share.
 
     Args:
+        dataset: MNIST.
         train_indices: the training images that weren't held out, (k,) integers.
+        start: the drawings.
+        experiment: the fine-tuning.
     """
     fine_tuning, count = experiment.fine_tuning, len(dataset.y_train)
     both = replace(
@@ -166,7 +179,9 @@ def _written(experiment: Experiment, name: str, root: str, weights: dict, drawin
 
 
 def _drawings(source: Run, before: Experiment, handwriting: Handwriting, seed: int) -> Drawings:
-    """Which drawings are held out: of enough some of each digit, but none that the network has learned from before."""
+    """Choose the drawings that are held out: some of each digit if there are enough, but none that the network has
+    learned from before.
+    """
     if not len(handwriting):
         raise DataError("There are no drawings to learn from yet. Draw a digit and keep it with its label first.")
     known = source.drawings().known if before.fine_tuning is not None else np.zeros(0, np.uint64)

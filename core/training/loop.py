@@ -1,7 +1,8 @@
-"""The training loop: compiled in chunks of batches, and knowing neither an engine nor a screen.
+"""The training loop: compiled in chunks of batches, without knowing an engine or a screen.
 
 A chunk is one call into a `tf.function` that takes many optimizer steps, with the data on the device, so no
-Python and no NumPy run per batch. Chunks are sized to about a tenth of a second: between two of them commands are obeyed
+Python and no NumPy run per batch. Chunks are sized to about a tenth of a second: between two of them commands are
+obeyed
 and events sent.
 
 Imports TensorFlow: only worker processes may import this module.
@@ -115,7 +116,7 @@ def _run_epochs(loop: _Loop, history: Sequence[EpochEnded]) -> State:
 
 
 def seconds_per_epoch(experiment: Experiment, dataset: datasets.Dataset) -> float:
-    """How long an epoch takes here, validation included, without what is compiled once: an estimate from some batches."""
+    """Estimate how many seconds an epoch takes here, with validation and without compilation, from some batches."""
     loop = _Loop(experiment, dataset, *_NOBODY)
     order = tf.constant(loop.order(1))
 
@@ -138,7 +139,7 @@ def seconds_per_epoch(experiment: Experiment, dataset: datasets.Dataset) -> floa
 
 
 def find_range(experiment: Experiment, dataset: datasets.Dataset) -> range_test.RangeTest:
-    """How the loss goes while the learning rate rises from batch to batch; ends where it explodes.
+    """Run a learning-rate range test: the rate rises from batch to batch, and the test ends where the loss explodes.
 
     Raises:
         SpecError: if the network can't be built.
@@ -156,7 +157,9 @@ def find_range(experiment: Experiment, dataset: datasets.Dataset) -> range_test.
 
 
 def _is_patience_over(val_losses: list[float | None], patience: int | None) -> bool:
-    """Whether the best epoch lies `patience` epochs back. Without images held out there is nothing to wait for."""
+    """Return whether the best epoch lies `patience` epochs back. Without held-out images there is nothing to wait
+    for.
+    """
     if patience is None or not val_losses or None in val_losses:
         return False
     return len(val_losses) - 1 - int(np.argmin(val_losses)) >= patience
@@ -233,22 +236,24 @@ class _Loop:
         self.on_checkpoint(Checkpoint(self.step, keras_model.variables(self.model)[0], None))
 
     def order(self, epoch: int) -> np.ndarray:
-        """The training images of an epoch in the order they are taken, (n,) int32 indices."""
+        """Return the training images of an epoch in the order they are used, (n,) int32 indices."""
         return np.random.default_rng((self.training.seed, epoch)).permutation(self.train_indices).astype(np.int32)
 
     def take_steps(self, order: tf.Tensor, rates: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """An optimizer step for each learning rate, from batch `first` of `order`: each batch's loss and accuracy."""
+        """Take an optimizer step for each learning rate, from batch `first` of `order`; return each batch's loss and
+        accuracy.
+        """
         place = tf.constant(first), tf.constant(self.step)
         loss, accuracy = self._take_steps(*self._images, order, tf.constant(rates), *place)
         return loss.numpy(), accuracy.numpy()
 
     def measure(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cross-entropies (n,) and probabilities (n, 10) of training images."""
+        """Return cross-entropies (n,) and probabilities (n, 10) of training images."""
         losses, probabilities = self._measure(*self._images, tf.constant(indices.astype(np.int32)))
         return losses.numpy(), probabilities.numpy()
 
     def run_epoch(self, epoch: int) -> EpochEnded | None:
-        """All batches of one epoch and its validation; None if asked to stop before its end."""
+        """Run all batches of one epoch and its validation; return None if asked to stop before its end."""
         indices = self.order(epoch)
         order, seconds_before = tf.constant(indices), self.active_seconds
         done, losses, accuracies = 0, [], []
@@ -309,7 +314,7 @@ class _Loop:
         return loss, accuracy
 
     def _validate(self, epoch: int) -> dict[str, object]:
-        """What an epoch's row says of the held-out images."""
+        """Return the fields of an epoch's row about the held-out images."""
         if not len(self.validation_indices):
             return {"val_loss": None, "val_accuracy": None}
         losses, probabilities = self.measure(self.validation_indices)
@@ -366,7 +371,7 @@ class _Loop:
             self.is_compiled = False
 
     def _steps_at_once(self, command: Command) -> int:
-        """How many batches until the next look at the commands."""
+        """Return how many batches to run until the next look at the commands."""
         steps = self.chunk_steps
         if command.batches_per_second is not None:
             steps = min(steps, max(1, int(command.batches_per_second * CHUNK_SECONDS)))
@@ -377,7 +382,7 @@ class _Loop:
         return steps
 
     def _dawdle(self, command: Command, began: float, count: int) -> None:
-        """Slow motion: wait until these batches have taken as long as they should, but not beyond a new command."""
+        """Wait in slow motion until these batches have taken as long as they should, but not beyond a new command."""
         if command.batches_per_second is None or command.is_paused:
             return
         end = began + count / command.batches_per_second
@@ -407,7 +412,7 @@ class _Views:
             self._seconds += self._expected
 
     def look_while_waiting(self, command: Command, seconds: float = math.inf) -> None:
-        """For so many seconds nothing else would be done."""
+        """Take a snapshot if one is wanted and fits into the `seconds` in which nothing else would be done."""
         is_new = self._step != self._loop.step or (command.digit, command.drawing) not in self._taken
         if command.is_watched and is_new and (self._step < 0 or self._expected <= seconds):
             self._expected = self._take(command)
@@ -436,15 +441,22 @@ _on_devices: WeakKeyDictionary[datasets.Dataset, tuple[tf.Tensor, tf.Tensor]] = 
 
 
 def _on_device(dataset: datasets.Dataset) -> tuple[tf.Tensor, tf.Tensor]:
-    """The training images, (n, 28, 28, 1) uint8, and their digits, (n,) int32: one copy for all that train on them here."""
+    """Return the training images, (n, 28, 28, 1) uint8, and their digits, (n,) int32: one copy for all that train on
+    them here.
+    """
     if dataset not in _on_devices:
         _on_devices[dataset] = tf.constant(dataset.x_train[..., None]), tf.constant(dataset.y_train.astype(np.int32))
     return _on_devices[dataset]
 
 
 def _compiled_steps(network: keras.Model, training: Training) -> Callable:
-    """A function of (x, y, order, learning_rates, first, step): one optimizer step per learning rate, from batch `first` of
-    `order`, with `step` batches taken before in the whole training; returns each batch's loss and accuracy."""
+    """Return a function of (x, y, order, learning_rates, first, step) that takes one optimizer step per learning
+    rate.
+
+    It begins at batch `first` of `order`, with `step` batches taken before in the whole training, and returns each
+    batch's loss and
+    accuracy.
+    """
     batch_size, optimizer, augmentation = training.batch_size, network.optimizer, training.augmentation
 
     @tf.function(
@@ -482,7 +494,7 @@ def _compiled_steps(network: keras.Model, training: Training) -> Callable:
 
 
 def _compiled_measure(network: keras.Model, batch_size: int) -> Callable:
-    """A function of (x, y, indices): these images' cross-entropies and probabilities."""
+    """Return a function of (x, y, indices) that returns these images' cross-entropies and probabilities."""
 
     @tf.function(input_signature=[*_IMAGES, tf.TensorSpec((None,), tf.int32)])
     def measure(x, y, indices):

@@ -1,4 +1,6 @@
-"""What is asked about a training before it begins: how long an epoch takes, which learning rates it bears, how images change."""
+"""Questions about a training before it begins: the seconds of an epoch, a learning-rate range test, a preview of
+changed images.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A learning-rate range test: the rate rises from batch to batch, and the loss tells which rates this network can take.
+"""A learning-rate range test: the rate rises from batch to batch, and the loss shows which rates this network can
+take.
 
 Source: Smith 2017, Cyclical Learning Rates for Training Neural Networks, arXiv:1506.01186.
 """
@@ -28,19 +29,20 @@ class RangeTest:
 
 
 def learning_rates() -> np.ndarray:
-    """The rates tried, (STEPS,) float32, each the same factor above the one before."""
+    """Return the rates tried, (STEPS,) float32, each larger than the one before by the same factor."""
     return np.geomspace(LOWEST, HIGHEST, STEPS).astype(np.float32)
 
 
 def has_exploded(losses: np.ndarray) -> bool:
-    """Whether going on would show nothing more."""
+    """Return whether the loss is so high that going on would show nothing more."""
     return len(losses) > 0 and not losses[-1] <= EXPLODED * losses.min()
 
 
 def smoothed(losses: np.ndarray, beta: float = SMOOTHING) -> np.ndarray:
-    """The exponentially weighted mean of the losses up to each, (n,) float64; NaN from the first one that isn't finite on.
+    """Return the exponentially weighted mean of the losses up to each, (n,) float64; NaN from the first non-finite
+    loss on.
 
-    At the start, where few have come in, their weights still add up to 1. Source: Kingma & Ba 2015, arXiv:1412.6980, section 3.
+    The weights add up to 1 from the start (bias correction). Source: Kingma & Ba 2015, arXiv:1412.6980, section 3.
     """
     means, mean = np.full(len(losses), np.nan), 0.0
     for i, loss in enumerate(_finite(losses)):
@@ -50,9 +52,10 @@ def smoothed(losses: np.ndarray, beta: float = SMOOTHING) -> np.ndarray:
 
 
 def suggestion(test: RangeTest) -> float | None:
-    """A learning rate to train with, as 1, 2 or 5 times a power of ten; None where the loss never fell.
+    """Return a learning rate to train with, as 1, 2 or 5 times a power of ten; None if the loss never fell.
 
-    The lower of two: the rate at which the smoothed loss falls most steeply, by the rate's logarithm, and a tenth of the rate
+    It is the lower of two: the rate at which the smoothed loss falls most steeply, by the rate's logarithm, and a tenth
+    of the rate
     at its minimum. Source: Howard & Gugger 2020, fastai, arXiv:2002.04688, whose `lr_find` gave both.
     """
     losses = smoothed(_finite(test.losses))
@@ -69,13 +72,13 @@ def suggestion(test: RangeTest) -> float | None:
 
 
 def _finite(losses: np.ndarray) -> np.ndarray:
-    """The losses before the first one that is NaN or infinite."""
+    """Return the losses before the first one that is NaN or infinite."""
     is_finite = np.isfinite(losses)
     return losses if is_finite.all() else losses[: int(np.argmin(is_finite))]
 
 
 def _rounded(rate: float) -> float:
-    """The nearest of 1, 2, 5, 10, ... times a power of ten, by their ratio."""
+    """Return the nearest of 1, 2, 5, 10, ... times a power of ten, by their ratio."""
     power = math.floor(math.log10(rate))
     candidates = [float(f"{digit}e{power}") for digit in (1, 2, 5, 10)]
     return min(candidates, key=lambda candidate: abs(math.log(candidate / rate)))
