@@ -74,10 +74,11 @@ EXPERIMENT = specs.Experiment(
 
 
 def installed(at: str) -> tuple[Run | None, str]:
-    """The shipped run: among the runs at this root, else in a folder of this process, else where it was shipped; and why it isn't
-    among the runs, "" where it is.
+    """Return the shipped run and, if it isn't among the runs, the reason for that, else "".
 
-    `DIGITLAB_REFERENCE=off`, or a checkout without it, does without: None.
+    It is the one among the runs at this root, or else one in a folder of this process, or else the one in the checkout.
+    With
+    `DIGITLAB_REFERENCE=off`, or in a checkout without it, the run is None.
     """
     if os.environ.get("DIGITLAB_REFERENCE") == "off" or not (ASSETS / RUN_ID).is_dir():
         return None, ""
@@ -99,7 +100,7 @@ def _copied(at: str) -> tuple[Run, str]:
 
 @cache
 def _own_folder() -> str:
-    """A folder for this process alone, removed when it ends."""
+    """Make a folder for this process alone, removed when it ends."""
     folder = tempfile.mkdtemp(prefix="digitlab-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -107,8 +108,11 @@ def _own_folder() -> str:
 
 @cache
 def figures() -> dict[str, str | float]:
-    """What was measured of the shipped network when it was trained, and how: `command`, `date` (ISO 8601), `parameters`, and
-    the accuracies `validation` and `test`, 0..1. Empty in a checkout without it."""
+    """Return the measurements of the shipped network after its training; empty in a checkout without it.
+
+    Returns:
+        `command`, `date` (ISO 8601), `parameters`, and the accuracies `validation` and `test`, 0..1.
+    """
     return json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
 
 
@@ -155,7 +159,7 @@ def _mnist() -> Dataset:
 
 
 def _version(run: Run) -> str:
-    """What tells one shipped network, judgement included, from another."""
+    """Return a hash that identifies the shipped network together with its calibration and rejection."""
     names = sorted(f"{kind}/{name}" for kind in ("checkpoints", "judgements") for name in run.folder.names(kind))
     return sha256(b"".join(run.folder.read(name, bytes) for name in names)).hexdigest()[:16]
 

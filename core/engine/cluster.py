@@ -1,6 +1,7 @@
-"""The life of the workers: started, warmed, watched, begun anew, ended.
+"""The life cycle of the workers: start, warm-up, watch, restart, end.
 
-Embedded (the default) is a local cluster of one worker process with two threads, on loopback with TLS. With a scheduler's address
+Embedded (the default) is a local cluster of one worker process with two threads, on loopback with TLS. With a
+scheduler's address
 the same code uses a cluster that is there already.
 """
 
@@ -61,7 +62,7 @@ _DASK_CONFIG = {
 
 
 class Phase(StrEnum):
-    """How far the engine is."""
+    """The state of the engine."""
 
     OFF = "off"
     STARTING = "starting"
@@ -71,19 +72,7 @@ class Phase(StrEnum):
 
 
 class Cluster:
-    """The workers, from the first to the last. Its methods may be called from any thread.
-
-    Args:
-        scheduler: the address of another's cluster; None for one of its own.
-        on_watch: called every WATCH_SECONDS once it has started, and whenever it is woken.
-
-    Attributes:
-        phase, message: how far it is, and what is wrong with it, in a sentence.
-        client: the connection to the scheduler; None before there is one.
-        local: the cluster of this process' own; None where another's is used.
-        workers: what the scheduler last said of them, by address.
-        asked_at: when anybody last wanted something of a worker, monotonic.
-    """
+    """The workers, from their start to their end. Its methods may be called from any thread."""
 
     def __init__(self, scheduler: str | None, lock: threading.RLock, on_watch: Callable[[], None]) -> None:
         self._scheduler, self._lock, self._on_watch = scheduler, lock, on_watch
@@ -123,17 +112,17 @@ class Cluster:
             scratch.close()
 
     def wake(self) -> None:
-        """Have it watched at once."""
+        """Make the watching thread look at once."""
         self._wake.set()
 
     @property
     def is_own(self) -> bool:
-        """Whether its worker is this process' own, which nobody else gives work to."""
+        """True if its worker is this process' own, to which nobody else gives work."""
         return self.local is not None
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it is another's, which other servers use as well."""
+        """True if it is a cluster that other servers use as well."""
         return bool(self._scheduler)
 
     @property
@@ -174,7 +163,7 @@ class Cluster:
             return self._actor
 
     def forget_actor(self, actor: Any) -> None:
-        """Have another one made: this one is lost."""
+        """Forget an actor that is lost, so that another one is made."""
         with self._lock:
             if self._actor is actor:
                 self._actor = None
@@ -219,17 +208,17 @@ class Cluster:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether a worker will soon be killed for its size."""
+        """Return whether a worker will soon be killed for its size."""
         return max(self._memory_of_each(), default=0) > CROWDED * _memory_limit()
 
     def begin_restart(self) -> None:
-        """Have nothing asked of the workers until they have begun anew, see `restart`."""
+        """Stop asking the workers anything until they have restarted, see `restart`."""
         with self._lock:
             self._actor, self.phase, self.message = None, Phase.WARMING, RESTARTING
             self._warm.clear()
 
     def restart(self) -> None:
-        """Have the workers begin anew."""
+        """Restart the workers."""
         if (client := self.client) is not None:  # it may be closed at any moment
             client.restart_workers(list(self.workers), raise_for_error=False)
 
@@ -285,7 +274,7 @@ class Cluster:
         return Client(local), local
 
     def _warm_up(self, address: str) -> None:
-        """Have a worker load TensorFlow; the engine is ready when the first has."""
+        """Let a worker load TensorFlow; the engine is ready when the first has."""
         if (client := self.client) is None:
             return
         future = client.submit(
@@ -326,8 +315,11 @@ def _memory_limit() -> int:
 
 @cache
 def _keep_interrupts_here() -> None:
-    """Have processes that this thread starts from now on, and threads that it starts, not hear of Ctrl+C, which a terminal sends to all
-    of a family: a worker would answer with a traceback, though it is about to be ended."""
+    """Block Ctrl+C for processes and threads that this thread starts from now on.
+
+    A terminal sends it to a whole process group: a worker would answer with a traceback, though it is about to be
+    ended.
+    """
     if hasattr(signal, "pthread_sigmask"):
         resource_tracker.ensure_running()  # else it is started with the first worker, and its start unblocks the signal again
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -87,11 +87,13 @@ class Engine:
     # -- trainings -------------------------------------------------------------------------------------------------------
 
     def train(self, run: Run, command: Command = FULL_SPEED) -> None:
-        """Queue a run, new or to be resumed from its last epoch, with its live hyperparameters as they were last. Starts the engine
-        if need be; the run waits for it. Waits for the data set where that is still being fetched.
+        """Queue a run, new or to be resumed from its last epoch, with the live hyperparameters that it last had.
+
+        Starts the engine if need be; the run waits for it. Waits for the data set if that is still being fetched.
 
         Args:
-            command: what it is to do from its first batch on, as to wait before it.
+            run: the run.
+            command: its orders from its first batch on, such as to wait before it.
 
         Raises:
             DataError: if there is no data set, or the run's epochs so far were trained on another one.
@@ -111,7 +113,7 @@ class Engine:
 
     @property
     def allowance(self) -> Allowance | None:
-        """What runs take and may take in all, as of some minutes ago at most; None before that was looked at."""
+        """Bytes that runs take and may take in all, at most some minutes old; None before that was first measured."""
         return self._allowance
 
     def commanded(self, run_id: str) -> Command:
@@ -238,7 +240,7 @@ class Engine:
         self._keep_within_allowance()
 
     def _go_on(self) -> None:
-        """Restart an idle worker that has grown, and have the next run begin."""
+        """Restart an idle worker that has grown, and begin the next run."""
         with self._lock:
             is_awaited = bool(self.trainings.waiting())
             is_time = not self.trainings.are_given and self.cluster.is_time_to_restart(is_awaited)
@@ -252,7 +254,7 @@ class Engine:
         self.trainings.give_next()
 
     def _keep_within_allowance(self) -> None:
-        """Have the oldest runs make room for others, from time to time and once one has ended."""
+        """Remove the oldest runs to make room for others, from time to time and when one has ended."""
         has_one_ended = self.trainings.ended_at > self._checked_room_at
         if not has_one_ended and time.monotonic() - self._checked_room_at < ROOM_SECONDS:
             return

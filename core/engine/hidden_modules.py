@@ -1,4 +1,4 @@
-"""Modules that one thread can't import for a while, though they are installed; the others can."""
+"""Modules that one thread can't import for a while, though they are installed; other threads can."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Orders to the workers: pause, step, go on, stop. Whoever gives one waits a moment at most; a worker that doesn't answer yet is told
-in the background until it has taken it."""
+"""Orders to the workers: pause, step, go on, stop. The caller waits a moment at most; a worker that doesn't answer
+yet gets the order
+again in the background until it has taken it.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,7 @@ RETRY_SECONDS = 1.0  # until an order that no worker took is told again
 
 
 class Orders:
-    """Tells all workers what is ordered, by run or question, in the order in which it is.
-
-    Args:
-        is_over: whether an order for a run or a question is needed no more.
-    """
+    """The sender of orders to all workers, by run or question, in the order in which they are given."""
 
     def __init__(self, cluster: Cluster, is_over: Callable[[str], bool]) -> None:
         self._cluster, self._is_over = cluster, is_over
@@ -35,8 +33,15 @@ class Orders:
         return bool(self._untold.get(name, (None, ()))[1])
 
     def tell(self, name: str, command: Command, changed: tuple[str, ...] = ()) -> None:
-        """Have all workers take an order. One that hasn't after a moment is told on in the background, until it has: what is ordered
-        meanwhile goes with it.
+        """Send an order to all workers.
+
+        A worker that hasn't taken it after a moment gets it again in the background, together with what is ordered
+        meanwhile.
+
+        Args:
+            name: of the run or question.
+            command: the order.
+            changed: names of the fields that it changes; all if empty.
 
         Raises:
             EngineNotReady: if there is no connection to the workers yet.

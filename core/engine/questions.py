@@ -1,5 +1,7 @@
-"""Questions to the workers: asked once, waited for, shared, cancelled. What is asked is defined where it belongs, see
-`core.runs.question`."""
+"""Questions to the workers: asked once, waited for, shared, cancelled. Questions are defined in the rooms they
+belong to, see
+`core.runs.question`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ class Questions:
 
     @property
     def are_under_way(self) -> bool:
-        """Whether any is."""
+        """True if a question is under way."""
         return self._waiting > 0 or any(not future.done() for future in self._futures.values())
 
     def ask(self, question: Question) -> Any:

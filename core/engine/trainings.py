@@ -87,7 +87,7 @@ class Trainings:
 
     @property
     def are_given(self) -> bool:
-        """Whether a run was given to the scheduler by this process, and has not ended."""
+        """True if this process gave the scheduler a run that has not ended."""
         return bool(self._futures)
 
     def give_next(self) -> None:
@@ -100,7 +100,7 @@ class Trainings:
                 self._submit(run_id)
 
     def free_the_queue(self) -> None:
-        """Where others wait, have what was paused or slowed and then left go on at full speed, to its end."""
+        """Let runs that were left paused or slowed go on at full speed to their end, if others wait."""
         if not self.in_state(is_queued=True):
             return
         for run_id in (

@@ -1,4 +1,7 @@
-"""What runs in a worker, by name: a training, a question, an order. Nothing of TensorFlow's crosses back, see `Failure`."""
+"""Functions that run in a worker, called by name: a training, a question, an order. No object of TensorFlow's
+crosses back, see
+`Failure`.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +157,7 @@ def look(run_id: str, digit: int, drawing: bytes = b"") -> Snapshot | None:
 
 
 def keep_look(run_id: str, snapshot: Snapshot) -> None:
-    """Have a look inside a run at hand for those who asked for it, and no longer those that nobody asks for."""
+    """Keep a snapshot of a run for those who asked for it, and drop those that nobody asks for any more."""
     wanted = _wanted(run_id)
     kept = {key: look for key, look in _snapshots.get(run_id, {}).items() if key in wanted}
     _snapshots[run_id] = {**kept, (snapshot.digit, snapshot.drawing): snapshot}

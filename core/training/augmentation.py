@@ -44,7 +44,9 @@ def transform(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) ->
 
 
 def _affine_maps(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """One map per image from output to input pixels, (batch, 8): x' = a x + b y + x0, y' = c x + d y + y0, twice nothing."""
+    """Return one map per image from output to input pixels, (batch, 8): x' = a x + b y + x0, y' = c x + d y + y0,
+    and two zeros.
+    """
     batch = tf.shape(images)[0]
     unit = tf.random.stateless_uniform((batch, 5), seed, -1.0, 1.0)
     angle = unit[:, 0] * (augmentation.rotation * 3.141592653589793 / 180)
@@ -63,7 +65,7 @@ def _affine_maps(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor)
 
 
 def _moved(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """Images under their affine maps."""
+    """Apply affine maps to images."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=maps,
@@ -75,7 +77,7 @@ def _moved(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
 
 
 def _bent(images: tf.Tensor, maps: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
-    """Images under their affine maps and a drift of up to `most` pixels, in one sampling so that they blur once."""
+    """Apply affine maps and a drift of up to `most` pixels to images, in one sampling so that they blur once."""
     side = images.shape[1]
     x, y = (tf.constant(axis, tf.float32) for axis in np.meshgrid(np.arange(side), np.arange(side)))
     # Not maps[:, i, None, None]: the optimizer of TensorFlow 2.21 puts what was stacked there, and the new axes are lost.
@@ -85,10 +87,12 @@ def _bent(images: tf.Tensor, maps: tf.Tensor, most: float, seed: tf.Tensor) -> t
 
 
 def _drift(batch: tf.Tensor, side: int, most: float, seed: tf.Tensor) -> tf.Tensor:
-    """How far each pixel is displaced in x and y, (batch, side, side, 2): random vectors of `most` pixels' length at knots 7
+    """Return how far each pixel is displaced in x and y, (batch, side, side, 2): random vectors of `most` pixels'
+    length at knots 7
     pixels apart, and cubic B-splines between them, so that no displacement is longer and neighbours go together.
 
-    Source: Simard, Steinkraus & Platt 2003, Best Practices for Convolutional Neural Networks; their Gaussian of 4 pixels
+    Source: Simard, Steinkraus & Platt 2003, Best Practices for Convolutional Neural Networks; their Gaussian of 4
+    pixels
     is as wide as such a spline, and their strength of 34 moves pixels about as far as `most` 4.
     """
     knots = np.arange(-1, -(-side // 7) + 2)
@@ -101,7 +105,7 @@ def _drift(batch: tf.Tensor, side: int, most: float, seed: tf.Tensor) -> tf.Tens
 
 
 def _sampled(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Images read at the pixels (x, y), each (batch, height, width): bilinear, black beyond the edge."""
+    """Sample images at the pixels (x, y), each (batch, height, width): bilinear, black beyond the edge."""
     batch, side = tf.shape(images)[0], images.shape[1]
     framed = tf.reshape(tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]]), (batch, (side + 2) ** 2))
     x, y = tf.clip_by_value(x + 1, 0.0, side + 1.0), tf.clip_by_value(y + 1, 0.0, side + 1.0)
@@ -116,8 +120,10 @@ def _sampled(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def _thickened(images: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
-    """Strokes fattened or thinned by up to `most` pixels on each side: part of the way to each pixel's brightest or darkest
-    neighbour, which for a whole pixel is a grey dilation or erosion by 3 × 3."""
+    """Make strokes thicker or thinner by up to `most` pixels on each side: part of the way to each pixel's brightest
+    or darkest
+    neighbour, which for a whole pixel is a grey dilation or erosion by 3 × 3.
+    """
     amount = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed, -most, most)
     brightest = tf.nn.max_pool2d(images, 3, 1, "SAME")
     darkest = -tf.nn.max_pool2d(-images, 3, 1, "SAME")
@@ -125,7 +131,9 @@ def _thickened(images: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _grained(images: tf.Tensor, most: float, seed_of_deviations: tf.Tensor, seed_of_grain: tf.Tensor) -> tf.Tensor:
-    """Gaussian noise, in each image with a standard deviation of its own of up to `most` of white; pixels stay in 0..255."""
+    """Add Gaussian noise, in each image with a standard deviation of its own of up to `most` of white; pixels stay
+    in 0..255.
+    """
     deviation = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed_of_deviations, 0.0, most * 255)
     grain = deviation * tf.random.stateless_normal(tf.shape(images), seed_of_grain)
     return tf.clip_by_value(images + grain, 0.0, 255.0)

@@ -1,4 +1,4 @@
-"""Values to charts, pictures and HTML. Knows no screen: what is returned are figures, PNG bytes and strings.
+"""Values to charts, pictures and HTML. Knows no screen: its functions return figures, PNG bytes and strings.
 
 May use `errors` to `engine`.
 """

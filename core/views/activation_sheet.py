@@ -1,4 +1,4 @@
-"""Everything a network makes of one digit, laid out as one sheet: a block per layer, a cell per map or unit."""
+"""The activations of a network for one digit as one sheet: a block per layer, a cell per map or unit."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def figure(tour: Tour, chosen: tuple[str, int]) -> go.Figure:
 
 
 def layout(tour: Tour) -> tuple[list[Cell], list[tuple[float, str]], float]:
-    """Where everything stands: cells, the layers' names with the height they stand on, and the height of it all."""
+    """Return the cells, the layers' names with the height they stand on, and the height of the whole sheet."""
     cells, labels, y = [], [], 0.0
     for name, layer in tour.layers.items():
         if layer.form in LEFT_OUT:
@@ -94,7 +94,7 @@ def layout(tour: Tour) -> tuple[list[Cell], list[tuple[float, str]], float]:
 
 
 def painted(tour: Tour, cells: list[Cell], height: float) -> np.ndarray:
-    """The sheet as (h, w) uint8 colours of `PALETTE`, `CLEAR` where nothing stands."""
+    """Paint the sheet as (h, w) uint8 colours of `PALETTE`, `CLEAR` where there is nothing."""
     sheet = np.full((round(height * CELL), COLUMNS * CELL), CLEAR, np.uint8)
     maps = {name: _levels(tour.outputs[name]) for name in {cell.layer for cell in cells}}
     for cell in cells:
@@ -113,7 +113,7 @@ def _label(name: str, shape: tuple[int, ...], shown: int) -> str:
 
 
 def _levels(values: np.ndarray) -> np.ndarray:
-    """Values on one scale as colours of `PALETTE`."""
+    """Return values on one scale as colours of `PALETTE`."""
     return (np.rint(LEVELS * network_html.strengths(values)) + LEVELS).astype(np.uint8)
 
 
@@ -125,5 +125,5 @@ def _paint(sheet: np.ndarray, x: float, y: float, side: float, levels: np.ndarra
 
 @cache
 def _nearest(count: int, size: int) -> np.ndarray:
-    """Which of `count` pixels each of `size` shows."""
+    """Return which of `count` pixels each of `size` shows."""
     return ((np.arange(size) + 0.5) * count / size).astype(int)

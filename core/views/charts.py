@@ -33,7 +33,7 @@ DIGITS = [str(k) for k in range(CLASSES)]
 
 
 def loss_curve(progress: Progress, is_log: bool = False) -> go.Figure:
-    """Cross-entropy by epochs: training by batch, thin and smoothed, and validation at each epoch's end."""
+    """Draw cross-entropy by epochs: training by batch, raw and smoothed, and validation at each epoch's end."""
     figure = _curve(
         progress,
         progress.curve(progress.loss),
@@ -68,7 +68,7 @@ def accuracy_curve(progress: Progress) -> go.Figure:
 
 
 def range_test(test: RangeTest, suggested: float | None) -> go.Figure:
-    """The loss of a learning-rate range test, raw and smoothed, with the suggested rate marked."""
+    """Draw the loss of a learning-rate range test, raw and smoothed, with the suggested rate marked."""
     figure = go.Figure()
     figure.add_scatter(x=test.learning_rates, y=test.losses, mode="lines", opacity=0.35, line={"width": 1}, name="loss")
     figure.add_scatter(
@@ -86,9 +86,10 @@ def range_test(test: RangeTest, suggested: float | None) -> go.Figure:
 
 
 def confusion_matrix(matrix: np.ndarray, as_shares: bool, is_diagonal_dim: bool = False) -> go.Figure:
-    """A confusion matrix whose cells can be clicked.
+    """Draw a confusion matrix whose cells can be clicked.
 
-    The colour is the share of the row's digit on a root scale, so that rare mistakes show beside the full diagonal. Heat
+    The colour is the share of the row's digit on a root scale, so that rare mistakes are visible beside the full
+    diagonal. Heat
     maps send no selections; an invisible square in each cell does: its `customdata` is (true, predicted, count).
 
     Args:
@@ -113,7 +114,7 @@ def confusion_matrix(matrix: np.ndarray, as_shares: bool, is_diagonal_dim: bool 
 
 
 def _cell_texts(matrix: np.ndarray, shares: np.ndarray, as_shares: bool) -> np.ndarray:
-    """What is written in each cell, (10, 10) strings: nothing where nothing was counted."""
+    """Return the text of each cell, (10, 10) strings: empty where nothing was counted."""
     texts = (
         [[f"{share:.1%}" for share in row] for row in shares]
         if as_shares
@@ -138,7 +139,7 @@ def _clickable_cells(matrix: np.ndarray) -> go.Scatter:
 
 
 def digit_values(image: np.ndarray) -> go.Figure:
-    """One digit large, each pixel's value written in it and told on hover.
+    """Draw one digit large, with each pixel's value written in it and shown on hover.
 
     Args:
         image: (28, 28) uint8.
@@ -165,7 +166,7 @@ def digit_values(image: np.ndarray) -> go.Figure:
 
 
 def class_balance(counts: np.ndarray, chosen: int | None = None) -> go.Figure:
-    """How many images there are of each digit, (10,) integers; the chosen digit stands out."""
+    """Draw how many images there are of each digit, (10,) integers; the chosen digit is highlighted."""
     opacity = [1.0 if chosen in (None, k) else 0.35 for k in range(CLASSES)]
     figure = go.Figure(
         go.Bar(x=DIGITS, y=counts, marker={"opacity": opacity}, hovertemplate="%{y:,} images of %{x}<extra></extra>")
@@ -177,7 +178,7 @@ def class_balance(counts: np.ndarray, chosen: int | None = None) -> go.Figure:
 
 
 def class_scores(scores: ClassScores, intervals: Intervals) -> go.Figure:
-    """Precision, recall and F1 of every digit as points, with their intervals."""
+    """Draw precision, recall and F1 of every digit as points, with their intervals."""
     figure = go.Figure()
     lowest = 1.0
     for place, (name, symbol) in enumerate({"precision": "circle", "recall": "square", "f1": "diamond"}.items()):
@@ -209,9 +210,10 @@ def class_scores(scores: ClassScores, intervals: Intervals) -> go.Figure:
 
 
 def reliability(bins: Calibration, intervals: np.ndarray) -> go.Figure:
-    """How often the network is right over how sure it is, with the line on which both are the same.
+    """Draw a reliability diagram: accuracy over certainty, with the line on which both are equal.
 
     Args:
+        bins: the calibration.
         intervals: of each bin's accuracy, (n, 2).
     """
     there = bins.counts > 0
@@ -238,7 +240,7 @@ def reliability(bins: Calibration, intervals: np.ndarray) -> go.Figure:
 
 
 def abstention(found: Abstention) -> go.Figure:
-    """Accuracy over the share of the images that the network answers, the surest first."""
+    """Draw accuracy over the share of the images that the network answers, the most certain first."""
     shown = np.unique(np.linspace(0, len(found.coverage) - 1, 400).astype(int))
     figure = go.Figure(
         go.Scatter(
@@ -260,10 +262,10 @@ def abstention(found: Abstention) -> go.Figure:
 
 
 def robustness_curves(measured: list[tuple[str, Robustness]]) -> go.Figure:
-    """Accuracy over severity, a small chart per kind of damage, a line per run.
+    """Draw accuracy over severity, a small chart per kind of damage, a line per run.
 
     Args:
-        measured: what each run is called, as text, and how it fared; the first stands out.
+        measured: each run's name and its measurement; the first is highlighted.
     """
     columns = 3
     figure = make_subplots(
@@ -311,7 +313,7 @@ def robustness_curves(measured: list[tuple[str, Robustness]]) -> go.Figure:
 
 
 def balances(counts: dict[str, np.ndarray], chosen: int | None = None) -> go.Figure:
-    """Each digit's share of some sets, side by side: (10,) counts by the sets' names."""
+    """Draw each digit's share of several sets, side by side: (10,) counts by the sets' names."""
     figure = go.Figure()
     for (name, of_digits), colour in zip(
         counts.items(), (pictures.ULTRAMARINE, pictures.OCHRE, pictures.TEAL), strict=False
@@ -332,7 +334,7 @@ def balances(counts: dict[str, np.ndarray], chosen: int | None = None) -> go.Fig
 
 
 def pixel_histogram(counts: np.ndarray) -> go.Figure:
-    """How many pixels have each grey value, (256,) counts, on a logarithmic scale."""
+    """Draw how many pixels have each grey value, (256,) counts, on a logarithmic scale."""
     figure = go.Figure(
         go.Bar(
             x=np.arange(len(counts)),
@@ -379,7 +381,7 @@ def _small(figure: go.Figure) -> None:
 
 
 def printed_confusion_matrix(matrix: np.ndarray, title: str) -> bytes:
-    """The confusion matrix as a PDF for a report, from (10, 10) counts, rows true."""
+    """Draw the confusion matrix as a PDF for a report, from (10, 10) counts, rows true."""
     from matplotlib.figure import Figure as PrintedFigure  # half a second, for those who print
 
     figure = PrintedFigure(figsize=(6, 6), layout="constrained")
@@ -397,7 +399,7 @@ def printed_confusion_matrix(matrix: np.ndarray, title: str) -> bytes:
 
 
 def _smoothed(y: np.ndarray) -> np.ndarray:
-    """Means over neighbours, wider the more there are."""
+    """Return means over neighbours; the window is wider the more values there are."""
     width = max(1, len(y) // 20)
     weights = np.ones(width)
     return np.convolve(y, weights, "same") / np.convolve(np.ones(len(y)), weights, "same") if len(y) else y

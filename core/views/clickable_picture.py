@@ -1,7 +1,8 @@
 """A picture in a chart whose cells can be clicked.
 
-Plotly's pictures send no selections; an invisible square in each cell does, with its `customdata`. A figure's layout is given
-whole where it has many parts: each part that is added to a figure has those before it copied.
+Plotly sends no selections from pictures; an invisible square in each cell sends one, with its `customdata`. The layout
+is given
+to a figure complete: each part that is added to a figure later copies those before it.
 """
 
 from __future__ import annotations

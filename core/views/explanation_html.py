@@ -1,6 +1,6 @@
-"""Pictures of what explains a network: the arithmetic of one number, maps over it, changed digits.
+"""Pictures that explain a network: the arithmetic of one number, attribution maps, changed digits.
 
-HTML text with its images in it, as in `core.views.network_html`. Each says in words what it shows.
+HTML text with its images in it, as in `core.views.network_html`. Each describes in words what it shows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CELL = "display:inline-flex;align-items:center;justify-content:center;color:#1b
 
 
 def over_digit(values: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """A map's colours with the digit's outline on them, (140, 140, 3) uint8.
+    """Return a map's colours with the digit's outline on them, (140, 140, 3) uint8.
 
     Args:
         values: (28, 28) float, one number per pixel.
@@ -48,7 +48,7 @@ def over_digit(values: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def arithmetic(unit: Unit) -> str:
-    """How one number comes about, as HTML: what is read, what that is multiplied by, and what it adds up to."""
+    """Show the calculation of one number as HTML: its inputs, their factors, and the sum."""
     match unit.form:
         case Form.WINDOW:
             shown = _channels(unit)
@@ -62,7 +62,7 @@ def arithmetic(unit: Unit) -> str:
 
 
 def _channels(unit: Unit) -> str:
-    """The window, the kernel and their products, of the channels that count most."""
+    """Show the window, the kernel and their products, of the channels that contribute most."""
     sums = unit.products.sum(axis=(0, 1), dtype=np.float64)
     first = np.argsort(-np.abs(sums), kind="stable")[:MOST_CHANNELS]
     largest = [float(np.abs(each).max(initial=0)) for each in (unit.patch, unit.kernel, unit.products)]
@@ -92,7 +92,7 @@ def _chosen_from(unit: Unit) -> str:
 
 
 def _contributions(unit: Unit) -> str:
-    """What each input of a unit adds, the most first; as a picture where the inputs were one."""
+    """Show each input's contribution to a unit, the largest first; as a picture if the inputs were an image."""
     products = unit.products
     first = np.argsort(-np.abs(products), kind="stable")[:MOST_TERMS]
     largest = float(np.abs(products).max(initial=0)) or 1.0
@@ -127,7 +127,7 @@ def _source(unit: Unit, k: int) -> str:
 
 
 def _sum(unit: Unit) -> str:
-    """The last lines of the sum, and what Keras got."""
+    """Show the last lines of the sum, and Keras' result."""
     match unit.form:
         case Form.WINDOW | Form.WEIGHTS:
             products = unit.products.sum(dtype=np.float64)
@@ -159,7 +159,7 @@ def _added(value: float) -> str:
 def _grid(
     values: np.ndarray, largest: float, is_inside: np.ndarray | None = None, is_chosen: np.ndarray | None = None
 ) -> str:
-    """Numbers on their colours; without the numbers where there are many."""
+    """Show numbers on their colours; without the numbers if there are many."""
     height, width = values.shape
     is_written = max(height, width) <= LARGEST_WRITTEN
     size, font = (32, 10) if is_written else (max(4, 150 // max(height, width)), 0)
@@ -182,7 +182,7 @@ def _grid(
 
 
 def _signed_bar(share: float) -> str:
-    """A bar from the middle, to the right above zero."""
+    """Show a bar from the middle, to the right above zero."""
     width = 50 * min(abs(float(np.nan_to_num(share))), 1)
     left, colour = (50, pictures.OCHRE) if share >= 0 else (50 - width, pictures.ULTRAMARINE)
     return (
@@ -192,12 +192,12 @@ def _signed_bar(share: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count, with a true minus."""
+    """Return a number with three significant digits and a true minus sign."""
     return f"{float(value) + 0.0:.3g}".replace("-", "−")
 
 
 def _short(value: float) -> str:
-    """Two decimals, for a small cell; nought as such."""
+    """Return a number with two decimals, for a small cell; zero as "0"."""
     return "0" if value == 0 else f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
 
 
@@ -205,10 +205,11 @@ def _short(value: float) -> str:
 
 
 def attributions(image: np.ndarray, explanation: Explanation) -> str:
-    """The maps of all methods side by side over the digit, as HTML; why one is missing, where it is.
+    """Show the maps of all methods side by side over the digit, as HTML, or the reason why one is missing.
 
     Args:
         image: (28, 28) uint8.
+        explanation: the maps.
     """
     cards = "".join(
         f'<figure style="margin:0;width:{MAP_SIZE}px"><figcaption style="font-weight:600;font-size:.82rem">{method}</figcaption>'
@@ -221,7 +222,7 @@ def attributions(image: np.ndarray, explanation: Explanation) -> str:
 
 
 def completeness(explanation: Explanation) -> str:
-    """What integrated gradients add up to, beside what they should, in a sentence of Markdown."""
+    """Compare the sum of integrated gradients with what it should be, in a sentence of Markdown."""
     return (
         f"Integrated gradients are a division without remainder: all pixels together get "
         f"**{_number(explanation.attributed)}** of score, and the score of this digit less that of an empty sheet is "
@@ -230,9 +231,11 @@ def completeness(explanation: Explanation) -> str:
 
 
 def beliefs(image: np.ndarray, explanation: Explanation, forgotten: Sequence[Forgotten]) -> str:
-    """Beside every map its curves, and what becomes of it as the network forgets, as HTML.
+    """Show every map with its curves and its change as the network loses what it learned, as HTML.
 
     Args:
+        image: (28, 28) uint8.
+        explanation: the maps.
         forgotten: level by level, the last layer's first; those still under way are left out.
     """
     rows = "".join(_belief(image, explanation, method, forgotten) for method in explanation.maps)
@@ -240,7 +243,7 @@ def beliefs(image: np.ndarray, explanation: Explanation, forgotten: Sequence[For
 
 
 def changed_digit(image: np.ndarray, change: Change) -> str:
-    """A digit, what was done to it, and what came of it, as HTML."""
+    """Show a digit, the change, and the result, as HTML."""
     by = change.image.astype(np.float32) - image
     shown = [
         (image, "the digit"),
@@ -257,7 +260,7 @@ def changed_digit(image: np.ndarray, change: Change) -> str:
 
 
 def perfect_digits(images: np.ndarray, probabilities: np.ndarray) -> str:
-    """Ten pictures and how sure the network is of each, as HTML.
+    """Show ten pictures and the network's probability for each, as HTML.
 
     Args:
         images: (10, 28, 28) float32 ink.
@@ -295,7 +298,7 @@ def _belief(image: np.ndarray, explanation: Explanation, method: str, forgotten:
 
 
 def _forgotten(image: np.ndarray, values: np.ndarray, method: str, forgotten: Sequence[Forgotten]) -> str:
-    """What becomes of a map as the network forgets, and once that is known to its end, what it says."""
+    """Show how a map changes as the network loses what it learned and, once all levels are known, what that means."""
     alike = [attribution.rank_correlation(values, level.maps[method]) for level in forgotten]
     strip = "".join(
         f'<figure style="margin:0;width:{SMALL_SIZE}px;text-align:center" title="{html.escape(_who(level))} forgot">'
@@ -309,7 +312,7 @@ def _forgotten(image: np.ndarray, values: np.ndarray, method: str, forgotten: Se
 
 
 def _curves(curves: Curves, chance: Curves, method: str) -> str:
-    """Both curves as a small picture, and their areas beside those of chance in words."""
+    """Show both curves as a small picture, and their areas beside those of chance in words."""
     width, height = 232, 76
     lines = "".join(
         f'<polyline fill="none" stroke="{colour}" stroke-width="{2 if dash == "none" else 1.4}" stroke-dasharray="{dash}" '
@@ -350,7 +353,7 @@ def _points(values: np.ndarray, width: int, height: int) -> str:
 
 
 def _who(level: Forgotten) -> str:
-    """Which layers forgot, in few words."""
+    """Return which layers lost what they learned, in a few words."""
     names = [layer_name(name) for name in level.layers]
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 

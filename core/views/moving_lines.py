@@ -21,9 +21,10 @@ _LIGHT = "rgba(127,127,140,.25)"
 
 
 def learning_rate(progress: Progress, rates: np.ndarray) -> str:
-    """The learning rate of every batch by epochs, what is done drawn full and what is to come faint.
+    """Draw the learning rate of every batch by epochs, batches that are done bold and those to come faint.
 
     Args:
+        progress: of the training.
         rates: of all batches of the training, (n,) float32.
     """
     shown = np.unique(np.linspace(0, len(rates) - 1, MOST_POINTS).astype(int)) if len(rates) else np.zeros(0, int)
@@ -86,13 +87,13 @@ def _log(batches: float) -> float:
 
 
 def _round(epochs: int) -> Sequence[int]:
-    """Epochs to be named below a chart: ten at most, at a distance of 1, 2 or 5 times a power of ten."""
+    """Return the epochs to be labelled below a chart: ten at most, 1, 2 or 5 times a power of ten apart."""
     distances = (factor * 10**power for power in range(6) for factor in (1, 2, 5))
     return range(0, epochs + 1, next(distance for distance in distances if epochs <= 10 * distance))
 
 
 def _apart(heights: np.ndarray, gap: float = 0.11, least: float = 0.03) -> list[tuple[int, float]]:
-    """The lines that are worth a label, with heights for the labels at which none covers another."""
+    """Return the lines that are worth a label, with heights at which no label covers another."""
     shown = [int(k) for k in np.argsort(heights, kind="stable") if heights[k] >= least]
     places: list[float] = []
     for digit in shown:
@@ -101,7 +102,7 @@ def _apart(heights: np.ndarray, gap: float = 0.11, least: float = 0.03) -> list[
 
 
 def _line(x: np.ndarray, y: np.ndarray, colour: str, width: float, opacity: float = 1.0) -> str:
-    """A line through points given in shares of the chart's width and height; a dot where there is only one."""
+    """Return a line through points given in shares of the chart's width and height; a dot if there is only one."""
     points = " ".join(f"{100 * a:.2f},{100 * (1 - b):.2f}" for a, b in zip(x, y, strict=True))
     points = f"{points} {points}" if len(x) == 1 else points
     return (
@@ -111,7 +112,7 @@ def _line(x: np.ndarray, y: np.ndarray, colour: str, width: float, opacity: floa
 
 
 def _image(lines: Sequence[str]) -> str:
-    """Lines as one picture that fills the chart, and a little more, so that none is cut at its edge."""
+    """Return lines as one picture that fills the chart and a little more, so that none is cut at its edge."""
     drawn = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -3 104 106" preserveAspectRatio="none">{"".join(lines)}</svg>'
     return (
         f'<img src="{pictures.data_url(drawn.encode(), "image/svg+xml")}" alt="" '
@@ -129,7 +130,7 @@ def _upright(x: float) -> str:
 def _chart(
     drawn: Sequence[str], said: str, below: str, x_places: Mapping[str, float], y_places: Mapping[str, float]
 ) -> str:
-    """What is drawn over a grid, with names for places of its axes in shares of the width and the height."""
+    """Draw lines over a grid, with names for places of its axes in shares of the width and the height."""
     x_names = "".join(
         f'<span style="position:absolute;left:{100 * place:.1f}%;top:100%;transform:translate(-50%,.2rem)">{name}</span>'
         for name, place in x_places.items()

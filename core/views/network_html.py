@@ -1,6 +1,7 @@
 """Pictures of a network's inside: kernels, feature maps, gradients, dead units, a small confusion matrix.
 
-HTML text with its images in it, cheap enough to be made anew while a training runs. Each says in words what it shows.
+HTML text with its images in it, cheap enough to be made anew while a training runs. Each describes in words what it
+shows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _BLUE, _WHITE, _OCHRE = (np.float32(colour) for colour in ((85, 102, 245), (247,
 
 
 def kernels(values: np.ndarray) -> str:
-    """The kernels of a first convolution, (n, k, k) float: blue below zero, ochre above, white at it."""
+    """Show the kernels of a first convolution, (n, k, k) float: blue below zero, ochre above, white at zero."""
     if not len(values):
         return "<p>This network has no convolution: it sees no patterns, only single pixels.</p>"
     images = "".join(_image(kernel, KERNEL_SIZE, f"kernel {k + 1}") for k, kernel in enumerate(signed(values)))
@@ -29,10 +30,11 @@ def kernels(values: np.ndarray) -> str:
 
 
 def signed(values: np.ndarray, largest: float | None = None) -> np.ndarray:
-    """Values as colours, (..., 3) uint8: blue below zero, ochre above, white at it and where there is no number.
+    """Return values as colours, (..., 3) uint8: blue below zero, ochre above, white at zero and for NaN.
 
     Args:
-        largest: the size that has the full colour; the largest there is unless given.
+        values: of any shape.
+        largest: the magnitude that has the full colour; by default the largest of the values.
     """
     strength = strengths(values, largest)[..., None]
     return np.where(strength < 0, _WHITE + (_BLUE - _WHITE) * -strength, _WHITE + (_OCHRE - _WHITE) * strength).astype(
@@ -41,7 +43,7 @@ def signed(values: np.ndarray, largest: float | None = None) -> np.ndarray:
 
 
 def strengths(values: np.ndarray, largest: float | None = None) -> np.ndarray:
-    """How strong the colours of `signed` are, from -1 to 1 in the shape of the values."""
+    """Return how strong the colours of `signed` are, from -1 to 1 in the shape of the values."""
     if largest is None:
         largest = float(np.abs(values).max(initial=0))
     strength = values / largest if 0 < largest < math.inf else np.zeros_like(values, np.float32)
@@ -49,7 +51,7 @@ def strengths(values: np.ndarray, largest: float | None = None) -> np.ndarray:
 
 
 def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> str:
-    """What each layer makes of a digit, a row of pictures per layer.
+    """Show each layer's feature maps for a digit, a row of pictures per layer.
 
     Args:
         image: the digit, (28, 28) uint8.
@@ -66,7 +68,7 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> str:
 
 
 def gradient_norms(norms: Mapping[str, float]) -> str:
-    """A bar per layer, on a logarithmic scale, for the size of the gradient of its weights."""
+    """Show a bar per layer, on a logarithmic scale, for the norm of the gradient of its weights."""
     span = math.log10(STRONGEST / WEAKEST)
     shares = {
         name: min(max(math.log10(max(norm, WEAKEST) / WEAKEST) / span, 0), 1) if math.isfinite(norm) else 1.0
@@ -76,14 +78,14 @@ def gradient_norms(norms: Mapping[str, float]) -> str:
 
 
 def dead_shares(shares: Mapping[str, float]) -> str:
-    """A bar per layer for the share of its units that were zero for a whole batch."""
+    """Show a bar per layer for the share of its units that were zero for a whole batch."""
     if not shares:
         return "<p>No layer here ends in a ReLU, so none can die.</p>"
     return _bars(shares, {name: f"{share:.0%}" for name, share in shares.items()}, "Dead ReLUs", pictures.RED)
 
 
 def confusion(counts: np.ndarray) -> str:
-    """A confusion matrix in small, (10, 10) counts, rows true; mistakes stand out by their share of the row."""
+    """Show a small confusion matrix, (10, 10) counts, rows true; mistakes are coloured by their share of the row."""
     shares = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     cells = ["<span></span>", *(f"<b>{k}</b>" for k in range(CLASSES))]
     for true in range(CLASSES):
@@ -105,7 +107,7 @@ def confusion(counts: np.ndarray) -> str:
 
 
 def layer_name(name: str) -> str:
-    """`01_conv2d` as `1 conv2d`, `probabilities` as `output`."""
+    """Return a layer's name for people: `01_conv2d` becomes `1 conv2d`, `probabilities` becomes `output`."""
     number, _, kind = name.partition("_")
     return (
         f"{int(number)} {kind.replace('_', ' ')}" if number.isdecimal() else {"probabilities": "output"}.get(name, name)

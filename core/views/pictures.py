@@ -37,7 +37,7 @@ DIAGRAM_HEIGHT, LABELS_HEIGHT = 116, 40  # CSS pixels
 
 
 def png(pixels: np.ndarray, scale: int = 1) -> bytes:
-    """A PNG of (h, w), (h, w, 3) or, with transparency, (h, w, 4) uint8 pixels, each drawn `scale` x `scale`."""
+    """Return a PNG of (h, w), (h, w, 3) or, with transparency, (h, w, 4) uint8 pixels, each drawn `scale` x `scale`."""
     if scale > 1:
         pixels = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
     buffer = io.BytesIO()
@@ -46,8 +46,10 @@ def png(pixels: np.ndarray, scale: int = 1) -> bytes:
 
 
 def palette_png(indices: np.ndarray, palette: np.ndarray) -> bytes:
-    """A PNG of (h, w) uint8 indices into (n, 3) uint8 colours, clear where one is beyond the last; half the size of others, and
-    made in a third of the time."""
+    """Return a PNG of (h, w) uint8 indices into (n, 3) uint8 colours, transparent where an index is beyond the last.
+
+    It is half the size of other PNGs, and made in a third of the time.
+    """
     image = Image.fromarray(indices)
     image.putpalette(palette.tobytes() + bytes(3))  # what is clear has a colour too
     buffer = io.BytesIO()
@@ -56,17 +58,20 @@ def palette_png(indices: np.ndarray, palette: np.ndarray) -> bytes:
 
 
 def data_url(content: bytes, kind: str = "image/png") -> str:
-    """The bytes as a URL that holds them."""
+    """Return a URL that holds the bytes."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def sheet(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-    """Digits side by side as one picture, filled row by row, missing ones left black.
+    """Put digits side by side into one picture, filled row by row, missing ones left black.
 
     Args:
         images: (n, 28, 28) uint8.
+        columns: digits per row.
+        gap: pixels between two digits.
 
-    Returns: (rows * (28 + gap) - gap, columns * (28 + gap) - gap) uint8.
+    Returns:
+        (rows * (28 + gap) - gap, columns * (28 + gap) - gap) uint8.
     """
     rows, side = max(1, math.ceil(len(images) / columns)), IMAGE_SHAPE[0] + gap
     cells = np.zeros((rows * columns, side, side), np.uint8)
@@ -76,7 +81,7 @@ def sheet(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
 
 
 def captioned_digits(images: np.ndarray, captions: list[str], description: str) -> str:
-    """Digits in a wrapping row, a short caption under each, as HTML.
+    """Show digits in a wrapping row, a short caption under each, as HTML.
 
     Args:
         images: (n, 28, 28) uint8.
@@ -96,12 +101,13 @@ def captioned_digits(images: np.ndarray, captions: list[str], description: str) 
 
 
 def damaged_digits(samples: np.ndarray, labels: np.ndarray, readings: np.ndarray, captions: list[str]) -> str:
-    """Digits as damage grows, a row per severity, as HTML: what the network takes a digit for stands below it where it errs.
+    """Show digits as damage grows, a row per severity, as HTML, with the prediction below each digit that is
+    misclassified.
 
     Args:
         samples: (severities, k, 28, 28) uint8.
-        labels: what they show, (k,).
-        readings: what the network reads in them, (severities, k).
+        labels: the digits, (k,).
+        readings: the predictions, (severities, k).
         captions: a short text for each severity.
     """
     rows = []
@@ -123,7 +129,7 @@ def damaged_digits(samples: np.ndarray, labels: np.ndarray, readings: np.ndarray
 
 
 def one_alone(only_first: int, only_second: int, first: str, second: str) -> str:
-    """How many images each of two networks alone has right, as two bars from the middle, as HTML."""
+    """Show how many images only one of two networks classifies correctly, as two bars from the middle, as HTML."""
     most = max(only_first, only_second, 1)
 
     def side(count: int, colour: str, name: str, justify: str) -> str:
@@ -144,7 +150,7 @@ def one_alone(only_first: int, only_second: int, first: str, second: str) -> str
 
 
 def digit(image: np.ndarray, size: int, description: str) -> str:
-    """One digit, (h, w) uint8, in a square of `size` CSS pixels, as HTML."""
+    """Show one digit, (h, w) uint8, in a square of `size` CSS pixels, as HTML."""
     return (
         f'<img src="{data_url(png(image))}" alt="{html.escape(description)}" '
         f'style="width:{size}px;height:{size}px;max-width:100%;object-fit:contain;background:#000;{_PIXELS}">'
@@ -152,12 +158,12 @@ def digit(image: np.ndarray, size: int, description: str) -> str:
 
 
 def probability_bars(probabilities: np.ndarray | None, is_digit: bool = True, missing: str = "No drawing yet.") -> str:
-    """Ten horizontal bars, the likeliest in colour, as HTML; empty bars where there are no probabilities yet.
+    """Show ten horizontal bars, the likeliest in colour, as HTML; empty bars if there are no probabilities yet.
 
     Args:
         probabilities: (10,) summing to 1, or None.
-        is_digit: whether what they are about is a digit at all; where it isn't, no bar is made much of.
-        missing: why there are none, in a sentence.
+        is_digit: whether the picture is taken for a digit at all; if not, no bar is highlighted.
+        missing: the reason why there are none, in a sentence.
     """
     values = np.zeros(10) if probabilities is None else probabilities
     best = None if probabilities is None or not is_digit else int(values.argmax())
@@ -187,10 +193,13 @@ def probability_bars(probabilities: np.ndarray | None, is_digit: bool = True, mi
 
 
 def preparation(pictures: Sequence[np.ndarray], names: Sequence[str], answers: Sequence[str]) -> str:
-    """How a drawing became MNIST's kind of picture, a picture per step with its name and what the network would read, as HTML.
+    """Show the steps from a drawing to a picture like MNIST's, each with its name and the network's prediction, as
+    HTML.
 
     Args:
         pictures: each (h, w) uint8.
+        names: of the steps.
+        answers: the prediction after each step.
     """
     figures = "".join(
         f'<figure style="margin:0;width:112px"><img src="{data_url(png(_at_most(picture, 192)))}" '
@@ -208,7 +217,8 @@ def preparation(pictures: Sequence[np.ndarray], names: Sequence[str], answers: S
 
 
 def number(images: np.ndarray, probabilities: np.ndarray, are_digits: Sequence[bool]) -> str:
-    """A number in large type, its weakest digit marked, and below each digit its picture and its bars, as HTML.
+    """Show a number in large type, its least certain digit marked, and below it each digit's picture and bars, as
+    HTML.
 
     Args:
         images: its digits from left to right, (n, 28, 28) uint8.
@@ -256,7 +266,7 @@ def _as_said(sign: str, probabilities: np.ndarray) -> str:
 
 
 def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture whose longer side is made `side` pixels, if it is longer."""
+    """Return a picture, shrunk if its longer side is longer than `side` pixels."""
     if max(picture.shape) <= side:
         return picture
     shrunk = Image.fromarray(picture)
@@ -265,12 +275,14 @@ def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def network_diagram(ledger: Ledger, sample: np.ndarray) -> str:
-    """The network from left to right, as HTML in a box that scrolls where it is too narrow.
+    """Draw the network from left to right, as HTML in a box that scrolls if it is too narrow.
 
-    Images are drawn as stacks of squares whose side follows their height and whose depth their channels; vectors as bars
-    whose height follows the logarithm of their length. A block of layers with two ways through it has an arc above.
+    Images are drawn as stacks of squares whose side follows their height and whose depth their channels; vectors as
+    bars
+    whose height follows the logarithm of their length. A block of layers with two paths through it has an arc above.
 
     Args:
+        ledger: of the network.
         sample: a digit, (28, 28) uint8, shown as the input.
     """
     blocks = [
@@ -291,8 +303,12 @@ def network_diagram(ledger: Ledger, sample: np.ndarray) -> str:
 
 
 def ledger_row(row: Row, ledger: Ledger) -> str:
-    """What a layer makes and costs, as HTML: the form of its output, the square of the digit that one output sees, and its
-    share of the network's parameters and multiply-adds as bars."""
+    """Show a layer's output and cost as HTML.
+
+    That is the form of its output, the square of the digit that one output depends on, and its share of the network's
+    parameters and
+    multiply-adds as bars.
+    """
     side = row.receptive_field
     sees = "all of the digit" if side >= IMAGE_SHAPE[0] else f"{side} × {side} pixels"
     of_parameters, of_macs = _share(row.parameters, ledger.parameters), _share(row.macs, ledger.macs)
@@ -314,7 +330,7 @@ def ledger_row(row: Row, ledger: Ledger) -> str:
 
 
 def ledger_gap(said: str) -> str:
-    """A row without figures, and why it has none, as HTML of the same height."""
+    """Show a row without figures, with the reason, as HTML of the same height."""
     return f'<div style="{_ROW};opacity:.7">{html.escape(said)}</div>'
 
 
@@ -325,7 +341,7 @@ _ROW = (
 
 
 def _form(row: Row) -> str:
-    """The output as a small stack of squares or as a bar, in a square of 36 CSS pixels."""
+    """Show the output as a small stack of squares or as a bar, in a square of 36 CSS pixels."""
     shape, colour = row.output_shape, _colour(row)
     if len(shape) == 1:
         tall = min(8 + 2.2 * math.log2(shape[0] + 1), 34)
@@ -338,7 +354,7 @@ def _form(row: Row) -> str:
 
 
 def _seen(side: int) -> str:
-    """A square of `side` pixels in the middle of the digit's, pixel for pixel."""
+    """Show a square of `side` pixels in the middle of the digit's, pixel for pixel."""
     whole = IMAGE_SHAPE[0]
     edge = (whole - side) / 2
     return (
@@ -354,7 +370,7 @@ def _sees_shortly(side: int) -> str:
 
 
 def _bar(text: str, unit: str, part: int, whole: int, share: str, colour: str) -> str:
-    """A quantity over a bar of its share of the whole; the share in words on hover."""
+    """Show a quantity over a bar of its share of the whole; the share in words on hover."""
     width = max(100 * part / whole, 1.5) if part and whole else 0
     return (
         f'<div title="{share} of all {unit}" style="min-width:0;{"" if part else "opacity:.55"}">'
@@ -369,7 +385,9 @@ _PIXELS = "image-rendering:pixelated;border-radius:6px"
 
 
 def _colour(row: Row) -> str:
-    """By what a layer does: slides learned filters, makes images smaller, weighs up, or only changes values."""
+    """Choose a colour by what a layer does: slides learned filters, makes images smaller, connects values, or only
+    changes them.
+    """
     if row.layer.takes == "vector":
         return OCHRE
     if row.layer.takes == "image" and (row.parameters or row.output_shape != row.input_shape):
@@ -399,7 +417,9 @@ def _block(name: str, shape: Shape, colour: str, has_two_ways: bool, sample: np.
 
 
 def _sheets(left: float, top: float, side: float, colour: str, count: int, apart: int) -> str:
-    """So many squares one behind the other, up and to the right: one element and its shadows, which browsers draw faster."""
+    """Draw `count` squares one behind the other, up and to the right: one element and its shadows, which browsers
+    draw faster.
+    """
     pale = "#" + "".join(f"{(int(colour[k : k + 2], 16) + 255) // 2:02X}" for k in (1, 3, 5))
     behind = ",".join(
         f"{apart * k}px -{apart * k}px 0 -1px {pale},{apart * k}px -{apart * k}px 0 0 {colour}" for k in range(1, count)
@@ -431,14 +451,14 @@ def _labelled(boxes: str, side: float, name: str, shape: str, tall: float | None
 
 
 def _short(name: str) -> str:
-    """A kind's name, where it is long without what goes without saying."""
+    """Return a kind's name, a long one shortened by parts that are understood without saying."""
     if len(name) <= 12:
         return name
     return name.removesuffix("2D").replace("Normalization", "Norm").replace("Pooling", "Pool")
 
 
 def _in_thousands(count: int) -> str:
-    """`170352` as `170 k`."""
+    """Return a count in short: `170352` becomes `170 k`."""
     for size, unit in ((1_000_000, "M"), (1000, "k")):
         if count >= size:
             return f"{count / size:.3g} {unit}" if count < 999.5 * size else f"{count / size:,.0f} {unit}"
@@ -446,7 +466,7 @@ def _in_thousands(count: int) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    """A part of the whole in per cent, never rounded to nothing or to all."""
+    """Return a part of the whole in per cent, never rounded to nothing or to all."""
     share = 100 * part / whole if whole else 0
     if part and share < 0.1:
         return "under 0.1 %"
@@ -456,7 +476,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def _percent(share: float) -> str:
-    """`0.9996` as `99.96 %`, never rounded up to certainty."""
+    """Return a share in per cent, `0.9996` as `99.96 %`, never rounded up to certainty."""
     if share >= 0.9995:
         return f"{math.floor(share * 10000) / 100:.2f} %" if share < 1 else "100 %"
     return f"{100 * share:.1f} %"
