@@ -7,13 +7,13 @@ the functions that need them, which run in worker processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from core.model.specs import CLASSES, IMAGE_SHAPE
+from core.runs.question import Tell
 
 SIDE = IMAGE_SHAPE[0]
 PIXELS = SIDE * SIDE
@@ -28,8 +28,6 @@ EARLY, LATE = 250, 400  # iterations of the embedding: with attraction exaggerat
 TOLD_EVERY = 25  # iterations
 MAP_SIZES = (2000, 5000, 10_000)
 _CHUNK = 2000  # images, 6 MB as float32
-
-Tell = Callable[[float], None]  # is told the share that is done, 0..1; may raise to end the work
 
 
 class Layout(StrEnum):

@@ -26,5 +26,6 @@ def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Return the softmax of logits (n, 10): probabilities, rows of which sum to 1."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    from scipy.special import softmax  # a fifth of a second, for which the first page need not wait
+
+    return softmax(logits, axis=1)

@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from core.evaluation import calibration
 from core.model.specs import CLASSES, IMAGE_SHAPE
 from core.runs.arrays import Array
 
@@ -308,19 +309,17 @@ def is_learned(before: np.ndarray, after: np.ndarray) -> bool:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Spearman's rank correlation of two maps, -1..1, equal values sharing their mean rank; NaN if one is
-    flat.
-    """
-    x, y = (_ranks(each.ravel()) for each in (a, b))
-    x, y = x - x.mean(), y - y.mean()
-    size = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / size) if size > 0 else float("nan")
+    """Return Spearman's rank correlation of two maps, -1..1, equals sharing their mean rank; NaN where one is flat."""
+    from scipy.stats import spearmanr  # takes a second, and only a worker asks
+
+    if is_flat(a) or is_flat(b):
+        return float("nan")
+    return float(spearmanr(a.ravel(), b.ravel()).statistic)
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Return the softmax of scores (n, 10), float32."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    """Return the softmax of (n, 10) scores, float32."""
+    return calibration.probabilities(scores).astype(np.float32)
 
 
 def one_hot(digits: np.ndarray) -> np.ndarray:
@@ -343,9 +342,3 @@ def _starts(side: int) -> range:
 
 def _area(curve: np.ndarray) -> float:
     return float((curve[:-1] + curve[1:]).mean(dtype=np.float64) / 2)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[places]

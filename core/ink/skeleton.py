@@ -54,28 +54,17 @@ def inked(lines: np.ndarray, radius: float) -> np.ndarray:
 
 
 def depths(mask: np.ndarray) -> np.ndarray:
-    """Return how deep in the ink each pixel lies: the distance of its middle from that of the nearest bare pixel, in
-    pixels.
-
-    Source: P. Felzenszwalb, D. Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8, 2012:
-    columns
-    first, and rows then, here with all offsets at once.
+    """Return how deep in the ink each pixel lies: the distance of its middle from that of the nearest bare pixel, in pixels.
 
     Args:
-        mask: (h, w) bool, surrounded by bare pixels.
+        mask: (h, w) bool; beyond its edge there is no ink.
 
     Returns:
         (h, w) float32, 0 where there is no ink.
     """
-    padded = np.pad(mask, 1)
-    height, width = padded.shape
-    row = np.arange(height, dtype=np.float32)[:, None]
-    above = np.maximum.accumulate(np.where(padded, -np.inf, row), axis=0)
-    below = np.minimum.accumulate(np.where(padded, np.inf, row)[::-1], axis=0)[::-1]
-    down = np.square(np.minimum(row - above, below - row), dtype=np.float32)
-    column = np.arange(width, dtype=np.float32)
-    squared = (down[:, None, :] + np.square(column[:, None] - column)).min(axis=2)
-    return np.sqrt(squared)[1:-1, 1:-1]
+    from scipy import ndimage  # a quarter of a second, for which the first page need not wait
+
+    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].astype(np.float32)
 
 
 def margin(radius: float) -> int:

@@ -172,7 +172,7 @@ def _grid(
         if is_inside is not None and not is_inside[place]:
             colour, text = "repeating-linear-gradient(45deg,#bbb 0 3px,#ddd 3px 6px)", "0" if is_written else ""
         if is_chosen is not None and is_chosen[place]:
-            edge = "outline:2px solid #D3382F;outline-offset:-2px;"
+            edge = f"outline:2px solid {pictures.RED};outline-offset:-2px;"
         cells.append(f'<span style="{_CELL};{edge}background:{colour}" title="{_number(values[place])}">{text}</span>')
     said = "; ".join(", ".join(_number(value) for value in row) for row in values[:LARGEST_WRITTEN, :LARGEST_WRITTEN])
     return (
