@@ -1,3 +1,4 @@
-"""Everything that knows Streamlit. Here stands the frame around every page; `state` is what a session remembers, `widgets` what
-two pages or more share, and a folder of a page's name its content, which that page alone imports.
+"""Everything that knows Streamlit. The frame around every page stands here; `state` is what a session remembers,
+`widgets` what
+two pages or more share, and a folder with a page's name holds its content, which that page alone imports.
 """

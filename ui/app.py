@@ -17,6 +17,7 @@ LOGO = ROOT / "ui" / "static" / "logo.svg"
 
 
 def main() -> None:
+    """Draw the frame of the page, check the login, and run the page."""
     st.set_page_config(page_title="Digit Lab", page_icon=str(ROOT / "ui" / "static" / "icon.svg"), layout="wide")
     st.logo(str(LOGO), size="large")
     if _needs_login():
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 def _needs_login() -> bool:
-    """Whether the host configured a login ([auth] in its secrets) that this visitor has not passed."""
+    """Return whether the host configured a login ([auth] in its secrets) that this visitor has not passed."""
     # A secrets file that can't be read raises here: the wall then stays closed.
     is_configured = any(Path(file).exists() for file in st.get_option("secrets.files")) and "auth" in st.secrets
     return is_configured and not getattr(st.user, "is_logged_in", False)

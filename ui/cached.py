@@ -1,4 +1,4 @@
-"""What is read from a run's folder, or computed of the digits, once for all sessions."""
+"""Values that are read from a run's folder, or computed of the digits, once for all sessions."""
 
 from __future__ import annotations
 

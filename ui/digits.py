@@ -1,4 +1,4 @@
-"""The data set, fetched beside the script: a page that needs it shows how far it is and comes back by itself."""
+"""The data set, fetched beside the script: a page that needs it shows the progress and comes back by itself."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def look_again() -> None:
 
 
 def _under_way() -> _Loading | None:
-    """The look for MNIST that `look_again` began; None where there is none. What it found is in use from then on."""
+    """Return the search for MNIST that `look_again` began, or None; the data set it found is used from then on."""
     global _again, _current
     with _current_lock:
         if _again is not None and _again.is_done(0):
@@ -83,7 +83,7 @@ def _under_way() -> _Loading | None:
 
 
 def dataset() -> datasets.Dataset:
-    """MNIST or its stand-in. While it is being fetched the page stops here, and goes on when it has come.
+    """Return MNIST or its stand-in. While it is being fetched the page stops here, and goes on when it has come.
 
     Raises:
         DataError: if there is no usable data set; the next call tries again.
@@ -121,7 +121,7 @@ def banner(place: DeltaGenerator) -> bool:
 
 
 def is_of_other(run: Run) -> bool:
-    """Whether a run was trained on other digits than those in use, as far as it says and they are known."""
+    """Return whether a run was trained on another data set than the one in use, as far as both are known."""
     chosen = datasets.chosen()
     with suppress(RunDamaged):
         return chosen is not None and run.record().dataset not in ("", chosen.digest)
@@ -156,8 +156,11 @@ _surveying: _Surveying | None = None
 
 
 def survey(dataset: datasets.Dataset) -> tuple[Survey, Traits]:
-    """What is measured of the training file, and the traits of the test file's images: once for the whole process. The first
-    time the page stops here for some seconds, says so, and goes on when it is done."""
+    """Return the measures of the training file and the traits of the test file's images, computed once for the whole
+    process.
+
+    The first time the page stops here for some seconds, says so, and goes on when it is done.
+    """
     global _surveying
     with _current_lock:
         if _surveying is None or _surveying.dataset.digest != dataset.digest:

@@ -28,11 +28,12 @@ def train(run: Run, command: Command = engine.FULL_SPEED) -> None:
     """Queue a run, new or to be resumed.
 
     Args:
-        command: what it is to do from its first batch on.
+        run: the run.
+        command: its orders from its first batch on.
 
     Raises:
         NotYours: if another visitor began it.
-        RunDamaged, StorageFull: as its folder can't be read or written.
+        RunDamaged, StorageFull: if its folder can't be read or written.
     """
     _require_allowed(run)
     engine.shared().train(run, command)

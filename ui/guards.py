@@ -1,4 +1,4 @@
-"""What a page needs before it can show anything; where it is missing, the page says so and shows the way."""
+"""The conditions of a page: if something is missing, the page says so and shows the way to it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,12 @@ def switch_page(page: str) -> NoReturn:
 
 
 def leave(key: str | None, page: str) -> None:
-    """Hear no more of a page's fragments, by its hash, over the connection with this WebSocket key, where it is open."""
+    """Ignore further requests of a page's fragments over the connection with this WebSocket key, if it is open.
+
+    Args:
+        key: of the connection.
+        page: the page's hash.
+    """
     if key in _left:
         _left[key] = page
 
@@ -71,7 +76,7 @@ def _is_late(message: dict, key: str) -> bool:
 
 
 def _rerun_request(message: dict) -> ClientState | None:
-    """What a message from the browser asks to be drawn; None where it asks for something else."""
+    """Return the rerun that a message from the browser asks for; None if it asks for something else."""
     try:
         sent = BackMsg.FromString(message.get("bytes") or b"")
     except DecodeError:  # Streamlit ends the connection for it

@@ -1,6 +1,6 @@
-"""The one place where what went wrong, and whatever else the lab did not write itself, becomes words on the page.
+"""The one place where errors, and any other text that the lab did not write itself, become words on the page.
 
-Errors and the session's messages are plain text; here they become Markdown that shows them as they are.
+Errors and the session's messages are plain text; here they become Markdown that shows them unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def shown() -> Iterator[None]:
 
 @contextmanager
 def caption() -> Iterator[None]:
-    """As `shown`, in small, for what goes on beside the answer."""
+    """Show errors like `shown`, in small type, for what stands beside the answer."""
     try:
         yield
     except DigitLabError as error:
@@ -45,15 +45,17 @@ def caption() -> Iterator[None]:
 
 
 def waiting() -> None:
-    """What the last run of the script left to say."""
+    """Show the messages that the last run of the script left."""
     for message in session.take_messages():
         st.warning(plain(message), icon=":material/info:")
 
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """For callbacks, which run before the page: keep what went wrong for its top, and draw the whole page, of which a button in a
-    fragment would have drawn that alone."""
+    """Keep an error of a callback for the top of the page, and draw the whole page.
+
+    Callbacks run before the page; a button in a fragment would otherwise have drawn that fragment alone.
+    """
     try:
         yield
     except DigitLabError as error:
@@ -93,7 +95,9 @@ def file_name(text: str) -> str:
 
 
 def _controls(sign: str) -> bool:
-    """Whether a sign changes how others are shown, and is no space; the joiners that scripts and emoji need are none."""
+    """Return whether a character changes how others are shown, and is no space; joiners that scripts and emoji need
+    don't count.
+    """
     return (
         unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Co", "Cn")
         and not sign.isspace()

@@ -1,4 +1,4 @@
-"""The app's pages: where each stands, what it is called, and in which section."""
+"""The app's pages: their files, titles and sections."""
 
 from __future__ import annotations
 

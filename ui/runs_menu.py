@@ -1,4 +1,4 @@
-"""Which network is in use, chosen in the sidebar."""
+"""The choice of the network in use, in the sidebar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEST = "best"
 
 
 def choose_run() -> None:
-    """A menu of the runs this visitor may see; nothing where there is none."""
+    """Draw a menu of the runs that this visitor may see; nothing if there are none."""
     in_use = session.run_in_use()
     listed = session.visible_runs()
     if in_use is not None and in_use not in listed:
@@ -52,7 +52,7 @@ def choose_run() -> None:
 
 
 def _choose_step(run: Run) -> None:
-    """Which of its epochs' networks is meant; nothing before the second."""
+    """Let the visitor choose an epoch's network; nothing before the second epoch."""
     try:
         progress = engine.shared().progress(run)
         steps = [step for step in run.steps() if progress.history and step and step % progress.steps_per_epoch == 0]
@@ -79,7 +79,7 @@ def _choose_step(run: Run) -> None:
 
 
 def _offer_to_delete(run: Run, label: str) -> None:
-    """A button that asks once more; nothing for the shipped run, and for those of other visitors."""
+    """Draw a button that asks once more; nothing for the shipped run and for other visitors' runs."""
     try:
         if run.id == shipped.RUN_ID or not driving.is_allowed(run):
             return
@@ -98,7 +98,7 @@ def _delete(run: Run) -> None:
 
 
 def _say_that_room_is_short() -> None:
-    """On one's own machine, where no run makes room by itself."""
+    """Tell that room is short, on one's own machine, where no run is removed to make room."""
     taken = engine.shared().allowance
     if session.is_local() and taken is not None and taken.is_exceeded:
         st.caption(
@@ -131,12 +131,12 @@ def _label(run: Run) -> tuple[float, str]:
 
 
 def labels() -> dict[str, str]:
-    """The ids of the runs this visitor may see, newest first, with what the menu calls them."""
+    """Return the runs that this visitor may see, newest first: id -> the menu's label."""
     return _labels(tuple((run.id, run.root) for run in session.visible_runs()))
 
 
 def condition(run: Run) -> str:
-    """How a run is, in a few words."""
+    """Return the state of a run, in a few words."""
     try:
         progress, record = engine.shared().progress(run), run.record()
     except RunDamaged as error:

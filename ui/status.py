@@ -1,4 +1,4 @@
-"""The status strip: how the network in use and the engine are, at the foot of the sidebar."""
+"""The status strip: the state of the network in use and of the engine, at the foot of the sidebar."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _SAYINGS = {
 
 
 def strip() -> None:
-    """Lines that keep themselves up to date. Their second look, after the first page is painted, wakes the engine."""
+    """Draw lines that keep themselves up to date. Their second update, after the first page is painted, wakes the
+    engine.
+    """
     status, run = engine.shared().status(), session.run_in_use()
     is_busy = status.phase is not Phase.READY or status.training or status.queued
     st.fragment(_strip, run_every=BUSY_SECONDS if is_busy else IDLE_SECONDS)(status.phase, run)
@@ -58,7 +60,7 @@ def _strip(phase_at_run: Phase, run: Run | None) -> None:
 
 
 def _who(status: Status) -> str:
-    """Who trains and how many wait; other visitors' runs have no names here."""
+    """Return who trains and how many wait; other visitors' runs have no names here."""
     own = {run.id: run for run in session.visible_runs()}
     names = [_name(own[run_id]) for run_id in status.training if run_id in own]
     others = len(status.training) - len(names)

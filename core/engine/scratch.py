@@ -1,8 +1,10 @@
-"""The folder of a server's worker: what it puts down while it runs, TensorFlow's generated files too. It goes with the server; that
-of one which was killed goes when the next one starts.
+"""The folder for temporary files of a server's worker, TensorFlow's generated ones too. It is removed with the
+server; that of a server
+which was killed is removed when the next one starts.
 
-Each holds a file that its server keeps locked. The system takes the lock away however a process ends, and gives it to nobody
-while the process lives, whatever its number and whichever container it is in.
+Each holds a file that its server keeps locked. The system releases the lock however a process ends, and gives it to
+nobody
+while the process lives, whatever its process id and whichever container it is in.
 """
 
 from __future__ import annotations

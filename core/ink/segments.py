@@ -40,7 +40,7 @@ SLANT_COST = 0.02  # of a pixel of ink, per pixel that a cut goes sideways: stra
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """One digit of a number.
+    """A digit of a number.
 
     Attributes:
         ink: (bottom - top, right - left) float32 in [0, 1], this digit's alone.

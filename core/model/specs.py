@@ -90,7 +90,7 @@ DropoutRate = Annotated[float, Field(ge=0.0, le=0.95, title="Rate", json_schema_
 
 
 class LayerSpec(Spec):
-    """One layer of the stack. Subclasses define the inputs it takes, its cost and its window."""
+    """A layer of the stack. Subclasses define the inputs it takes, its cost and its window."""
 
     kind: str
     takes: ClassVar[Literal["image", "vector", "any"]] = "any"
@@ -694,7 +694,7 @@ class Augmentation(Spec):
 
     @property
     def is_active(self) -> bool:
-        """Whether any of the changes is switched on."""
+        """True if any of the changes is switched on."""
         return any(value > 0 for value in self.model_dump().values())
 
 

@@ -33,7 +33,7 @@ class Allowance:
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether the runs take more than they may."""
+        """True if the runs take more than they may."""
         return self.most is not None and self.used > self.most
 
 

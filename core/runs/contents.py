@@ -147,7 +147,7 @@ class Record:
 
     @property
     def is_shipped(self) -> bool:
-        """Whether the run came with the lab."""
+        """True if the run came with the lab."""
         return bool(self.shipped)
 
 

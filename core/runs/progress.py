@@ -41,12 +41,12 @@ class State(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether a run in this state has ended."""
+        """True if a run in this state has ended."""
         return self in (State.FINISHED, State.STOPPED, State.FAILED, State.INTERRUPTED)
 
     @property
     def is_resumable(self) -> bool:
-        """Whether a run in this state can be resumed."""
+        """True if a run in this state can be resumed."""
         return self in (State.STOPPED, State.INTERRUPTED)
 
 

@@ -351,11 +351,7 @@ def pixel_histogram(counts: np.ndarray) -> go.Figure:
 
 
 def distribution(values: np.ndarray, title: str, form: str) -> go.Figure:
-    """How often a measured trait, (n,) float, has which value; its extreme thousandths are left out.
-
-    Args:
-        form: how d3 writes a value, such as `.0%`.
-    """
+    """Draw how often each value of a measured trait, (n,) float, occurs; its extreme thousandths are left out."""
     low, high = np.quantile(values, [0.001, 0.999])
     counts, edges = np.histogram(values, bins=60, range=(low, max(high, low + 1e-6)))
     figure = go.Figure(

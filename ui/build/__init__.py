@@ -1,1 +1,1 @@
-"""The content of the Build page: the stack of layers, edited where its cost is counted."""
+"""The content of the Build page: the stack of layers, edited beside its cost."""

@@ -53,7 +53,7 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
 
 
 def whole(draft: Draft, ledger: Ledger) -> None:
-    """The whole stack in figures; where it can't be trained what is wrong with it, in the same place."""
+    """Show the figures of the whole stack; if it can't be trained, show what is wrong with it in the same place."""
     repair.problem(draft.experiment, ledger)
     if ledger.problem is not None:
         return
@@ -66,7 +66,9 @@ def whole(draft: Draft, ledger: Ledger) -> None:
 
 
 def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
-    """One row per layer: what it is, what it makes and costs; opened, its arguments and its place. The output stays last."""
+    """Draw a row per layer with its kind, output and cost; opened, its arguments and its place. The output layer
+    stays last.
+    """
     at_fault = ledger.problem.index if ledger.problem else None
     hinted = {hint.index for hint in hints}
     place = 0
@@ -100,7 +102,7 @@ def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
 
 
 def palette() -> None:
-    """A button for every kind of layer; it is added at the end of the stack."""
+    """Draw a button for every kind of layer; a click adds one at the end of the stack."""
     is_full = not session.has_room()
     with st.container(horizontal=True, gap="small"):
         for kind, layer_class in specs.LAYER_KINDS.items():
@@ -121,7 +123,7 @@ def palette() -> None:
 
 
 def worth_a_thought(hints: tuple[Hint, ...]) -> None:
-    """What one might rather do otherwise, each with what would do it."""
+    """Show the hints, each with the change that follows it."""
     if not hints:
         return
     st.subheader("Worth a thought", anchor=False)
@@ -139,7 +141,7 @@ def worth_a_thought(hints: tuple[Hint, ...]) -> None:
 
 
 def link() -> None:
-    """An address that opens what is built here."""
+    """Show a link that opens this network and training."""
     share = st.expander("Share it", icon=":material/link:", key="share", on_change="rerun")
     if share.open:
         with share:
@@ -151,7 +153,7 @@ def link() -> None:
 
 
 def code(experiment: specs.Experiment) -> None:
-    """The same network and training as a script that needs no Digit Lab."""
+    """Show the same network and training as a script that needs no Digit Lab."""
     taken = st.expander("Take it as Keras code", icon=":material/code:", key="code", on_change="rerun")
     if taken.open:
         with taken, messages.shown():
@@ -215,7 +217,7 @@ def _cost(row: Row | None, ledger: Ledger, is_on: bool, place: int) -> str:
 
 
 def _epoch(experiment: specs.Experiment) -> None:
-    """How long an epoch takes here, found out once the stack has been left alone for a moment."""
+    """Show the seconds of an epoch here, measured once the stack has been left alone for a moment."""
     value, said, poll = _measured(experiment)
     if poll is None:
         _epoch_metric(value, said)
@@ -231,7 +233,7 @@ def _measuring(experiment: specs.Experiment) -> None:
 
 
 def _measured(experiment: specs.Experiment) -> tuple[str, str, float | None]:
-    """Seconds per epoch in words, what to know of them, and after how many seconds to ask again, if at all."""
+    """Return the seconds per epoch in words, an explanation, and the seconds until to ask again, or None."""
     reason = refusal(experiment)
     if reason is not None:
         return "–", reason, None

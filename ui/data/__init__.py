@@ -1,1 +1,1 @@
-"""The content of the Data page: browsing the digits, the set at a glance, the map."""
+"""The content of the Data page: browsing the digits, an overview of the set, the map."""

@@ -1,4 +1,4 @@
-"""Leafing through the digits: which are looked at, in which order, in sheets, and one of them large."""
+"""Browsing the digits: the choice of a split and an order, the digits in sheets, and one of them large."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GRIDS = {"Few": (8, 5), "Some": (12, 8), "Many": (18, 12)}  # columns and rows
 
 
 class Order(StrEnum):
-    """What the digits can be sorted by."""
+    """The property that digits are sorted by."""
 
     NUMBER = "Number"
     INK = "Ink"
@@ -43,8 +43,15 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which images are looked at: `indices` (n,) in their order into `images` (m, 28, 28), `labels` (m,), -1 where there is none;
-    `name` tells orders apart, `grid` is a sheet's columns and rows, `is_wrong` (m,) which are known to be read wrong."""
+    """The images that are looked at.
+
+    Attributes:
+        name: tells orders apart.
+        images, labels: (m, 28, 28) uint8 and (m,) integers, -1 where there is no label.
+        indices: (n,), into the images, in their order.
+        grid: columns and rows of a sheet.
+        is_wrong: (m,) bool, those known to be misclassified, or None.
+    """
 
     split: Split
     name: str
@@ -56,13 +63,16 @@ class Selection:
 
 
 def training_in_use(network: Network | None) -> Training:
-    """The training whose splits are looked at: that of the network in use, else the one that is being prepared."""
+    """Return the training whose splits are looked at: that of the network in use, or else the one that is being
+    prepared.
+    """
     return session.training() if network is None else network.run.experiment().training
 
 
 def choose(dataset: Dataset, training: Training, network: Network | None) -> Selection | None:
-    """Controls for what is looked at, and what they leave; None where there is nothing, or something has to be done first, which
-    is said here."""
+    """Draw the controls of the selection and return it; None if it is empty or something has to be done first, which
+    is shown.
+    """
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = st.segmented_control(
             "Split",
@@ -112,7 +122,7 @@ def choose(dataset: Dataset, training: Training, network: Network | None) -> Sel
 
 
 def sheet(selection: Selection) -> int | None:
-    """One sheet of digits with its paging and its keys; the index of the digit that is looked at."""
+    """Draw one sheet of digits with its paging and its keys; return the index of the chosen digit."""
     if not len(selection.indices):
         st.info(_nothing(selection))
         return None
@@ -162,7 +172,7 @@ def sheet(selection: Selection) -> int | None:
 
 
 def large(selection: Selection, index: int | None) -> None:
-    """One digit with the values of its pixels."""
+    """Show one digit with the values of its pixels."""
     if index is None:
         return
     image, label = selection.images[index], selection.labels[index]
@@ -180,7 +190,7 @@ def large(selection: Selection, index: int | None) -> None:
 
 
 def reading(selection: Selection, index: int | None, network: Network | None) -> None:
-    """What the network in use says to one digit, and the way to Explain."""
+    """Show the prediction for one digit by the network in use, and the way to Explain."""
     if index is None:
         return
     if network is None:
@@ -212,7 +222,7 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
 
 
 def neighbours(dataset: Dataset, selection: Selection, index: int | None, network: Network | None) -> None:
-    """The digits of the training file that are nearest to one, by pixels and by what the network makes of them."""
+    """Show the digits of the training file that are nearest to one, by pixels and by the network's features."""
     if index is None:
         return
     image = selection.images[index]
@@ -253,7 +263,7 @@ def _is_offered(order: Order, split: Split, network: Network | None) -> bool:
 def _sorted(
     dataset: Dataset, split: Split, labels: np.ndarray, indices: np.ndarray, order: Order, network: Network | None
 ) -> np.ndarray | None:
-    """A split's indices in an order; None where what it goes by has to be found out first, which is said here."""
+    """Return a split's indices in an order; None if a network's predictions have to be found first, which is shown."""
     if order in (Order.INK, Order.SLANT, Order.STROKE_WIDTH):
         survey, test_traits = digits.survey(dataset)
         return indices[_by_trait(test_traits if split is Split.TEST else survey.traits, order, indices)]
@@ -270,7 +280,9 @@ def _sorted(
 
 
 def _probabilities(dataset: Dataset, split: Split, network: Network) -> np.ndarray | None:
-    """The network's answers (m, 10) to all images of a split's file; None where they have to be got first, which is said here."""
+    """Return the network's answers (m, 10) to all images of a split's file; None if they have to be found first,
+    which is shown.
+    """
     if split is Split.TEST:
         answers = cached.answers(network, Split.TEST) if session.is_test_open(network) else None
         if answers is None:
@@ -292,7 +304,7 @@ def _probabilities(dataset: Dataset, split: Split, network: Network) -> np.ndarr
 
 
 def _says_nothing(probabilities: np.ndarray) -> bool:
-    """Whether answers are no numbers, which is said here."""
+    """Return whether answers are NaN or infinite, and show that."""
     if not metrics.without_answer(probabilities):
         return False
     st.info(
@@ -308,7 +320,7 @@ def _by_trait(traits: Traits, order: Order, indices: np.ndarray) -> np.ndarray:
 
 
 def _drawn(order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None) -> Selection | None:
-    """This visitor's own drawings, made the way MNIST's digits were."""
+    """Return this visitor's own drawings, prepared the way MNIST's digits were."""
     made = list(session.drawings().values())
     images = np.stack(made) if made else np.zeros((0, 28, 28), np.uint8)
     labels, read = np.full(len(images), -1), None
@@ -324,7 +336,9 @@ def _drawn(order: Order, is_reversed: bool, grid: tuple[int, int], network: Netw
 def _own(
     digit: int | None, order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None
 ) -> Selection:
-    """The drawings that were kept with their labels, those read wrong marked where the network in use has read them."""
+    """Return the drawings that were kept with their labels, with those that the network in use is known to
+    misclassify.
+    """
     handwriting = session.handwriting()
     images, labels, indices = handwriting.images, handwriting.labels, np.arange(len(handwriting))
     read = _read(images, network) if network is not None and len(handwriting) else None
@@ -342,7 +356,9 @@ def _own(
 
 
 def _read(images: np.ndarray, network: Network) -> np.ndarray | None:
-    """What the network says to drawings, (n, 10); None while that isn't known, or where it is no answer, which is said here."""
+    """Return the network's probabilities for drawings, (n, 10); None while they are unknown, or are NaN, which is
+    shown.
+    """
     question = ReadDrawings(network, images.tobytes())
     found = waiting.result(question, "own-hand", "The network reads your drawings", "Have the network read them")
     return None if found is None or _says_nothing(found) else found
@@ -351,7 +367,7 @@ def _read(images: np.ndarray, network: Network) -> np.ndarray | None:
 def _drawings_sorted(
     images: np.ndarray, labels: np.ndarray, indices: np.ndarray, order: Order, read: np.ndarray | None
 ) -> np.ndarray:
-    """Drawings in an order; as they came where it goes by what the network reads, and that isn't known."""
+    """Return drawings in an order; in their own order if it needs predictions that are unknown."""
     if order is Order.NUMBER or not len(indices) or (order is Order.HARDEST and read is None):
         return indices
     if order is Order.HARDEST:
@@ -360,7 +376,7 @@ def _drawings_sorted(
 
 
 def _search(selection: Selection) -> None:
-    """A field that leads to the image of a number, or says why it isn't here."""
+    """Draw a field that leads to the image of a number, or tells why it isn't here."""
     key = f"search-{selection.split}"
 
     def searched(wanted: int | None) -> None:

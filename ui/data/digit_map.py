@@ -42,7 +42,7 @@ figcaption {{ font: 12px/1.3 Inter, sans-serif; margin-top: 4px; }}
 
 
 def choose(dataset: Dataset, network: Network | None) -> tuple[DrawMap, str]:
-    """Controls for the map; what is to be laid out, and by what it is coloured."""
+    """Draw the controls of the map; return what to lay out, and the property that colours it."""
     sizes = [size for size in measures.MAP_SIZES if size < len(dataset.x_train)] or [len(dataset.x_train)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         layout = st.segmented_control("Laid out by", list(Layout), default=Layout.PCA, required=True, key="map-layout")
@@ -65,7 +65,7 @@ def choose(dataset: Dataset, network: Network | None) -> tuple[DrawMap, str]:
 
 
 def panel(dataset: Dataset, job: DrawMap, colouring: str, network: Network | None) -> None:
-    """The map, and the digits that are picked on it."""
+    """Show the map, and the digits that are picked on it."""
     said = f"Laying out {job.count:,} digits by {job.layout}"
     points = waiting.result(job, "map", said, "Draw the map")
     if points is None:
@@ -81,7 +81,9 @@ def panel(dataset: Dataset, job: DrawMap, colouring: str, network: Network | Non
 
 
 def _read(dataset: Dataset, network: Network, indices: np.ndarray) -> np.ndarray | None:
-    """What the network reads in some training digits, (n,); None while it is at it, which is said here."""
+    """Return the network's predictions for some training digits, (n,); None while they are being computed, which is
+    shown.
+    """
     found = cached.readings(dataset, network)
     if found is None:
         said = f"The network reads {len(dataset.x_train):,} digits"
@@ -135,7 +137,7 @@ def _map(dataset, indices, points, labels, read, colouring, job) -> list[int]:
 def _picked(
     dataset: Dataset, indices: np.ndarray, labels: np.ndarray, read: np.ndarray | None, chosen: list[int]
 ) -> None:
-    """The picked digits as thumbnails."""
+    """Show the picked digits as thumbnails."""
     if not chosen:
         st.caption("Nothing is picked. Drag around some points to see their digits here.")
         return
@@ -174,7 +176,7 @@ def _called(layer: str) -> str:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _sprites(_images: np.ndarray, size: int, count: int) -> tuple[str, int, int]:
-    """The mapped digits as one picture's URL, how many pixels each has a side, and in how many columns they stand."""
+    """Return the mapped digits as one picture's URL, the side of each in pixels, and the number of columns."""
     images = _images[measures.sample(np.arange(size), count)]
     columns = int(np.ceil(np.sqrt(len(images))))
     side = 28

@@ -1,4 +1,4 @@
-"""The whole set at a glance: its shape, its balance, its mean digits, what is measured of it, its near-duplicates."""
+"""An overview of the whole set: its shape, its balance, its mean digits, its measures, its near-duplicates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _QUIET = {"displayModeBar": False}
 
 
 def shape(dataset: Dataset) -> None:
-    """What the arrays are, and why a network is given them otherwise."""
+    """Show the arrays' shapes, and why a network is given other ones."""
     train, test = dataset.x_train.shape, dataset.x_test.shape
     row = st.grid(min_column_width=150)
     row.metric("To train with", f"{train[0]:,}", f"{train}", delta_color="off", delta_arrow="off", border=True)
@@ -34,7 +34,7 @@ def shape(dataset: Dataset) -> None:
 
 
 def balance(dataset: Dataset, training: Training) -> None:
-    """How the digits are spread over the splits."""
+    """Show how the digits are spread over the splits."""
     counts = {}
     for split in (Split.TRAINING, Split.VALIDATION, Split.TEST):
         _, labels, indices = cached.split_of(dataset, training, split)
@@ -58,7 +58,7 @@ def balance(dataset: Dataset, training: Training) -> None:
 
 
 def greys(dataset: Dataset) -> None:
-    """How grey the pixels are."""
+    """Show how grey the pixels are."""
     survey, _ = digits.survey(dataset)
     histogram, total = survey.histogram, int(survey.histogram.sum())
     st.markdown("**How grey the pixels are**")
@@ -74,7 +74,7 @@ def greys(dataset: Dataset) -> None:
 
 
 def means(dataset: Dataset) -> None:
-    """The mean and the variance of every digit, as pictures."""
+    """Show the mean and the variance of every digit, as pictures."""
     survey, _ = digits.survey(dataset)
     captions, highest = [str(k) for k in range(CLASSES)], float(np.nanmax(survey.variances, initial=1))
     mean, variance = st.columns(2, gap="large")
@@ -89,7 +89,7 @@ def means(dataset: Dataset) -> None:
 
 
 def traits(dataset: Dataset) -> None:
-    """How ink, slant and stroke width are spread."""
+    """Show how ink, slant and stroke width are distributed."""
     survey, _ = digits.survey(dataset)
     measured = (
         ("Ink", survey.traits.ink, ".0%", "share of the picture", "Mean grey over 255."),
@@ -110,7 +110,7 @@ def traits(dataset: Dataset) -> None:
 
 
 def near_duplicates(dataset: Dataset) -> None:
-    """Pairs of digits of one class that are nearly the same picture."""
+    """Show pairs of digits of one class that are nearly the same picture."""
     st.markdown("**Near-duplicates**")
     st.caption(
         f"Two images of one digit, from the training or the test file, that differ by at most {measures.NEAR:g} of 255 grey values "

@@ -1,4 +1,4 @@
-"""One's own drawings on the Data page: how many of each digit, and their labels corrected."""
+"""One's own drawings on the Data page: how many of each digit, and the correction of their labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ui.widgets import keep_drawing, kept_drawings
 
 
 def summary(handwriting: Handwriting) -> None:
-    """How many there are of each digit, and the files."""
+    """Show how many drawings there are of each digit, and the files."""
     if len(handwriting):
         counts = np.bincount(handwriting.labels, minlength=CLASSES)
         st.markdown(f"**{kept_drawings.counted(len(handwriting))} of your own hand**")

@@ -1,4 +1,6 @@
-"""One's own handwriting: how well networks read it, and a network that learns it. The third part of the Draw page."""
+"""One's own handwriting: how well networks classify it, and a network that learns it. The third part of the Draw
+page.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ MOST_COMPARED = 5
 
 
 def section(network: Network) -> None:
-    """The drawings that were kept, how well networks read them, and a network that learns them."""
+    """Show the drawings that were kept, how well networks classify them, and a network that learns them."""
     handwriting = session.handwriting()
     if not len(handwriting):
         st.info(
@@ -49,7 +51,7 @@ def section(network: Network) -> None:
 
 
 def measured(network: Network, handwriting: Handwriting) -> None:
-    """How many of the drawings a network reads right, and which it doesn't."""
+    """Show how many of the drawings a network classifies correctly, and which it doesn't."""
     st.subheader("Does it read my hand?", anchor=False)
     probabilities = _read(network, handwriting.images, "hand")
     if probabilities is None:
@@ -73,7 +75,7 @@ def measured(network: Network, handwriting: Handwriting) -> None:
 
 
 def compared(run: Run, handwriting: Handwriting) -> None:
-    """The same count for other networks."""
+    """Show the same count for other networks."""
     labels = {run_id: label for run_id, label in runs_menu.labels().items() if run_id != run.id}
     if not labels:
         return
@@ -115,7 +117,7 @@ def compared(run: Run, handwriting: Handwriting) -> None:
 
 
 def learn_form(network: Network, handwriting: Handwriting) -> None:
-    """How the network in use is to go on from here, and the button that makes it."""
+    """Draw the settings of a fine-tuning of the network in use, and the button that starts it."""
     st.subheader("Teach it my hand", anchor=False)
     run = network.run
     usual = fine_tuning.usual_training(run.experiment())
@@ -187,7 +189,7 @@ def learn_form(network: Network, handwriting: Handwriting) -> None:
 
 
 def before_and_after(network: Network) -> None:
-    """What a fine-tuning did to the reading of one's own hand, and to that of MNIST's digits."""
+    """Show how a fine-tuning changed the accuracy on one's own hand, and on MNIST's digits."""
     st.subheader("Before and after", anchor=False)
     with messages.shown():
         drawings = network.run.drawings()
@@ -276,7 +278,7 @@ def _changed(label: int, was: int, read: int) -> str:
 
 
 def _read(network: Network, images: np.ndarray, key: str) -> np.ndarray | None:
-    """What a network says to drawings, (n, 10); None where it isn't known yet or is no answer, which is said here."""
+    """Return a network's probabilities for drawings, (n, 10); None if they are unknown yet or NaN, which is shown."""
     question = ReadDrawings(network, images.tobytes())
     found = waiting.result(question, f"read-{key}", "It reads your drawings", "Have it read your drawings")
     if found is not None and metrics.without_answer(found):

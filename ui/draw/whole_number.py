@@ -1,4 +1,4 @@
-"""A whole number on a wide canvas: cut into digits, each read. The second part of the Draw page."""
+"""A whole number on a wide canvas: cut into digits, each classified. The second part of the Draw page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 280  # pixels of the side of a drawing that is read so
 
 
 def draw_and_read(network: Network) -> None:
-    """A wide canvas, and below it the number that the network reads there, new after every stroke."""
+    """Draw a wide canvas, and below it the network's prediction for the number, new after every stroke."""
     waiting.once_ready(_draw_and_read, network)
 
 
@@ -33,7 +33,7 @@ def _draw_and_read(network: Network, was_waiting: bool) -> None:
 
 
 def _taken(ink: Ink) -> Ink:
-    """What was drawn as one digit, shown in place of the canvas."""
+    """Show what was drawn as one digit in place of the canvas; return it."""
     st.html(
         pictures.digit(
             np.rint(preparation.seen(ink) * 255).astype(np.uint8), SHOWN, "What you drew, read as a whole number."
@@ -44,7 +44,7 @@ def _taken(ink: Ink) -> Ink:
 
 
 def _answer(network: Network, ink: Ink, was_waiting: bool) -> str:
-    """The answer to what is written; what it says, in a sentence."""
+    """Show the answer to the number; return it in a sentence."""
     parts = segments.segments(preparation.seen(ink))
     if not parts:
         return _said("Write a number", "Several digits side by side. They may touch.")

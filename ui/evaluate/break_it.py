@@ -1,4 +1,4 @@
-"""Digits damaged more and more, and how long a network still reads them."""
+"""Digits damaged more and more, and how long a network still classifies them correctly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = "this network"
 
 
 def panel(network: Network, other: tuple[Network, str] | None) -> None:
-    """Accuracy under nine kinds of damage, beside that of another run where one is chosen."""
+    """Show the accuracy under nine kinds of damage, beside that of another run if one is chosen."""
     st.subheader("Break it", anchor=False)
     st.caption(
         f"{len(DAMAGES)} kinds of damage, {SEVERITIES} severities each, on up to {robustness.MOST_IMAGES:,} test digits, always "
@@ -47,7 +47,7 @@ def panel(network: Network, other: tuple[Network, str] | None) -> None:
 
 
 def _measured(network: Network, name: str) -> Robustness | None:
-    """How a network fared, once that is known; until then the way to know it stands here."""
+    """Return a network's robustness if it is known; otherwise show how to measure it."""
     with messages.shown():
         question, is_open = BreakIt(network), session.is_test_open(network)
         found = cached.robustness(network) if is_open else None
@@ -76,7 +76,7 @@ def _begin(network: Network) -> None:
 
 
 def _figures(measured: Robustness, others: Robustness | None) -> None:
-    """One number for the whole, and what stands beside it."""
+    """Show one number for the whole, and the figures beside it."""
     row = st.grid(min_column_width=150)
     score, kind = robustness.score(measured), robustness.weakest(measured)
     apart = (
@@ -113,7 +113,7 @@ def _figures(measured: Robustness, others: Robustness | None) -> None:
 
 
 def _digits(measured: Robustness, key: str) -> None:
-    """One kind of damage at each severity, with what the network reads."""
+    """Show one kind of damage at each severity, with the predictions."""
     names = [damage.name for damage in DAMAGES]
     chosen = st.pills(
         "Look at",

@@ -1,4 +1,4 @@
-"""Two networks beside each other: which other is meant, and whether they differ by more than chance."""
+"""Two networks beside each other: the choice of the other, and whether they differ by more than chance."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def other_run(run: Run) -> tuple[Network, str] | None:
 
 
 def verdict(answers: Evaluation, source: Split, other: tuple[Network, str]) -> None:
-    """Both networks on the digits that neither was trained on, and what McNemar's test says, in words."""
+    """Show both networks on the digits that neither was trained on, and the result of McNemar's test, in words."""
     network, name = other
     if source is Split.TEST and not session.is_test_open(network):
         st.markdown("The test set is closed for the other run.")

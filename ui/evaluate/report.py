@@ -1,4 +1,6 @@
-"""The parts of a report on a network: whose digits it was asked about, its figures, the digits behind them, how sure it is."""
+"""The parts of a report on a network: the digits that it was asked about, its figures, the digits behind them, its
+certainty.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _OFTEN = ("never", "once", "twice")
 
 
 def choose_source(dataset: Dataset, network: Network) -> Split:
-    """Which digits the network is asked about. The page stops here where there are none, or where the test set is closed."""
+    """Let the visitor choose the digits to evaluate on. The page stops here if there are none, or if the test set is
+    closed.
+    """
     source = st.segmented_control(
         "Asked about",
         [Split.VALIDATION, Split.TEST],
@@ -56,8 +60,7 @@ def choose_source(dataset: Dataset, network: Network) -> Split:
 
 
 def answers(network: Network, source: Split) -> Evaluation:
-    """The network's answers; the page stops here while they are being computed, and comes back. It stops also where they say
-    nothing."""
+    """Return the network's answers; the page stops here while they are being computed, and if they are NaN."""
     found = answered(network, source, "answers")
     if found is None:
         st.stop()
@@ -82,7 +85,7 @@ def answered(network: Network, source: Split, key: str) -> Evaluation | None:
 
 
 def openings(run: Run) -> str:
-    """How often the test set was opened for a run, in words."""
+    """Return how often the test set was opened for a run, in words."""
     opened = run.test_openings()
     if not opened:
         return "The test set was never opened for this run."
@@ -94,7 +97,7 @@ def openings(run: Run) -> str:
 
 
 def figures(answers: Evaluation, matrix: np.ndarray) -> None:
-    """The answers in a few figures, and the commonest mistakes in words."""
+    """Show the answers in a few figures, and the commonest mistakes in words."""
     y_true, probabilities = answers.y_true, answers.probabilities
     interval, wrong = metrics.accuracy_interval(y_true, probabilities), matrix.sum() - np.trace(matrix)
     row = st.grid(min_column_width=150)
@@ -153,12 +156,12 @@ def figures(answers: Evaluation, matrix: np.ndarray) -> None:
 
 
 def mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: Split) -> None:
-    """The matrix as a menu, the digits that are chosen in it, and one of these."""
+    """Show the confusion matrix as a menu, the digits of the chosen cell, and one of these."""
     st.fragment(_mistakes)(dataset, answers, run, source)
 
 
 def download(answers: Evaluation, matrix: np.ndarray, run: Run, source: Split) -> None:
-    """Every figure of the report as CSV, and the matrix for print."""
+    """Offer every figure of the report as CSV, and the matrix for print."""
     of = f"{source.lower()} {run.id[:6]} after {answers.step} batches"
     with st.container(horizontal=True):
         st.download_button(
@@ -182,7 +185,7 @@ def download(answers: Evaluation, matrix: np.ndarray, run: Run, source: Split) -
 
 
 def scores(matrix: np.ndarray, key: str) -> None:
-    """Precision, recall and F1 of every digit, with their intervals."""
+    """Show precision, recall and F1 of every digit, with their intervals."""
     found, intervals = metrics.class_scores(matrix), metrics.class_intervals(matrix)
     st.subheader("Digit by digit", anchor=False)
     st.caption(
@@ -205,7 +208,7 @@ def scores(matrix: np.ndarray, key: str) -> None:
 
 
 def certainty(answers: Evaluation, key: str) -> None:
-    """How sure it is beside how often it is right, and what it would gain by abstaining."""
+    """Show certainty beside accuracy, and what the network would gain by abstaining."""
     bins = metrics.calibration(answers.y_true, answers.probabilities)
     abstaining = metrics.abstention(answers.y_true, answers.probabilities)
     believed, refused = st.columns(2, gap="large")
@@ -241,7 +244,7 @@ def certainty(answers: Evaluation, key: str) -> None:
 
 
 def _opened_test(dataset: Dataset, network: Network) -> None:
-    """Stops the page where the test set is closed for this network."""
+    """Stop the page if the test set is closed for this network."""
     run = network.run
     if session.is_test_open(network):
         st.caption(f"{len(dataset.y_test):,} test images. {openings(run)}")
@@ -280,7 +283,7 @@ def _mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: Split) ->
 
 
 def _matrix(matrix: np.ndarray, key: str) -> tuple[int, int] | None:
-    """The confusion matrix; the cell (true, predicted) that is chosen in it."""
+    """Show the confusion matrix; return the cell (true, predicted) that is chosen in it."""
     st.subheader("Confusion matrix", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center"):
         unit = st.segmented_control(
@@ -318,7 +321,7 @@ def _gallery(
     source: Split,
     key: str,
 ) -> None:
-    """The images of a cell, or of one of the lists, and above them the one that is chosen, at first the first."""
+    """Show the images of a cell, or of one of the lists, and above them the chosen one, at first the first."""
     y_true, probabilities = answers.y_true, answers.probabilities
     cells = _cells(matrix)
     chosen = st.selectbox(
@@ -358,7 +361,9 @@ def _gallery(
 
 
 def _cells(matrix: np.ndarray) -> dict[str, tuple[int, int]]:
-    """The cells (true, predicted) in which there are digits, by name: the commonest mistakes first, what was read right last."""
+    """Return the cells (true, predicted) that contain digits, by name: the commonest mistakes first, correct ones
+    last.
+    """
     mistaken = [(true, predicted) for true, predicted, _ in metrics.confusions(matrix, matrix.size)]
     right = [(int(digit), int(digit)) for digit in np.flatnonzero(np.diag(matrix))]
     return {_cell_name(*cell): cell for cell in mistaken + right}
@@ -378,7 +383,7 @@ def _choose_page(order: str, page: int, pages: int) -> None:
 
 
 def _leaf(order: str, place: int, total: int) -> None:
-    """The digit before and the one after."""
+    """Draw the buttons to the digit before and the one after."""
     for label, by, keys in (("Back", -1, "Left"), ("On", 1, "Right")):
         st.button(
             label,
@@ -391,7 +396,7 @@ def _leaf(order: str, place: int, total: int) -> None:
 
 
 def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: Split, order: str, page: int) -> None:
-    """A page of images that can be clicked, each with its two leading classes."""
+    """Show a page of images that can be clicked, each with its two leading classes."""
     key = f"sheet-{order}-{page}"
 
     def clicked() -> None:
@@ -422,7 +427,7 @@ def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: Sp
 
 
 def _one(dataset: Dataset, answers: Evaluation, place: int, source: Split) -> None:
-    """One digit with what the network makes of it."""
+    """Show one digit with the network's answer."""
     number, true = int(answers.indices[place]), int(answers.y_true[place])
     with st.container(horizontal=True, key="one"):
         image = _images(dataset, answers, np.array([place]), source)[0]
@@ -450,31 +455,31 @@ def _times(count: int) -> str:
 
 
 def _within(share: float, interval: np.ndarray) -> str:
-    """A share with its interval, where there was something to take it of."""
+    """Return a share with its interval, if the share is defined."""
     return _defined(share) + ("" if np.isnan(share) else f" ({interval[0]:.1%} to {interval[1]:.1%})")
 
 
 def _defined(share: float) -> str:
-    """A share, where there was something to take it of."""
+    """Return a share in per cent, if it is defined."""
     return "not defined" if np.isnan(share) else f"{share:.1%}"
 
 
 def _at_least(probability: float) -> str:
-    """Rounded down, so that it holds."""
+    """Return a probability in per cent, rounded down, so that "at least" is true."""
     if probability < 0.99:
         return f"{math.floor(100 * probability) / 100:.0%}"
     return f"{math.floor(10_000 * probability) / 10_000:.2%}"
 
 
 def _share(probability: float) -> str:
-    """Never rounded to nothing or to certainty."""
+    """Return a probability in per cent, never rounded to nothing or to certainty."""
     if probability >= 0.995:
         return "over 99%"
     return "under 1%" if probability < 0.005 else f"{probability:.0%}"
 
 
 def _shortly(probability: float) -> str:
-    """As `_share`, for a chart's small print."""
+    """Return a probability like `_share`, shorter, for a chart."""
     return _share(probability).replace("over 99%", "99%+").replace("under ", "&lt;")
 
 

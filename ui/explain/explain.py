@@ -1,4 +1,4 @@
-"""The parts of the Explain page: which digit, which moment of the network, and three ways to look at both."""
+"""The parts of the Explain page: the choice of a digit and of a moment of the network, and three views of both."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ NORMS = {Norm.L2: "smallest in all (L2)", Norm.LINF: "smallest on every pixel (L
 
 
 def choose_source(dataset: Dataset, run: Run) -> Split:
-    """Where the digit comes from, one of `SOURCES`: as it was asked for, but of the training file the split that this run has
-    the digit in."""
+    """Let the visitor choose where the digit comes from, one of `SOURCES`.
+
+    A digit of the training file is shown under the split that this run has it in.
+    """
     source, index = session.explained()
     if source in (Split.TRAINING, Split.VALIDATION):
         source = _split_of(dataset, run.experiment().training, source, index)
@@ -72,7 +74,7 @@ def choose_source(dataset: Dataset, run: Run) -> Split:
 
 
 def choose_digit(dataset: Dataset, run: Run, source: Split) -> tuple[np.ndarray, str]:
-    """The digit to explain, (28, 28) uint8, and what to call it; the page stops here where there is none yet."""
+    """Return the digit to explain, (28, 28) uint8, and its name; the page stops here if there is none yet."""
     if source is Split.DRAWN:
         return _drawing(), "your drawing"
     if source is Split.PICTURE:
@@ -99,7 +101,7 @@ def choose_step(network: Network) -> Network:
 
 
 def tour(network: Network, image: np.ndarray) -> Tour:
-    """What every layer makes of the digit; the page stops here while the engine starts, and goes on by itself."""
+    """Return every layer's output for the digit; the page stops here while the engine starts, and goes on by itself."""
     try:
         return _tour(network, image.tobytes())
     except EngineNotReady as error:
@@ -108,7 +110,7 @@ def tour(network: Network, image: np.ndarray) -> Tour:
 
 
 def answer(image: np.ndarray, said: str, step: int, probabilities: np.ndarray) -> int:
-    """The digit and how it is read, in a column; the class to explain."""
+    """Show the digit and the prediction in a column; return the class to explain."""
     is_read = bool(np.isfinite(probabilities).all())
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(image, 112, said), width=112)
@@ -133,7 +135,7 @@ def answer(image: np.ndarray, said: str, step: int, probabilities: np.ndarray) -
 
 
 def choose_view() -> str:
-    """Which of the three ways to look; the others cost nothing meanwhile."""
+    """Let the visitor choose one of the three views; the others cost nothing meanwhile."""
     chosen = st.segmented_control(
         "Show",
         VIEWS,
@@ -183,7 +185,7 @@ def _of_data(dataset: Dataset, training: Training, source: Split) -> tuple[np.nd
 
 
 def _why_moved(source: Split, index: int, training: Training) -> str:
-    """Why another split of the training file is shown than the one that was asked for."""
+    """Return why another split of the training file is shown than the one that was asked for."""
     if source is Split.VALIDATION:
         return f"This run held image number {index:,} out of its training."
     if not training.validation_split:
@@ -192,7 +194,7 @@ def _why_moved(source: Split, index: int, training: Training) -> str:
 
 
 def _drawing() -> np.ndarray:
-    """The one that was chosen, else the newest."""
+    """Return the chosen drawing, or else the newest."""
     (_, number), made = session.explained(), session.drawings()
     if not made:
         st.info("There is no drawing yet.", icon=":material/draw:")
@@ -223,7 +225,7 @@ def _upload() -> np.ndarray:
 
 @st.fragment(key=LAYERS_KEY)
 def layers(network: Network, image: np.ndarray, tour: Tour) -> None:
-    """Every layer's maps with their kernels; one of their numbers worked out."""
+    """Show every layer's maps with their kernels, and the calculation of one of their numbers."""
     run, (name, place) = network.run, _unit_in_use(tour)
     sheet, unit = st.columns(2, gap="medium")
     # The inner container keeps the chart from being squeezed into the height of the outer one.
@@ -247,8 +249,10 @@ def layers(network: Network, image: np.ndarray, tour: Tour) -> None:
 
 @st.fragment
 def _worked_out_unit(network: Network, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, ...]) -> None:
-    """The chosen number's map, and the number that is pointed at, else the chosen one, worked out. A fragment of its own, so
-    that nothing else is drawn anew as this slides with the pointer."""
+    """Show the chosen number's map, and the calculation of the number under the pointer, or else of the chosen one.
+
+    It is a fragment of its own, so that nothing else is drawn again as the pointer moves.
+    """
     place = session.pointed_unit() or chosen
     if len(place) == 3:
         _map(network.run, image, tour, name, chosen, place)
@@ -261,7 +265,9 @@ def _worked_out_unit(network: Network, image: np.ndarray, tour: Tour, name: str,
 
 
 def _choose_on_map(name: str, place: tuple[int, ...]) -> None:
-    """Callback of the map, whose fragment is a part of what is to be drawn anew."""
+    """Choose the number that was clicked on the map. A callback; the map's fragment is a part of what is to be drawn
+    again.
+    """
     session.explain_unit(name, place)
     st.rerun(LAYERS_KEY)
 
@@ -272,14 +278,14 @@ def _place(name: str, place: tuple[int, ...]) -> str:
 
 
 def _one(name: str, place: tuple[int, ...]) -> str:
-    """A map or a unit, counted from one; the last units are digits."""
+    """Return the name of a map or a unit, counted from one; the last units are digits."""
     if name == OUTPUT:
         return f"digit {place[0]}"
     return f"{'map' if len(place) == 3 else 'unit'} {place[-1] + 1}"
 
 
 def _choose_unit(run: Run, tour: Tour, name: str, place: tuple[int, ...]) -> None:
-    """What a click on the sheet chooses, by its name and number."""
+    """Let the visitor choose by name and number what a click on the sheet chooses."""
     layer_key, number_key = f"explain-layer-{run.id}", f"explain-number-{name}"
     label = _one(name, place).partition(" ")[0].capitalize()
     first, count = int(name != OUTPUT), tour.outputs[name].shape[-1]
@@ -332,7 +338,7 @@ def _slider(label: str, axis: int, name: str, place: tuple[int, ...], side: int)
 
 
 def _take_cell(key: str, place: tuple[int, ...]) -> None:
-    """Callback: the map or unit that was clicked; a map at the place that was looked at before."""
+    """Choose the map or unit that was clicked, a map at the place that was looked at before. A callback."""
     points = session.widget_value(key)["selection"]["points"]
     if points:
         name, index = points[0]["customdata"]
@@ -340,7 +346,9 @@ def _take_cell(key: str, place: tuple[int, ...]) -> None:
 
 
 def _unit_in_use(tour: Tour) -> tuple[str, tuple[int, ...]]:
-    """The number that was chosen, where this network has it; else the strongest of the first convolution or of the output."""
+    """Return the chosen number, if this network has it; else the strongest of the first convolution or of the
+    output.
+    """
     name, place = session.explained_unit()
     if name not in tour.outputs:
         name = next((n for n, layer in tour.layers.items() if layer.form is Form.WINDOW), next(reversed(tour.layers)))
@@ -368,7 +376,7 @@ def _in_words(tour: Tour) -> str:
 
 
 def why(network: Network, image: np.ndarray, digit: int) -> None:
-    """Five maps of what speaks for a digit, and how far to believe each."""
+    """Show five maps of what speaks for a digit, and how far each can be trusted."""
     pixels = image.tobytes()
     explanation = waiting.result(Explain(network, pixels, digit), "explanation", "Asking five ways", "Explain it")
     if explanation is None:
@@ -479,8 +487,11 @@ def _worked_out(network: Network, pixels: bytes, name: str, place: tuple[int, ..
 
 @st.cache_data(max_entries=40, show_spinner=False)
 def _windows(run_id: str, name: str, _layers: Mapping[str, Layer]) -> tuple[list[Span], list[Span]]:
-    """Of every row and column of a layer's maps, the first pixel of the digit it sees and the one after the last; kept, since
-    they follow from the network's shape."""
+    """Return, for every row and column of a layer's maps, the first pixel of the digit that it depends on and the
+    one after the last.
+
+    They are cached, since they follow from the network's shape.
+    """
     height, width, _ = _layers[name].shape
     middle = height // 2, width // 2
     rows = [arithmetic.receptive_field(_layers, name, (row, middle[1], 0))[::2] for row in range(height)]

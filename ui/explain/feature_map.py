@@ -99,7 +99,7 @@ def feature_map(
 
 
 def _in_words(axis: str, spans: Sequence[Span]) -> list[tuple[int, int, str]]:
-    """Spans with their names: `rows 3 to 5`."""
+    """Return spans with their names: `rows 3 to 5`."""
     return [
         (first, after, f"{axis} {first}" if after - first == 1 else f"{axis}s {first} to {after - 1}")
         for first, after in spans
@@ -107,5 +107,5 @@ def _in_words(axis: str, spans: Sequence[Span]) -> list[tuple[int, int, str]]:
 
 
 def _number(value: float) -> str:
-    """Four digits that count, with a true minus."""
+    """Return a number with four significant digits and a true minus sign."""
     return f"{value + 0.0:.4g}".replace("-", "−") if np.isfinite(value) else "not a number"

@@ -1,1 +1,1 @@
-"""The content of the Train page: the training's fields, the run under one's eyes, its time machine."""
+"""The content of the Train page: the training's fields, the live view of the run, its time machine."""

@@ -1,4 +1,4 @@
-"""A run under one's eyes: its curves as they grow, looks inside its network, and the buttons that drive it."""
+"""The live view of a run: its curves as they grow, looks inside its network, and the buttons that control it."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ _SAYINGS = {
 
 
 def panel(run: Run) -> None:
-    """Everything about one run; keeps itself up to date until the run is over."""
+    """Show everything about one run; keeps itself up to date until the run is over."""
     look_seconds = _look_seconds(run, engine.shared().progress(run))
     st.fragment(_panel, run_every=look_seconds and TICK_SECONDS)(run, look_seconds)
     st.fragment(_inside, run_every=look_seconds)(run)
 
 
 def _look_seconds(run: Run, progress: Progress) -> float | None:
-    """After how many seconds the looks inside are drawn again; None where the run is over."""
+    """Return after how many seconds the looks inside are drawn again; None if the run is over."""
     if progress.state.is_over:
         return None
     return TICK_SECONDS if engine.shared().is_held(run.id) else LOOK_SECONDS
 
 
 def invitation(draft: session.Draft) -> None:
-    """What stands where the curves will be, before the first run."""
+    """Show empty curves before the first run."""
     empty = Progress(epochs=draft.experiment.training.epochs)
     st.markdown("No run is open. **Start training**, and two curves begin to grow here.")
     _curves(empty, "empty", is_log=False)
@@ -299,7 +299,7 @@ def _curves(progress: Progress, key: str, is_log: bool) -> None:
 
 
 def _findings(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
-    """What the doctor has to say, with the change to try."""
+    """Show the doctor's findings, with the change to try."""
     for number, finding in enumerate(doctor.findings(experiment, progress)[:MOST_FINDINGS]):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"finding-{run.id}-{number}"):
             st.markdown(f":material/stethoscope: **{finding.title}** {finding.reason}", width="stretch")
@@ -360,7 +360,7 @@ _OF_SNAPSHOTS = {_KERNELS, _MAPS, _GRADIENTS, _DEAD}
 
 
 def _inside(run: Run) -> None:
-    """The views that are chosen, side by side."""
+    """Show the chosen views side by side."""
     with messages.shown():
         _views(run, engine.shared().progress(run), run.experiment())
 

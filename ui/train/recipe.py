@@ -1,4 +1,4 @@
-"""How the next run is to learn: its fields, a search for its learning rate, and a look at its augmentation."""
+"""The settings of the next run: its fields, a search for its learning rate, and a look at its augmentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREVIEWED, CHANGES = 4, 3
 
 
 def editor(draft: Draft) -> None:
-    """All of it, one below the other."""
+    """Draw all settings, one below the other."""
     st.subheader("How the next run learns", anchor=False)
     with st.container(horizontal=True):
         history.undo_and_redo()
@@ -31,7 +31,7 @@ def editor(draft: Draft) -> None:
 
 
 def learning_rate_finder(experiment: Experiment) -> None:
-    """A button, and what it found; where nothing can be trained, the button says why."""
+    """Draw a button and what it found; if nothing can be trained, the button tells why."""
     question, why_not = FindRange(experiment), ledger.refusal(experiment)
     if why_not is not None or not session.is_wanted(question, False):
         st.button(
@@ -68,7 +68,7 @@ def _use(learning_rate: float) -> None:
 
 
 def _preview(training: Training) -> None:
-    """Some digits, each as it is and as some steps would see it."""
+    """Show some digits, each unchanged and as some steps would see it."""
     augmentation, first = training.augmentation, training.seed + session.preview_seed() * CHANGES
     question = Augment(augmentation, tuple(range(PREVIEWED)), tuple(range(first, first + CHANGES)))
     changes = waiting.result(question, "preview", "Changing some digits", "Change some digits")

@@ -22,7 +22,7 @@ CLOCK_SECONDS = 2.0  # between two looks for networks that a training run has le
 
 
 def panel(run: Run) -> None:
-    """A slider through a run's kept networks, behind a switch that stays."""
+    """Draw a slider through a run's kept networks, behind a switch that stays."""
     if st.toggle(
         "Time machine", key=f"time-machine-{run.id}", help="Go through the networks that were kept on the way."
     ):
@@ -73,8 +73,10 @@ def _panel(run: Run) -> None:
 
 
 def _digit(run: Run) -> tuple[np.ndarray, str]:
-    """The digit to look at, (28, 28) uint8, and what to call it: one's own drawing where there is one, or one that was held out;
-    one of the training file where none such was."""
+    """Return the digit to look at, (28, 28) uint8, and its name.
+
+    It is one's own drawing if there is one, or one that was held out; one of the training file if none was.
+    """
     own = session.last_drawing()
     options = [*([OWN] if own is not None else []), *range(10)]
     chosen = st.segmented_control("Look at", options, default=options[0], required=True, key="moment-digit")

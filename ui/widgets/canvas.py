@@ -28,7 +28,7 @@ MARGIN = 32  # of a phone's screen, left and right of the page
 
 
 def sheet(name: str) -> Sheet:
-    """A canvas with its tools; what is on it.
+    """Draw a canvas with its tools; return what is drawn on it.
 
     Args:
         name: DIGIT or NUMBER.
@@ -66,9 +66,12 @@ def sheet(name: str) -> Sheet:
 
 
 def _fit(width: int) -> None:
-    """Shrink the canvas, `width` CSS pixels wide, to a narrower screen, and leave the tools room by keeping their keys to
-    their tooltips. The tangent of an arc tangent is CSS' way to divide a length by a length. Until its pen is there, which records
-    what is drawn, there is no drawing on it.
+    """Shrink the canvas, `width` CSS pixels wide, to a narrower screen, and show the tools' keys only in their
+    tooltips.
+
+    The tangent of an arc tangent is CSS' way to divide a length by a length. Drawing is possible only after the canvas'
+    pen has loaded,
+    which records the strokes.
     """
     st.html(
         f"<style>@media (max-width: {width + MARGIN}px) {{ .st-key-pad "
@@ -79,7 +82,7 @@ def _fit(width: int) -> None:
 
 def _tools(name: str, pen_key: str) -> None:
     def act(order: Callable[[str], None]) -> None:
-        """What was drawn comes first, also where both arrive together."""
+        """Take what was drawn first, also if both arrive together, and then obey the order."""
         _hear(name, pen_key)
         order(name)
 
@@ -124,7 +127,7 @@ def _tools(name: str, pen_key: str) -> None:
 
 
 def _hear(name: str, pen_key: str) -> None:
-    """Callback: take what was drawn, if there is more of it."""
+    """Take what was drawn, if there is more of it. A callback."""
     with messages.kept():
         drawn = canvas_record.drawn(session.component_value(pen_key).get("drawn") or [], max(SIZES[name]))
         session.hear_canvas(name, drawn)

@@ -1,4 +1,4 @@
-"""The page's own components: what Streamlit has no widget for."""
+"""The page's own components, for which Streamlit has no widget."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def component(module: str, html: str, css: str) -> Callable:
 
 
 def place(sent: object, sizes: Sequence[int]) -> list[int] | None:
-    """A place as a component's page sent it, whole numbers from 0 to below those of `sizes`; None for anything else, which a
-    browser can send as well."""
+    """Return a place that a component's page sent, or None if it is none: a browser can send anything.
+
+    Args:
+        sent: the value as it came.
+        sizes: the place's numbers are whole and from 0 to below these.
+    """
     if not isinstance(sent, list) or len(sent) != len(sizes):
         return None
     return sent if all(type(k) is int and 0 <= k < size for k, size in zip(sent, sizes, strict=True)) else None

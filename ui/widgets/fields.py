@@ -26,13 +26,16 @@ def editor(
     columns: int = 2,
     original: Spec | None = None,
 ) -> None:
-    """A widget for every field; `on_edit` receives the whole spec with the one change made. Rare fields wait behind "More".
+    """Draw a widget for every field; `on_edit` receives the whole spec with the one change made. Rare fields are
+    behind "More".
 
     Args:
-        current: the spec as it is when asked, so that of two widgets changed at once the second keeps what the first did.
+        current: returns the spec as it is now, so that of two widgets changed at once the second keeps what the
+            first did.
         key: tells this spec's widgets from all others; a new key makes them anew.
-        columns: how many fields stand side by side, where there is room.
-        original: the spec that it began as; where a field differs from its, a line below says what it was.
+        on_edit: takes the changed spec.
+        columns: how many fields stand side by side, if there is room.
+        original: the spec that it began as; where a field differs from it, a line below shows the original value.
     """
     fields = {name: field for name, field in type(current()).model_fields.items() if name != "kind"}
     rare = [name for name, field in fields.items() if (field.json_schema_extra or {}).get("is_rare")]
@@ -93,7 +96,9 @@ def _field(
 def _widget(
     field: FieldInfo, label: str, value: Any, key: str, changed: Callable[[Any], None], said: str, mark: str
 ) -> None:
-    """The widget for a value that is no spec; below it a mark, since a label is read aloud with its Markdown as it is written."""
+    """Draw the widget for a value that is no spec, with a mark below it: a label would be read aloud with its
+    Markdown.
+    """
     low, high = bounds(field)
     step = (field.json_schema_extra or {}).get("step")
     is_slider = isinstance(value, float) and step is not None and (high - low) / step <= MOST_SLIDER_STEPS
@@ -127,12 +132,12 @@ def _widget(
 
 
 def _mark(was: Any, value: Any) -> str:
-    """What a field was in the preset, where it is another now."""
+    """Return a mark with a field's value in the preset, if it differs."""
     return "" if was == value else f":orange[was {_in_words(was)}]"
 
 
 def _in_words(value: Any) -> str:
-    """A field's value as it would be said."""
+    """Return a field's value in words."""
     if value is None:
         return "as usual"
     if isinstance(value, bool):
@@ -143,7 +148,7 @@ def _in_words(value: Any) -> str:
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any]:
-    """The lowest and the highest value that a field may have, None where there is none."""
+    """Return the lowest and the highest value that a field may have, each None if there is no bound."""
     low, high = (
         [getattr(item, kind.__name__.lower()) for item in field.metadata if isinstance(item, kind)]
         for kind in (annotated_types.Ge, annotated_types.Le)
@@ -156,7 +161,7 @@ def _arguments(annotation: Any) -> tuple[Any, ...]:
 
 
 def _kinds(field: FieldInfo) -> dict[str, type[Spec]]:
-    """The classes a field may hold, by their kind; empty where it isn't a choice of classes."""
+    """Return the classes that a field may hold, by their kind; empty if it isn't a choice of classes."""
     classes = [a for a in _arguments(field.annotation) if isinstance(a, type) and issubclass(a, Spec)]
     return {c.model_fields["kind"].default: c for c in classes}
 

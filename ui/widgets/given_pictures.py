@@ -31,7 +31,7 @@ span { font: .875rem var(--st-font); color: var(--st-text-color); margin-left: .
 
 
 def files() -> np.ndarray | None:
-    """Files and the clipboard; the ink of the picture given last, (h, w) float32 0..1."""
+    """Show the upload of files and the clipboard; return the ink of the last picture, (h, w) float32 0..1."""
     given = st.file_uploader(
         "Pictures of one digit each, dark on light or light on dark",
         accept_multiple_files=True,
@@ -50,7 +50,9 @@ def files() -> np.ndarray | None:
 
 
 def camera() -> np.ndarray | None:
-    """The camera, which is asked for only here; the ink of the picture it took last."""
+    """Show the camera, which the browser is asked for only here; return the ink of the last photo, (h, w) float32
+    0..1.
+    """
     taken = st.camera_input("One digit, written large on plain paper", key="camera")
     uploads.failures()
     _take([] if taken is None else [taken], "The photo")
@@ -58,7 +60,9 @@ def camera() -> np.ndarray | None:
 
 
 def _take(given: list[UploadedFile], called: str = "") -> None:
-    """Have each new picture be the drawing, the last one at last; say of which it can't be, until others are given."""
+    """Make each new picture the drawing, the last one in the end; show which can't be used, until others are
+    uploaded.
+    """
     new = [file for file in given if not session.has_picture_file(file.file_id)]
     if new:
         faults = []
@@ -88,7 +92,7 @@ def _keep(content: bytes) -> None:
 
 
 def _found() -> np.ndarray | None:
-    """The ink that was found, shown."""
+    """Return the ink that was found, and show it."""
     ink = session.ink()
     if ink is not None:
         st.html(pictures.digit(np.rint(ink * 255).astype(np.uint8), SIDE, "The ink that was found in the picture."))

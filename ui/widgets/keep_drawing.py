@@ -1,4 +1,4 @@
-"""A drawing kept with its label, in one click."""
+"""A row that keeps a drawing with its label, in one click."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ui.state import session
 
 
 def keep_form(image: np.ndarray, guess: int | None) -> None:
-    """A row that keeps a drawing with its label, in one click; one kept already shows its label and takes another.
+    """Draw a row that keeps a drawing with its label, in one click; one that is kept already shows its label and
+    takes another.
 
     Args:
         image: the drawing as the network saw it, (28, 28) uint8.
-        guess: what it was read as; None for no digit.
+        guess: the predicted digit; None for no digit.
     """
     with messages.caption():
         handwriting = session.handwriting()

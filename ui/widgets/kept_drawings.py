@@ -1,4 +1,4 @@
-"""The drawings that are kept: how many, for how long, and the files that they come from and go to."""
+"""The drawings that are kept: how many, for how long, and their files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ui.widgets import uploads
 
 
 def lasting() -> str:
-    """How long the drawings are kept."""
+    """Return how long the drawings are kept, in a sentence."""
     if session.is_local():
         return "They are kept on this machine, beside the runs."
     if session.is_lasting():
@@ -28,7 +28,7 @@ def counted(count: int) -> str:
 
 
 def files(handwriting: Handwriting) -> None:
-    """The drawings as a file, and drawings from one."""
+    """Offer the drawings as a file, and take drawings from one."""
     with st.expander("As a file", icon=":material/folder_zip:", key="hand-files", expanded=not len(handwriting)):
         if len(handwriting):
             st.download_button(

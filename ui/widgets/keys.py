@@ -8,7 +8,7 @@ from ui.widgets.components import component
 
 
 def keep_for_fields() -> None:
-    """Have fields, sliders and menus keep the keys that mean something there. Takes no room on the page."""
+    """Let fields, sliders and menus keep the keys that mean something there. Takes no room on the page."""
     st.html("<style>.st-key-keys { position: absolute; width: 1px !important; overflow: hidden; }</style>")
     with st.container(key="keys"):
         component(__file__, "<span></span>", "")(key="keys-kept", height="content")

@@ -1,4 +1,4 @@
-"""The live pad: drawn on by mouse, finger or keyboard, and read while the stroke is drawn."""
+"""The live pad: drawn on by mouse, finger or keyboard, and classified while the stroke is drawn."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ p {{ font-size: .875rem; line-height: 1.4; opacity: .75; margin: .75rem 0 0; }}
 
 
 def pad(said: str) -> None:
-    """The pad.
+    """Draw the pad.
 
     Args:
         said: the answer to what is on it, for those who can't see it.
@@ -57,7 +57,7 @@ def pad(said: str) -> None:
 
 
 def _heard(key: str) -> None:
-    """Callback: there is more on the pad, or less."""
+    """Take what was drawn on the pad, or removed from it. A callback."""
     with messages.kept():
         said = session.component_value(key)
         if "drawing" in said:

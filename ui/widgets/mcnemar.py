@@ -6,7 +6,7 @@ from core.evaluation.metrics import McNemar
 
 
 def in_words(found: McNemar) -> str:
-    """What McNemar's test says."""
+    """Return the result of McNemar's test in words."""
     if not found.only_first + found.only_second:
         return "**They are right on exactly the same digits.**"
     if found.is_within_chance:

@@ -1,4 +1,4 @@
-"""Why a network can't be trained, and the button that repairs it."""
+"""The reason why a network can't be trained, and the button that repairs it."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""The loop from data to drawing: which step one is at, and the step that begins a run."""
+"""The loop from data to drawing: its steps, and the start of a run."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def start_training(draft: session.Draft, command: Command = engine.FULL_SPEED) -
 
 
 def start_again(run: Run) -> None:
-    """A new run of a run's recipe, from the same initial weights, taken into use.
+    """Start a new run of a run's recipe, from the same initial weights, and use it.
 
     Raises:
-        As `start_training`; RunDamaged if the recipe can't be read.
+        DigitLabError: as `start_training`; RunDamaged if the recipe can't be read.
     """
     experiment = run.experiment()
     is_fine_tuning = experiment.fine_tuning is not None
@@ -47,7 +47,7 @@ def start_again(run: Run) -> None:
 
 
 def steps(progress: Progress | None) -> None:
-    """The four steps as cards, those done ticked, the next one marked."""
+    """Show the four steps as cards, those done ticked, the next one marked."""
     has_begun = progress is not None
     has_learned = has_begun and bool(progress.history)
     cards = [

@@ -1,4 +1,4 @@
-"""What the network in use reads in a drawing, and how it came to that: the first part of the Draw page."""
+"""The prediction for a drawing by the network in use, and how it came about: the first part of the Draw page."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SURFACES = {
 
 
 def choose_source() -> None:
-    """What one draws on."""
+    """Let the visitor choose what to draw on."""
     st.pills(
         "Draw on",
         session.DRAW_SOURCES,
@@ -66,7 +66,7 @@ def use_canvas() -> None:
 
 
 def draw_and_read(network: Network) -> None:
-    """What one draws on, with the network's ten probabilities beside it, new after every stroke."""
+    """Show the drawing surface, with the network's ten probabilities beside it, new after every stroke."""
     waiting.once_ready(_draw_and_read, network)
 
 
@@ -85,7 +85,7 @@ def _draw_and_read(network: Network, was_waiting: bool) -> None:
 
 
 def _answer(network: Network, ink: Ink | None, was_waiting: bool, below: DeltaGenerator) -> str:
-    """The answer to a drawing, with how it was prepared below; what it says, in a sentence."""
+    """Show the answer to a drawing, with its preparation below; return the answer in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
     is_open = session.is_preparation_shown()
@@ -141,7 +141,7 @@ def _invitation() -> str:
 
 
 def _reading(reading: Reading) -> str:
-    """The answer in words and bars; the words."""
+    """Show the answer in words and bars; return the words."""
     if not np.isfinite(reading.probabilities).all():
         st.markdown("#### It can't say")
         _said(BLOWN_UP)
@@ -171,7 +171,7 @@ def _digit(reading: Reading) -> int | None:
 
 
 def _said(text: str) -> None:
-    """A sentence with room for three lines, so that nothing below it moves."""
+    """Show a sentence with room for three lines, so that nothing below it moves."""
     st.html(f'<div style="font-size:.875rem;line-height:1.4;min-height:4.2em;opacity:.8">{text}</div>')
 
 
@@ -179,7 +179,7 @@ def _said(text: str) -> None:
 
 
 def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
-    """A switch for each step of the preparation, and what each made of the drawing and the network of that."""
+    """Show a switch for each step of the preparation, and the drawing and the prediction after each."""
     st.toggle(
         "Step by step",
         value=session.is_preparation_shown(),
@@ -217,7 +217,9 @@ def _switch(field: str, is_on: bool) -> None:
 
 @st.fragment(run_every=LOOK_SECONDS)
 def look_into(network: Network) -> None:
-    """The nearest training digits, which pixels mattered, and what was drawn before: at its own pace, never the bars'."""
+    """Show the nearest training digits, the pixels that mattered, and earlier drawings; they may come later than the
+    bars.
+    """
     image, ink = session.last_drawing(), session.ink()
     is_there = image is not None and ink is not None and bool(ink.any())
     is_resting = session.seconds_since_reading() > REST_SECONDS
@@ -238,7 +240,9 @@ def look_into(network: Network) -> None:
 
 
 def _nearest(network: Network, image: np.ndarray, is_resting: bool) -> None:
-    """Three digits by what the network makes of them, where it has read them all; else by their pixels."""
+    """Show the three nearest training digits, by the network's features if it has classified all of them, else by
+    pixels.
+    """
     dataset = digits.dataset()
     has_read = cached.readings(dataset, network) is not None
     key = (network, has_read, image.tobytes())
@@ -293,7 +297,7 @@ def _pixels(network: Network, image: np.ndarray, is_resting: bool) -> None:
 
 
 def _session(is_there: bool) -> None:
-    """What was drawn before; a click brings it back."""
+    """Show earlier drawings; a click brings one back."""
     drawn = session.drawn()[: -1 if is_there else None][::-1]
     st.markdown("**Drawn in this session**")
     if not drawn:

@@ -1,4 +1,4 @@
-"""What a screen reader is to say of an answer that changes beside the pointer; the live pad says its own."""
+"""The sentence that a screen reader says about an answer that changes beside the pointer; the live pad has its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CSS = "p { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hi
 
 
 def answer(said: str) -> None:
-    """Have a sentence said once it is another, with no room taken on the page."""
+    """Let a screen reader say a sentence whenever it changes, with no room taken on the page."""
     st.html("<style>.st-key-spoken { position: absolute; width: 1px !important; overflow: hidden; }</style>")
     with st.container(key="spoken"):
         component(__file__, _HTML, _CSS)(key="answer-spoken", data={"said": said}, height="content")

@@ -1,4 +1,4 @@
-"""What to do where a file that was chosen doesn't arrive, which Streamlit tells by a number, or not at all."""
+"""Messages for chosen files that don't arrive, of which Streamlit tells only a number, or nothing at all."""
 
 from __future__ import annotations
 
