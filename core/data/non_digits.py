@@ -69,12 +69,15 @@ LETTERS = {
 
 
 def fakes(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Pictures that are no digits, prepared as drawings are: half of them letters.
+    """Draw pictures that are no digits, half of them letters, prepared as drawings are.
 
     Args:
-        images, y_true: digits (n, 28, 28) uint8 to make some of them from, and what they show.
+        images, y_true: digits (n, 28, 28) uint8 to make some of them from, and their labels (n,).
+        rng: decides all that is random.
+        count: how many.
 
-    Returns: (count, 28, 28) uint8.
+    Returns:
+        (count, 28, 28) uint8.
     """
     letters = list(LETTERS.values())
     return np.stack(

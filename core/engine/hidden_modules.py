@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class _Finder(threading.local):
-    """Finds nothing, and ends the search for what is hidden from the thread that asks."""
+    """A finder that finds nothing, and ends the search for modules that are hidden from the thread that asks."""
 
     names: tuple[str, ...] = ()
 

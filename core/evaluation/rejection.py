@@ -1,11 +1,14 @@
-"""Whether a picture is a digit at all, as a network sees it: out-of-distribution detection.
+"""Out-of-distribution detection: whether a picture is a digit at all, by what a network makes of it.
 
-Logistic regression tells digits from other things by what the network makes of them: the features that
-its last layer takes, its logits, how far these lie from the nearest class (Mahalanobis; after Lee et al. 2018, arXiv:1807.03888),
-and how much of the last feature maps lies outside the subspaces in which the maps of the nearest classes lie (the residual after
-principal components; after Wang et al. 2022, ViM, arXiv:2203.10807). It is fitted on digits and on `core.data.non_digits` (outlier
-exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPTED` of the held-out digits stay below, a picture
-is called no digit.
+Logistic regression separates digits from other things by the network's values for them: the features that
+its last layer takes, its logits, their distance from the nearest class (Mahalanobis; after Lee et al. 2018,
+arXiv:1807.03888),
+and the squared distance of the last feature maps from the subspaces of the nearest classes' maps (the residual after
+principal components; after Wang et al. 2022, ViM, arXiv:2203.10807). It is fitted on digits and on
+`core.data.non_digits` (outlier
+exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPTED` of the held-out digits stay below, a
+picture
+is classified as no digit.
 
 Everything is fitted once per network, by the question `Judge`, and kept in the run's folder.
 """
@@ -40,12 +43,13 @@ NEAREST = 3  # classes whose residuals count
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a network reads in a picture, and how far that can be believed.
+    """A network's prediction for a picture, and how far it can be trusted.
 
     Attributes:
-        probabilities: (10,) float32, calibrated, where the network has been judged.
-        strangeness: how unlike a digit it is: above 0 it is taken for none. NaN where the network has not been judged.
-        is_digit: whether it is taken for one.
+        probabilities: (10,) float32, calibrated if the network has been fitted for rejection.
+        strangeness: score of how unlike a digit it is: above 0 it is classified as none; NaN if nothing has been
+            fitted.
+        is_digit: whether it is classified as one.
         reason: why not, in plain words; "" for a digit.
         count: how many digits there seem to be on its sheet.
     """
@@ -59,8 +63,13 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """What a network makes of n pictures, float32: its last feature `maps` (n, d), the `features` (n, k) that its last layer
-    takes, none of them where they are too many, and the `logits` (n, 10)."""
+    """The values of a network for n pictures, float32.
+
+    Attributes:
+        maps: (n, d), its last feature maps.
+        features: (n, k), the inputs of its last layer; k is 0 if they are too many.
+        logits: (n, 10).
+    """
 
     maps: np.ndarray
     features: np.ndarray
@@ -69,16 +78,16 @@ class Inside:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What was fitted for one network.
+    """The calibration and rejection that were fitted for one network.
 
     Attributes:
-        temperature: that logits are divided by, more than 0.
+        temperature: divides the logits, more than 0.
         centres: (10, d) float32, each class' mean maps.
         directions: (10, DIRECTIONS, d) float16, orthonormal, in which a class' maps vary.
         logits: (10, 10) float32, each class' mean logits.
-        whitening: (10, 10) float32; logits less their class' mean, times it, have unit covariance.
-        means, deviations: (m,) float64 of what is weighed.
-        weights: (m,) float64 of it, less the means and over the deviations.
+        whitening: (10, 10) float32; logits minus their class' mean, times it, have unit covariance.
+        means, deviations: (m,) float64, of the evidence.
+        weights: (m,) float64, of the standardised evidence.
         threshold: of the weighted sum.
     """
 
@@ -93,11 +102,11 @@ class Judgement:
     threshold: float = 0.0
 
     def strangeness(self, inside: Inside) -> np.ndarray:
-        """How unlike digits pictures are, (n,) float64: above 0, unlike all."""
+        """Return the score of how unlike a digit each picture is, (n,) float64: above 0, it is classified as none."""
         return (self.evidence(inside) - self.means) / self.deviations @ self.weights - self.threshold
 
     def evidence(self, inside: Inside) -> np.ndarray:
-        """What is weighed, (n, m) float64."""
+        """Return the values that are weighted, (n, m) float64."""
         spaces = zip(self.centres, self.directions, strict=True)
         residuals = np.sort(np.stack([_residuals(inside.maps, *space) for space in spaces], axis=1), axis=1)
         away = np.stack([np.sum(((inside.logits - mean) @ self.whitening) ** 2, axis=1) for mean in self.logits])
@@ -113,10 +122,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Judge(Question):
-    """Fit the judgement of a run's network after so many batches, on images that its training held out.
+    """Fit calibration and rejection of a run's network after so many batches, on images that its training held out.
 
     Attributes:
-        images: of each kind that it is fitted on, at most.
+        images: the largest number of images of each kind that it is fitted on.
     """
 
     network: Network
@@ -151,10 +160,14 @@ class Judge(Question):
 
 
 def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray, strange: Inside) -> Judgement:
-    """A judgement from what a network makes of digits it was trained on, of others, and of things that are none.
+    """Fit calibration and rejection to a network's values.
 
     Args:
-        y_known, y_unseen: (n,) integers, the right answers.
+        known: for digits that it was trained on.
+        y_known: (n,) integers 0..9, their labels.
+        unseen: for digits that it was not trained on.
+        y_unseen: (n,) integers 0..9, their labels.
+        strange: for pictures that are no digits.
     """
     maps, logits = known.maps, known.logits
     spaces = [_subspace(maps[y_known == digit]) for digit in range(CLASSES)]
@@ -218,11 +231,11 @@ def _reason(probabilities: np.ndarray) -> str:
 
 
 def of_drawing(ink: np.ndarray, reading: Reading) -> Reading:
-    """The reading of a drawing; taken for no digit where several stand apart on its sheet, whatever the network makes of them.
+    """Return the prediction for a drawing, which is no digit if several digits stand apart on its sheet.
 
     Args:
         ink: (h, w) float32 0..1.
-        reading: of its picture as prepared.
+        reading: the prediction for its prepared picture.
     """
     if not ink.any():
         return replace(reading, is_digit=False, reason="There is nothing drawn yet.")

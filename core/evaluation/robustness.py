@@ -32,8 +32,17 @@ GREY = 127.5  # of what covers
 
 @dataclass(frozen=True)
 class Damage:
-    """A kind of damage. `apply` takes images (n, 28, 28) float32 0..255, a severity and a generator, and gives such images, which
-    may go below 0 and beyond 255; `severities` rise; `unit` follows a severity, `said` says what it means."""
+    """A kind of damage.
+
+    Attributes:
+        name: for people.
+        unit: follows a severity.
+        severities: in rising order, in this unit.
+        said: what a severity means, in words.
+        apply: takes images (n, 28, 28) float32 0..255, a severity and a generator, and returns such images, whose
+            values may be
+            below 0 and above 255.
+    """
 
     name: str
     unit: str

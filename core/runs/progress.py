@@ -268,7 +268,7 @@ class Progress:
 
     @property
     def turned(self) -> dict[str, float]:
-        """What each knob was turned to last, by its name; none that was left alone."""
+        """The last value of each live hyperparameter that was changed, by its name."""
         return {turn.name: turn.value for turn in self.turns if turn.name in KNOBS}
 
     @property

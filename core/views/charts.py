@@ -402,7 +402,7 @@ def _smoothed(y: np.ndarray) -> np.ndarray:
 
 
 def _mark_turns(figure: go.Figure, progress: Progress) -> None:
-    """A dashed line where a knob was turned in mid-run."""
+    """Draw a dashed line where a live hyperparameter was changed."""
     for turn in progress.turns:
         figure.add_vline(
             x=turn.step / max(progress.steps_per_epoch, 1),

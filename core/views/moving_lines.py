@@ -46,14 +46,14 @@ def learning_rate(progress: Progress, rates: np.ndarray) -> str:
 
 
 def readings(steps: np.ndarray, probabilities: np.ndarray, said: str, place: int | None = None) -> str:
-    """What a network said to one digit as it learned: a line for each of the ten, labelled at its end.
+    """Draw a network's ten probabilities for one digit as it learned, a line for each, labelled at its end.
 
-    The batches stand on a logarithmic scale, since most is learned in the first; before any of them is at its left end.
+    The batches stand on a logarithmic scale, since most is learned in the first; batch 0 is at its left end.
 
     Args:
-        steps: after how many batches, (n,) ascending integers.
+        steps: numbers of batches, (n,) ascending integers.
         probabilities: (n, 10), each 0..1.
-        said: how it went, in words.
+        said: a description in words.
         place: a number of batches to mark.
     """
     left, right = _log(0), max(_log(steps[-1] if len(steps) else 0), 1.0)

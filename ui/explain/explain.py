@@ -417,7 +417,9 @@ def _forgotten(network: Network, pixels: bytes, digit: int) -> list[Forgotten]:
 
 
 def mind(network: Network, image: np.ndarray, probabilities: np.ndarray) -> None:
-    """The smallest change that makes it another digit, and what the network likes best."""
+    """Show the smallest change that makes the network predict another digit, and the picture that each class
+    responds to most.
+    """
     pixels, best = image.tobytes(), int(probabilities.argmax())
     others = [digit for digit in range(CLASSES) if digit != best]
     st.subheader("The smallest change", anchor=False)

@@ -209,7 +209,7 @@ def _order_button(
 
 
 def _knobs(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
-    """What may be changed while it runs. The rest makes another network or another training, so another run."""
+    """Draw the live hyperparameters, which may be changed while a run trains; any other change needs another run."""
     if progress.state.is_over:
         return
     training, is_allowed = experiment.training, driving.is_allowed(run)
@@ -245,7 +245,7 @@ def _knobs(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
 
 
 def _turned(run_id: str, progress: Progress, name: str, of_recipe: float) -> float:
-    """Where a knob stands: as it is told to be, or was turned, else as the recipe has it."""
+    """Return the value of a live hyperparameter: as it was last ordered or changed, or else as the recipe has it."""
     told = getattr(engine.shared().commanded(run_id), name)
     return progress.turned.get(name, of_recipe) if told is None else told
 

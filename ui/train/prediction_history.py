@@ -1,4 +1,4 @@
-"""What a network said to one's own digit while it learned: ten probabilities as lines."""
+"""The ten probabilities of a network for one's own digit as lines, from its first batch to its last."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ NOT_CALIBRATED = "Probabilities as they come, not calibrated: what Draw says to 
 
 
 def lines(run: Run, image: np.ndarray | None, place: int | None = None) -> None:
-    """The ten lines of a digit, (28, 28) uint8, as far as they are known, or an invitation to draw one.
+    """Draw the ten lines of a digit as far as they are known, or an invitation to draw one.
 
     Args:
+        run: the run.
+        image: the digit, (28, 28) uint8, or None.
         place: a number of batches to mark.
     """
     if image is None:
@@ -43,7 +45,7 @@ def lines(run: Run, image: np.ndarray | None, place: int | None = None) -> None:
 
 
 def panel(run: Run, image: np.ndarray, place: int | None = None) -> None:
-    """The same where nothing else asks again: it does so by itself until all is known."""
+    """Draw the lines where nothing else updates the page: they update themselves until all is known."""
     with messages.caption():
         known = engine.shared().trace(run, image)
         is_whole = set(run.steps()) <= known.keys()
@@ -58,7 +60,7 @@ def _panel(run: Run, image: np.ndarray, place: int | None, was_whole: bool) -> N
 
 
 def _said(steps: np.ndarray, probabilities: np.ndarray) -> str:
-    """How the reading went, in a sentence."""
+    """Return how the prediction changed, in a sentence."""
     if not len(steps):
         return "It never read anything."
     read = probabilities.argmax(axis=1)
