@@ -36,7 +36,7 @@ FIGURES = ASSETS / "reference.json"
 RUN_ID = "referencenetwork"  # of every version, so that a link to it stays one
 NAME = "Reference"
 COMMAND = "python -m core.shipped"
-JUDGED_ON = 4000  # images of each kind: twice those of other networks, which are judged while somebody waits
+JUDGED_ON = 4000  # images of each kind: twice as many as for other networks, which are fitted while somebody waits
 
 logger = logging.getLogger("digitlab.reference")
 

@@ -37,7 +37,7 @@ from core.ink.preparation import Preparation, to_mnist
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 SIZE = 11_490_434  # bytes
-ABANDONED_SECONDS = 600.0  # since anything was written to a part of a file: nobody writes it any more
+ABANDONED_SECONDS = 600.0  # since the last write to a partial file, after which nobody is writing it any more
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 

@@ -28,7 +28,7 @@ MOST_BYTES = 2_000_000  # of a file; as many drawings as there may be take 785,0
 FILE = "handwriting.npz"  # beside the runs
 _SIDE, _PIXELS = IMAGE_SHAPE[:2], IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
 LIGHT_RIM = 0.9  # of an image's outermost pixels are light where it is dark on light
-_HEADER_BYTES = 4096  # that an array's description may take
+_HEADER_BYTES = 4096  # of an array's header, at most
 _changing = threading.Lock()
 
 
@@ -183,10 +183,13 @@ def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:
     most = int(MOST_DRAWINGS * bytes_each) + _HEADER_BYTES
     if member.file_size > most:
         raise _wrong(f"at most {MOST_DRAWINGS:,} drawings", f"{member.file_size / 1e6:,.1f} MB of {name}")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for gigabytes to unpack
+    if member.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):  # other compressions may need gigabytes to unpack
         raise _wrong("an .npz file, as np.savez writes it", "one packed otherwise")
     with archive.open(member) as stream:
-        raw = stream.read(member.file_size + 1)  # no more than it says, even if there is more
+        raw = stream.read(member.file_size + 1)  # no more than its header says, even if there is more
     try:
         return np.lib.format.read_array(_checked(raw, name), allow_pickle=False, max_header_size=_HEADER_BYTES)
     except UNREADABLE:

@@ -22,7 +22,7 @@ NEAR = (
     10.0  # grey values, root mean square over the 784 pixels, at which two digits of a class count as near-duplicates
 )
 NEIGHBOURS = 5
-COMPONENTS = 50  # that candidates are searched in, and that a neighbour embedding starts from
+COMPONENTS = 50  # in which candidates are searched, and from which a neighbour embedding starts
 FITTED_ON = 2000  # images that the components are found from
 EARLY, LATE = 250, 400  # iterations of the embedding: with attraction exaggerated, and without
 TOLD_EVERY = 25  # iterations
@@ -297,7 +297,9 @@ def layout(vectors: np.ndarray, kind: Layout, tell: Tell | None = None) -> np.nd
     components as
         D. Kobak, P. Berens, "The art of using t-SNE for single-cell transcriptomics", 2019, advise.
     """
-    if kind is Layout.PCA or len(vectors) < 4 or not np.ptp(vectors, axis=0).any():  # as of a layer that is dead
+    if (
+        kind is Layout.PCA or len(vectors) < 4 or not np.ptp(vectors, axis=0).any()
+    ):  # such as the outputs of a dead layer
         plane = Components(vectors, 2).of(vectors)
         _told(tell, 1.0)
         return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))

@@ -18,7 +18,7 @@ Strokes = list[np.ndarray]  # (n, 2) float64 each, x to the right and y down, on
 
 SIDE = preparation.SIDE
 SHEET = 4 * SIDE  # pixels
-UNMIRRORED = (0, 1, 3, 8)  # digits that look like one when they are mirrored or turned
+UNMIRRORED = (0, 1, 3, 8)  # digits that look like a digit when they are mirrored or rotated
 # Points as column and row, a stroke in each part; one that begins with ~ is a smooth curve through its points. Letters that
 # many hands write as digits (O 0, I l 1, S s 5, Z z 2, b 6, q g 9) are not among them.
 LETTERS = {

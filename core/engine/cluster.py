@@ -34,15 +34,15 @@ MEMORY_SHARE = 0.65  # of what this machine or container has, for the embedded w
 RESTART_ABOVE_BYTES = (
     1_300_000_000  # Keras leaks some 14 MB a run; a worker this large is restarted where it has nothing to do
 )
-QUIET_SECONDS = 60.0  # since anybody asked, until a restart, which takes ten, is in nobody's way
-CROWDED = 0.85  # of the memory that a worker is killed beyond: it is restarted in the next gap between two questions
+QUIET_SECONDS = 60.0  # since the last question; a restart, which takes ten seconds, disturbs nobody then
+CROWDED = 0.85  # of the memory limit: beyond this a worker is restarted in the next gap between two questions
 CONNECT_SECONDS = 30
 SILENT_SECONDS = 15.0  # without a sign of life, after which a worker is said to be silent
 WATCH_SECONDS = 2.0
 RESTARTING = "The worker is being restarted."
 
 _DASK_CONFIG = {
-    # A task whose worker died is lost at once: never begun again from its start in silence.
+    # A task whose worker died fails at once; it is never restarted unnoticed.
     "distributed.scheduler.allowed-failures": 0,
     # By the wall clock, five minutes of a laptop's sleep are five minutes unheard of: the worker would be restarted on waking, in
     # the middle of its run. One that died is noticed by its closed connection.
@@ -51,7 +51,7 @@ _DASK_CONFIG = {
     "distributed.deploy.lost-worker-timeout": "365d",
     # The statistical profiler costs a second of TensorFlow's start and 130 MB.
     "distributed.worker.profile.enabled": False,
-    # Pausing would make new tasks wait in silence; over its limit the worker is killed instead, and said so.
+    # Pausing would make new tasks wait without a message; over its limit the worker is killed instead, and the page says so.
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,

@@ -34,10 +34,10 @@ class Questions:
         self._cluster, self._lock, self._tell, self._is_busy = cluster, lock, tell, is_busy
         self._futures: dict[Question, Any] = {}
         self._answers: dict[Question, Any] = {}
-        self._tickets: dict[Question, str] = {}  # of those under way: the topic that they tell their share in
+        self._tickets: dict[Question, str] = {}  # of questions under way: the topic on which they report their progress
         self._shares: dict[str, float] = {}  # by ticket
         self._waiting = 0  # for the actor
-        self._dataset: datasets.DatasetId | None = None  # of which digits the answers are
+        self._dataset: datasets.DatasetId | None = None  # the data set that the answers are about
 
     @property
     def are_under_way(self) -> bool:
@@ -71,7 +71,7 @@ class Questions:
             answer = asked.result(timeout=timeout)
         except TimeoutError:
             raise EngineNotReady("The network is still being loaded.") from None
-        except (OSError, ValueError, RuntimeError, KilledWorker) as error:  # how an actor's lost worker shows itself
+        except (OSError, ValueError, RuntimeError, KilledWorker) as error:  # raised when an actor's worker is lost
             self._cluster.forget_actor(actor)
             raise WorkerLost(f"The worker was lost while it looked at the drawing ({error}). Try again.") from None
         finally:

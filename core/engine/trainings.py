@@ -24,7 +24,7 @@ from core.runs.run import Run
 
 COMMAND_SECONDS = 10
 MOST_LOOKS = 50
-ABANDONED_SECONDS = 600.0  # that a paused or slowed run, which nobody looks at, keeps others waiting
+ABANDONED_SECONDS = 600.0  # for which a paused or slowed run that nobody looks at may keep others waiting
 
 
 class Trainings:
@@ -35,7 +35,7 @@ class Trainings:
         self.orders = Orders(cluster, self._is_over)
         self._runs: dict[str, Run] = {}
         self._futures: dict[str, Any] = {}  # run id -> its training's Dask future
-        self._progress: dict[str, Progress] = {}  # run id -> what its events said, in the order of the queue
+        self._progress: dict[str, Progress] = {}  # run id -> the record of its events, in the order of the queue
         self._commands: dict[str, Command] = {}
         self._datasets: dict[str, datasets.DatasetId] = {}  # run id -> what it is trained on
         self._seen_at: dict[str, float] = {}  # run id -> when anybody last asked how far it is
@@ -62,7 +62,7 @@ class Trainings:
             self._datasets[run.id] = dataset
             others = {run_id: other for run_id, other in self._progress.items() if run_id != run.id}
             self._progress = {**others, run.id: queued}
-            # What was changed in an epoch that wasn't finished is changed again, for the batches that are taken anew.
+            # Changes made in an epoch that wasn't finished are made again, for the batches that are repeated.
             self._runs[run.id], self._commands[run.id] = run, replace(command, **queued.turned)
 
     def delete(self, run: Run) -> None:
@@ -166,7 +166,7 @@ class Trainings:
             return live
         recorded = run.progress()
         if not recorded.state.is_over:
-            if live is not None:  # its end was heard of but could not be written
+            if live is not None:  # its end was reported but could not be written
                 return live
             if self._is_known_to_scheduler(run.id):
                 self._attach(run, recorded)
@@ -208,7 +208,7 @@ class Trainings:
         from distributed import fire_and_forget  # takes a second to load, for which the first page need not wait
 
         client, command = self._cluster.client, self.commanded(run_id)
-        self.orders.tell(run_id, command)  # what was ordered before, be it to stop, counts no more
+        self.orders.tell(run_id, command)  # earlier orders, even to stop, no longer hold
         client.subscribe_topic(worker.topic(run_id), lambda message: self._heard(run_id, message[1]))
         task = (worker.about, self._datasets[run_id], worker.train, self._runs[run_id], command)
         future = client.submit(worker.in_worker, *task, key=f"train-{run_id}", resources={"train": 1}, pure=False)

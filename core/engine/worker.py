@@ -31,8 +31,8 @@ from core.training import fine_tuning
 logger = logging.getLogger("digitlab.engine")
 
 FULL_SPEED = Command()
-GONE_SECONDS = 2.0  # between two looks, from a training, for whether its run is still there
-WATCHED_SECONDS = 5.0  # that looks inside a network go on after someone asked for one
+GONE_SECONDS = 2.0  # between two checks, during a training, whether its run still exists
+WATCHED_SECONDS = 5.0  # for which snapshots are taken after someone asked for one
 
 _loading = threading.Lock()
 _commands: dict[str, Command] = {}
@@ -169,7 +169,7 @@ def read_command(run_id: str) -> Command:
     if not wanted:
         return command
     looks = _snapshots.get(run_id, {})
-    # Of several visitors', what was seen longest ago.
+    # Of several visitors' wishes, the one served longest ago.
     digit, drawing = min(wanted, key=lambda key: looks[key].step if key in looks else -1)
     return replace(command, is_watched=True, digit=digit, drawing=drawing)
 
@@ -259,10 +259,10 @@ class _Training:
         """Take an event into the record and the folder, and send it."""
         self.record.apply(event)
         if isinstance(event, EpochEnded):
-            return  # it is sent when its checkpoint can be read: whoever hears of it may ask for its network
+            return  # sent only once its checkpoint can be read: its receivers may ask for the network
         try:
             self._write(event)
-        finally:  # a full disk must not keep the screen from hearing of it
+        finally:  # a full disk must not keep the event from the screen
             self._send(event)
 
     def end_by(self, error: DigitLabError) -> None:

@@ -17,7 +17,7 @@ from core.model.specs import CLASSES
 
 CONFIDENCE = 0.95  # of every interval
 CALIBRATION_BINS = 15  # Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599, section 4
-CHANCE = 0.05  # a difference that chance makes less often than this is called one
+CHANCE = 0.05  # a difference is reported if it occurs by chance with a probability below this
 
 
 @dataclass(frozen=True)
@@ -337,7 +337,7 @@ def table(y_true: np.ndarray, probabilities: np.ndarray) -> str:
         rows.append(("mean confidence", where, bins.confidence[k], None, None, int(bins.counts[k])))
         rows.append(("accuracy", where, bins.accuracy[k], low, high, int(bins.counts[k])))
     places = np.searchsorted(abstaining.coverage, np.arange(1, 101) / 100 - 1e-9)
-    # Fewer than a hundred where many are equally sure.
+    # Fewer than a hundred if many images are equally certain.
     for k in np.unique(np.minimum(places, len(abstaining.coverage) - 1)):
         answered = round(abstaining.coverage[k] * n)
         low, high = wilson(round(abstaining.accuracy[k] * answered), answered)

@@ -23,7 +23,7 @@ from core.runs.network import Network
 from core.runs.question import KEPT, Kept, Question, Tell, image_of
 from core.runs.run import Run
 
-AT_ONCE = 200  # drawings, between two tellings
+AT_ONCE = 200  # drawings between two reports of progress
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class AnswerHeldOut(AboutNetwork):
         """Keep the answers beside the run."""
         network, dataset = loaded.found(self.network), datasets.load()
         held_out, read = held_out_images(network.run, dataset.y_train), network.readings()
-        if read is not None and is_of(read, dataset, dataset.y_train):  # it has read all of them already
+        if read is not None and is_of(read, dataset, dataset.y_train):  # the network has classified all of them already
             answers = read.probabilities[held_out]
         else:
             answers = loaded.probabilities(network, dataset.x_train[held_out], tell)
@@ -176,7 +176,7 @@ class TraceDigit(Question):
         return np.stack(answers)
 
 
-_TRACING = threading.Lock()  # one network takes one checkpoint's weights after another's
+_TRACING = threading.Lock()  # one network takes the weights of each checkpoint in turn
 
 
 @lru_cache(maxsize=1)

@@ -32,12 +32,12 @@ from core.runs.network import Network
 from core.runs.question import Question, Tell
 
 ACCEPTED = 0.95  # of the held-out digits, half of them redrawn
-DIRECTIONS = 24  # of each class' maps that are usual
+DIRECTIONS = 24  # in which each class' maps usually vary
 MOST_VALUES = 1152  # of the maps: larger ones are averaged over squares of 2 × 2
 IMAGES = 2000  # of each kind that it is fitted on, at most: some fifteen seconds' work
-MOST_FEATURES = 512  # of the last layer's inputs: more are not weighed
+MOST_FEATURES = 512  # inputs of the last layer: more are not used
 MOST_AT_ONCE = 500
-SURE, TILT = 0.9, 6.0  # below this probability of its answer, a picture is looked at turned by so many degrees, too
+SURE, TILT = 0.9, 6.0  # below this probability, a picture rotated by so many degrees is classified, too
 NEAREST = 3  # classes whose residuals count
 
 
@@ -182,7 +182,7 @@ def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray
         logits=means,
         whitening=np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32),
     )
-    # Half of the unseen digits weigh, the other half set the threshold: every second, so that both are redrawn alike.
+    # One half of the unseen digits fits the weights, the other the threshold: every second one, so that both have as many redrawn.
     digits, others = half.evidence(unseen), half.evidence(strange)
     both = np.concatenate([digits[::2], others])
     middle, spread = both.mean(axis=0), both.std(axis=0) + 1e-6
@@ -219,7 +219,7 @@ def read(network: Network, images: np.ndarray) -> list[Reading]:
 def _reading(probabilities: np.ndarray, strangeness: float) -> Reading:
     if not np.isfinite(probabilities).all():
         return Reading(probabilities, strangeness, False, "Its answers are not numbers any more (NaN).")
-    is_digit = not strangeness > 0  # NaN where nobody has judged yet
+    is_digit = not strangeness > 0  # NaN if nothing has been fitted yet
     return Reading(probabilities, strangeness, is_digit, "" if is_digit else _reason(probabilities))
 
 

@@ -27,7 +27,7 @@ SEED = 20
 MOST_IMAGES = 1000
 SIDE = IMAGE_SHAPE[0]
 CENTRE = (SIDE - 1) / 2
-GREY = 127.5  # of what covers
+GREY = 127.5  # of the covering square
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from core.runs.arrays import Array
 
 SIDES = IMAGE_SHAPE[:2]
 NOISE, NOISY_COPIES = 0.15, 32  # share of the ink's range; Smilkov et al. advise 0.1 to 0.2, and find 50 copies enough
-PIECES, MOST_HALVINGS = 64, 10  # of the way that integrated gradients go
-WANTED_GAP = 0.002  # of the difference that they should add up to
+PIECES, MOST_HALVINGS = 64, 10  # of the path of integrated gradients
+WANTED_GAP = 0.002  # of the difference that they should sum to
 PATCH, PATCH_STRIDE = 4, 2  # of the square that occlusion blots out, in pixels
-CURVE_STEPS = 28  # of deletion and insertion: one row's worth of pixels at a time
+CURVE_STEPS = 28  # of deletion and insertion: as many pixels as a row has at a time
 CHANCE_ORDERS = 4
 MOST_LEVELS = 8  # of the cascade
 MOST_ALIKE = 0.5  # rank correlation with the map of a network that has learned nothing

@@ -341,8 +341,8 @@ def _lendable(run: Run) -> _Lendable:
 
     experiment = run.experiment()
     model = keras_model.build(experiment)
-    # An older run may have begun with other weights than its seed gives today. A fine-tuning begins with what another run
-    # learned, which is not nothing.
+    # An older run may have begun with other weights than its seed gives today. A fine-tuning begins with weights that another
+    # run learned, and these are not untrained.
     is_of_random = 0 in run.steps() and experiment.fine_tuning is None
     initial = run.weights(0) if is_of_random else keras_model.variables(model)[0]
     batch = min(MOST_AT_ONCE, ledger.read(experiment.layers).largest_batch)

@@ -13,8 +13,8 @@ from core.ink.strokes import Point, Sheet, Stroke, length
 
 INK = "#5566F5"  # the theme's ultramarine, readable on paper and on blue-black
 MOST_STROKES, MOST_POINTS = 200, 8000
-MOST_LENGTH = 64  # of a sheet's strokes together, in its longer sides
-LARGEST, WIDEST = 1e15, 100  # of any number that is sent, of a pen's width
+MOST_LENGTH = 64  # length of all strokes together, in the sheet's longer sides
+LARGEST, WIDEST = 1e15, 100  # of any number that is sent, such as a pen's width
 SOMETHING_ELSE = "The page sent something other than strokes. Clear the sheet and draw again."
 
 

@@ -20,22 +20,22 @@ from core.ink.components import components
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_BYTES, MAX_PIXELS = 10_000_000, 25_000_000
-MAX_PIXELS_JPEG = 50_000_000  # a phone's, which is unpacked at a quarter of its sides or less
+MAX_PIXELS_JPEG = 50_000_000  # of a phone's photo, which is decoded at a quarter of its sides or less
 MAX_PIXELS_WEBP = 12_500_000  # its decoder holds a picture four times, as that of AVIF does
 _EXPECTED = "a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file"
-SIDE = 560  # pixels, what a larger picture is made smaller to
+SIDE = 560  # pixels: a larger picture is shrunk to this longer side
 LEAST_CONTRAST = 0.15  # of white against black
-PAPER_SIDE = 64  # pixels of the longer side in which the paper's brightness is looked for
-PAPER_WINDOW = 21  # of these pixels around each: a third of the picture, wider than any stroke
-EDGE_WINDOW = 13  # of them around each: what a window's paper reaches beyond a shadow's edge
+PAPER_SIDE = 64  # pixels: longer side of the shrunk picture in which the paper's brightness is measured
+PAPER_WINDOW = 21  # of these pixels: a third of the picture, wider than any stroke
+EDGE_WINDOW = 13  # of them: how far a window's paper reaches beyond a shadow's edge
 PAPER_RANK = 0.8  # of the window's pixels that are darker than its paper
-SOFTNESS = 0.4  # of the threshold, to either side, over which ink goes from none to full
-EDGE = 0.25  # of full ink: paler is left out
+SOFTNESS = 0.4  # of the threshold: from this far below to this far above it, ink rises from none to full
+EDGE = 0.25  # of full ink: paler ink is left out
 LINE_SLOPES = np.linspace(-0.1, 0.1, 41)  # 6 degrees either way
-LINE_COVER = 0.8  # of the picture's width that a ruled line is seen on
+LINE_COVER = 0.8  # of the picture's width: a ruled line is visible on at least this much
 LINE_THICKNESS = 0.015  # of the picture's longer side, at most
-SPECK = 0.1  # of the longest piece's length: shorter is a speck
-WORTHY = 0.12  # of the picture's longer side: pieces this long, away from its rim, are what was written
+SPECK = 0.1  # of the longest piece's length: a shorter piece is a speck
+WORTHY = 0.12  # of the picture's longer side: pieces this long, away from the edge, are writing
 
 
 def ink_from_picture(content: bytes) -> np.ndarray:
@@ -96,7 +96,7 @@ def steps(
     most = float(np.quantile(contrast, max(0, 1 - 4 / contrast.size)))
     if most < LEAST_CONTRAST:
         raise DrawingError("Nothing stands out in the picture: expected one digit, dark on light or light on dark.")
-    # Never so high that nothing is full ink: in a picture of two plain colours, any value between them tells them apart.
+    # Never so high that no ink is full: in a picture of two plain colours, any value between them separates them.
     threshold = min(max(_between(contrast[contrast > LEAST_CONTRAST / 3]), most / 4), most / (1 + SOFTNESS))
     ink = np.clip((contrast / threshold - 1 + SOFTNESS) / (2 * SOFTNESS), 0, 1).astype(np.float32)
     ink[ink < EDGE] = 0

@@ -25,12 +25,12 @@ SIDE = 28
 BOX = 20
 CENTRE = 14.0  # not 13.5: in all 60,000 training images the centre of mass lies in [13.48, 14.50], counted from pixel 0
 EDGE = 0.25  # of the darkest ink; paler is a stroke's rim, or what an anti-aliased eraser left: at most c (1 - c)
-EDGE_OF_STROKE = 0.4  # of the darkest ink, at which a stroke is taken to end
+EDGE_OF_STROKE = 0.4  # of the darkest ink: here a stroke ends
 STROKE_WIDTH = 2.5  # of 20 pixels: the median of MNIST's training images, 2.48 by `measures.traits`; redrawn digits have 2.5 to 2.6
-THIN_SHARE = 0.3  # of the strokes' length that is no thicker than the pen was
-BLOT = 0.5  # of the longer side: what is thicker has no strokes, and is left as it is
+THIN_SHARE = 0.3  # of the strokes' length: this much is no thicker than the pen was
+BLOT = 0.5  # of the longer side: thicker ink has no strokes, and is left unchanged
 OF_PHOTO = ("light", "lines", "specks")  # steps of `Preparation` that a photo needs
-FINE = 4 * BOX  # pixels, what a digit is thinned at
+FINE = 4 * BOX  # pixels: size at which a digit is thinned
 
 Ink = np.ndarray | Sheet  # what is drawn: (h, w) float32 in [0, 1], or the strokes where they are known
 
@@ -271,7 +271,7 @@ def _cells(rows: np.ndarray, longest: int, side: int) -> np.ndarray:
     edges = np.clip((length + np.linspace(-longest, longest, side + 1)) / 2, 0, length)
     whole = np.minimum(edges.astype(int), length - 1)
     sums = np.add.reduceat(rows, whole, axis=0)[:-1]
-    sums[whole[:-1] == whole[1:]] = 0  # where reduceat gives the row itself
+    sums[whole[:-1] == whole[1:]] = 0  # here reduceat returns the row itself
     return (sums + np.diff((edges - whole)[:, None] * rows[whole], axis=0)) * (side / longest)
 
 

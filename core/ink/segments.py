@@ -17,25 +17,27 @@ from core.ink.components import components
 from core.ink.preparation import EDGE, Ink
 from core.ink.strokes import Sheet
 
-SPECK = 0.1  # of the tallest piece's height: smaller both ways is a speck
-PART = 0.6  # of the tallest: less high is a digit's part, if it lies above, below or close beside one
-OVERLAP = 0.5  # of the narrower piece's width, at which two pieces above each other are one digit
-PART_OVERLAP = 0.2  # the same where one of them is only a part
-GAP = 0.15  # of all ink's height: two pieces this close are one stroke with a break in it
-DOT = 0.25  # of all ink's height: where no piece is higher, strokes are dotted
-BESIDE = 0.05  # of the lower one's height, that two pieces share rows on if they stand beside each other
-MOST_PIECES, MOST_DIGITS = 300, 40  # that are looked at
+SPECK = 0.1  # of the tallest piece's height: a piece smaller than this in both directions is a speck
+PART = 0.6  # of the tallest: a lower piece above, below or close beside a digit is a part of it
+OVERLAP = 0.5  # of the narrower piece's width: two pieces that overlap this far are one digit
+PART_OVERLAP = 0.2  # the same if one of them is only a part
+GAP = 0.15  # of the height of all ink: two pieces this close are one stroke with a break in it
+DOT = 0.25  # of the height of all ink: if no piece is higher, strokes are dotted
+BESIDE = 0.05  # of the lower one's height: two pieces that share so many rows stand beside each other
+MOST_PIECES, MOST_DIGITS = 300, 40  # more are refused
 NEAR = 0.08  # of the tallest piece's height: a part this close beside a digit belongs to it
 NARROW, WIDE = 0.6, 1.25  # times its height: a narrower piece is one digit, a wider one probably several
 CUT_WIDTHS, MOST_STROKES = (
     (1.0, WIDE, 1.4),
     (1.2, 2.0, 3.0),
 )  # the most strokes that a cut goes through, by width over height
-LEAST_HEIGHT, LEAST_HEIGHT_WIDE = 0.75, 0.5  # of its height, that is left on both sides of a cut
-FINE = 48  # pixels of height in which cuts are looked for
-WINDOWS = 12  # places where one is looked for
-OFF_CENTRE = 0.5  # strokes that a cut at the very side costs more than one in the middle
-SLANT_COST = 0.02  # of a pixel of ink, per pixel that a cut goes sideways: straight where nothing else decides
+LEAST_HEIGHT, LEAST_HEIGHT_WIDE = 0.75, 0.5  # of its height: both sides of a cut are at least this high
+FINE = 48  # pixels: height of the shrunk digit in which cuts are searched
+WINDOWS = 12  # in which a cut is searched
+OFF_CENTRE = 0.5  # strokes: extra cost of a cut at the very side, compared with one in the middle
+SLANT_COST = (
+    0.02  # pixels of ink: cost per pixel that a cut moves sideways, so that it is straight if nothing else decides
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +226,7 @@ def _gaps(labels: np.ndarray) -> list[tuple[int, int, float]]:
 def _together(boxes: list[Box]) -> list[list[int]]:
     """Return which strokes form one digit, by their boxes: those above each other, and parts close beside one."""
     height = max(max(box[2] - box[0], _height(box)) for box in boxes)
-    # The highest first: parts come to the digits they belong to.
+    # The highest first, so that a part finds the digit it belongs to.
     groups: list[tuple[list[int], Box]] = []
     for stroke in sorted(range(len(boxes)), key=lambda k: -_height(boxes[k])):
         closeness = [_belonging(boxes[stroke], other, PART * height) for _, other in groups]
@@ -287,7 +289,7 @@ def _best_cut(mask: np.ndarray) -> np.ndarray | None:
     above: there the left part is lower.
     """
     height, width = mask.shape
-    if not mask.any():  # its lines are finer than what is looked at
+    if not mask.any():  # its lines are finer than the shrunk mask's pixels
         return None
     stroke = _stroke_width(mask)
     is_wide = width > WIDE * height

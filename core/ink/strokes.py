@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw
 Point = tuple[float, float]
 
 SUPERSAMPLING = 4
-GRAIN = 1.0  # units of the sheet, to which lines are cut
+GRAIN = 1.0  # units of the sheet: precision with which lines are cut
 SPACING = 0.5  # pixels between a fitted line's points; closer ones only take time
 RIM = 1.3  # pixels from a line's full ink to none: leaves MNIST's mean grey, 174 of 255 where there is ink at all
 BLOT = 0.5  # of the drawing's longer side: a wider pen has left no line, but a blot
-AT_ONCE = 512  # pieces of line whose distance is worked out together, which bounds the memory
+AT_ONCE = 512  # pieces of line whose distances are computed together, which bounds the memory
 
 
 @dataclass(frozen=True)

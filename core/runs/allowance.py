@@ -19,7 +19,7 @@ from core.runs.run import Run
 SHARE = 0.5  # of the room that runs take and that is free beside them, where DIGITLAB_RUNS_GB says nothing
 ABANDONED_SECONDS = (
     7 * 86_400.0
-)  # since anything happened to a run that its folder calls unfinished and that nobody trains
+)  # since the last change of a run whose folder says it is unfinished and that nobody trains
 
 logger = logging.getLogger("digitlab.allowance")
 
@@ -57,7 +57,7 @@ def keep_within(root: str, under_way: Collection[str] = ()) -> Allowance:
         if run.id not in under_way and _may_go(run):
             try:
                 run.delete()
-            except RunError:  # which the log tells; another one may go
+            except RunError:  # the log tells it; another run may be removed instead
                 continue
             logger.info("run %s made room for others: %.1f MB", run.id, sizes[run] / 1e6)
             used -= sizes[run]

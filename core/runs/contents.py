@@ -23,7 +23,7 @@ from core.runs import storage
 from core.runs.arrays import UNREADABLE
 from core.runs.progress import EpochEnded, Progress, State, Turned
 
-UNUSABLE = (*UNREADABLE, SpecError)  # what damaged files drive their readers into
+UNUSABLE = (*UNREADABLE, SpecError)  # errors that damaged files cause in their readers
 Date = Annotated[float, Field(ge=0, lt=253402300800)]  # until the year 9999
 
 

@@ -310,7 +310,7 @@ class Progress:
         """Return the values (m,) float, where their groups begin (n,), and the epochs passed at the middle of each
         (n,).
         """
-        # Of a copy: an array can't grow, as this one may, while NumPy looks at it.
+        # From a copy: an array can't grow, as this one may, while NumPy has a view of it.
         y = np.array(values[:], dtype=np.float64)
         starts = np.arange(0, len(y), -(-len(y) // points) or 1)
         middles = (starts + np.append(starts[1:], len(y))) / 2 if len(y) else y

@@ -201,7 +201,7 @@ class Run:
     def note_opened(self) -> None:
         """Note that a visitor opened it, no more than once an hour."""
         if time.time() - self.last_opened() > 3600:
-            with suppress(RunError):  # nothing but the order in which runs make room depends on it
+            with suppress(RunError):  # only the order in which runs are removed depends on it
                 self.folder.write("opened.json", json.dumps(time.time()).encode())
 
     def write_keras_file(self, content: bytes) -> None:

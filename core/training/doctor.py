@@ -33,11 +33,11 @@ from core.training import range_test
 MOST_FINDINGS = 3
 LOSS_OF_A_GUESS = math.log(CLASSES)
 
-LEAST_BATCHES = 200  # before that a curve says little: a good training is past its steepest part by then
-MOST_RECENT_BATCHES = 500  # that make up the level of a curve; a quarter of all where that is less
+LEAST_BATCHES = 200  # with fewer a curve shows little; a good training is past its steepest part by then
+MOST_RECENT_BATCHES = 500  # that are averaged to the level of a curve; a quarter of all if that is less
 
 EXPLODED = 2.0  # times the loss of a guess: no network is as bad by chance
-GUESS_LOSS_MARGIN = 0.1  # nats below ln 10; knowing how frequent the digits are is worth 0.001
+GUESS_LOSS_MARGIN = 0.1  # nats below ln 10; to know the frequency of the digits gains 0.001
 GUESS_ACCURACY = 0.2  # twice what guessing gets right
 POOR_ACCURACY = 0.8  # a single linear layer is beyond it after 200 batches
 FAIR_ACCURACY = 0.9  # a single linear layer gets there
@@ -51,7 +51,7 @@ DEAD_SHARE = 0.5  # up to 0.4 is usual: units that answer to rare patterns
 LEAST_IMAGES_FOR_DEAD = 32  # in a smaller batch a living unit is often silent
 
 COLLAPSED_SHARE = 0.8  # of the images, read as one of two digits; 0.2 is right
-LEAST_IMAGES_OF_CLASS = 10  # that a digit must have before its absence means something
+LEAST_IMAGES_OF_CLASS = 10  # images that a digit must have before its absence means something
 
 LARGE_BATCH = 512
 USUAL_BATCH = 128

@@ -45,9 +45,9 @@ CHUNK_SECONDS = 0.1
 FIRST_CHUNK_STEPS = 4
 MAX_CHUNK_STEPS = 512
 PAUSE_POLL_SECONDS = 0.02
-SNAPSHOT_SHARE = 0.03  # of the training time that looking into the network may take
-SNAPSHOT_SECONDS = 2.0  # of training between two looks, at least: a page on two cores draws no more of them
-COLD_SNAPSHOT_SECONDS = 0.1  # what a run's first look is expected to take
+SNAPSHOT_SHARE = 0.03  # of the training time: the share that snapshots may take
+SNAPSHOT_SECONDS = 2.0  # of training between two snapshots, at least: a page on two cores draws no more of them
+COLD_SNAPSHOT_SECONDS = 0.1  # expected time of a run's first snapshot
 MOST_WRONGEST = 10
 TRIAL_SECONDS = 0.3
 
@@ -214,7 +214,7 @@ class _Loop:
         self.step = checkpoint.step
 
     def turn_again(self, turns: Sequence[Turned]) -> None:
-        """Turn the knobs that had been turned by this step."""
+        """Set the live hyperparameters to what they had been changed to by this step."""
         for turn in turns:
             if turn.step <= self.step:
                 self._turn(turn)
@@ -336,7 +336,7 @@ class _Loop:
         }
 
     def _obey(self) -> Command:
-        """Wait while paused; what is asked for then, knobs already turned."""
+        """Wait while paused; return the command then in force, after setting the live hyperparameters."""
         command = self.read_command()
         if self._must_wait(command):
             self.on_event(StateChanged(State.PAUSED))
@@ -366,7 +366,7 @@ class _Loop:
             self._turned.append((turn.step, turn.value))
             self.learning_rates = self.training.learning_rates(len(self.learning_rates), self._turned)
         elif keras_model.set_dropout(self.model, turn.value):
-            # The rate is a constant of the compiled function: it takes a new one.
+            # The dropout rate is a constant of the compiled function, so a new one is compiled.
             self._take_steps = _compiled_steps(self.model, self.training)
             self.is_compiled = False
 
@@ -399,7 +399,7 @@ class _Views:
         self._loop, self._inspector = loop, None
         self._seconds, self._expected = 0.0, COLD_SNAPSHOT_SECONDS
         self._looked_at = -math.inf  # in seconds of training
-        # After how many batches the last was taken, and of which digits and drawings after as many.
+        # Number of batches at the last snapshot, and the digits and drawings of the snapshots taken there.
         self._step, self._taken = -1, set[tuple[int, bytes]]()
         self.batch = loop.train_indices[: loop.training.batch_size]
 
@@ -418,7 +418,7 @@ class _Views:
             self._expected = self._take(command)
 
     def _take(self, command: Command) -> float:
-        """Send a snapshot; how long it took, in seconds."""
+        """Send a snapshot; return how long it took, in seconds."""
         started = time.perf_counter()
         if self._inspector is None:
             self._inspector = Inspector(self._loop.model)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 STEPS = 100
-STEPS_AT_ONCE = 5  # between two looks at whether the loss has exploded
+STEPS_AT_ONCE = 5  # batches between two checks whether the loss has exploded
 LOWEST, HIGHEST = 1e-6, 10.0
 EXPLODED = 4.0  # times the lowest loss so far
-SMOOTHING = 0.8  # of the mean is kept at each batch: about five batches count, and the curve lags by as many
-LEAST_FALL = 0.1  # share of the loss; by less, batches differ from each other
+SMOOTHING = 0.8  # of the mean is kept at each batch: it averages about five batches, and lags by as many
+LEAST_FALL = 0.1  # share of the loss; single batches differ by less
 
 
 @dataclass(frozen=True)

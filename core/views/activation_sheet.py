@@ -16,13 +16,13 @@ from core.views import clickable_picture, network_html, pictures
 
 COLUMNS = 12  # maps in a row, each of side 1
 UNIT_SIDE = 0.5
-LABEL, GAP = 0.55, 0.2  # heights: of a layer's name above its maps, and of what keeps it from the layer above
+LABEL, GAP = 0.55, 0.2  # heights: of a layer's name above its maps, and of the gap to the layer above
 KERNEL_SIDE, MOST_KERNELS = 0.31, 3  # of a filter's channels
 CELL = 42  # pixels of side 1
 LEVELS = 127  # of either colour: with white and clear, as many as a picture of one byte a pixel can have
 CLEAR = 2 * LEVELS + 1
 PALETTE = network_html.signed(np.arange(-LEVELS, LEVELS + 1), LEVELS)
-LEFT_OUT = (Form.INPUT, Form.SAME, Form.FLAT)  # what gives out what it takes
+LEFT_OUT = (Form.INPUT, Form.SAME, Form.FLAT)  # layers whose output is their input
 
 
 @dataclass(frozen=True)
