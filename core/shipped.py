@@ -36,7 +36,7 @@ FIGURES = ASSETS / "reference.json"
 RUN_ID = "referencenetwork"  # of every version, so that a link to it stays one
 NAME = "Reference"
 COMMAND = "python -m core.shipped"
-JUDGED_ON = 4000  # images of each kind: twice as many as for other networks, which are fitted while somebody waits
+FITTED_ON = 4000  # images of each kind: twice as many as for other networks, which are fitted while somebody waits
 
 logger = logging.getLogger("digitlab.reference")
 
@@ -185,7 +185,7 @@ def ship(run: Run) -> Run:
         keras.Model(model.input, model.output).save(Path(folder, "model.keras"))  # without the optimizer's numbers
         shipped.write_keras_file(Path(folder, "model.keras").read_bytes())
         shipped.write_record(record)
-        rejection.Judge(Network(shipped, step), JUDGED_ON).work(untold)
+        rejection.FitRejection(Network(shipped, step), FITTED_ON).work(untold)
         shipped.write_record(replace(record, name=NAME, shipped=_version(shipped)))
         probabilities = loaded.probabilities(network, dataset.x_test)
         shipped.open_test(step)

@@ -1,4 +1,4 @@
-"""Data: the digits themselves: one by one, the whole set at a glance, and a map of them."""
+"""Data: the digits themselves: one by one, the dataset overview, and a map of them."""
 
 import streamlit as st
 

@@ -40,7 +40,7 @@ def train(run: Run, command: Command = engine.FULL_SPEED) -> None:
 
 
 def command(run: Run, **changes: object) -> None:
-    """Pause, step, go on, turn a knob, stop, or leave the queue: change these fields of what a run is asked to do.
+    """Pause, step, go on, change a live hyperparameter, stop, or leave the queue: change these fields of what a run is asked to do.
 
     Raises:
         NotYours: if another visitor began it.

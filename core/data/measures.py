@@ -54,7 +54,7 @@ class Traits:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """A set of digits at a glance.
+    """A set of digits, measured as a whole.
 
     Attributes:
         traits: of every image.
@@ -185,7 +185,7 @@ def near_duplicates(images: np.ndarray, labels: np.ndarray, within: float = NEAR
     from sklearn.neighbors import NearestNeighbors  # takes a second to load, and is needed here only
 
     flat, classes = images.reshape(len(images), PIXELS), np.unique(labels)
-    components = Components(flat)
+    components = PrincipalComponents(flat)
     parts = [Pairs(np.zeros((0, 2), np.int64), np.zeros(0, np.float32))]
     for place, digit in enumerate(classes):
         members = np.flatnonzero(labels == digit)
@@ -257,7 +257,7 @@ def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 # --- maps ---------------------------------------------------------------------------------------------------------------
 
 
-class Components:
+class PrincipalComponents:
     """The leading principal components of vectors, found from the first 2,000 of them.
 
     Args:
@@ -300,7 +300,7 @@ def layout(vectors: np.ndarray, kind: Layout, tell: Tell | None = None) -> np.nd
     if (
         kind is Layout.PCA or len(vectors) < 4 or not np.ptp(vectors, axis=0).any()
     ):  # such as the outputs of a dead layer
-        plane = Components(vectors, 2).of(vectors)
+        plane = PrincipalComponents(vectors, 2).of(vectors)
         _told(tell, 1.0)
         return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
     from openTSNE import TSNE  # takes a second to load, and is needed here only
@@ -313,7 +313,7 @@ def layout(vectors: np.ndarray, kind: Layout, tell: Tell | None = None) -> np.nd
         _told(tell, min(done / (EARLY + LATE), 1.0))
         return False
 
-    reduced = Components(vectors).of(vectors) if vectors.shape[1] > COMPONENTS else vectors
+    reduced = PrincipalComponents(vectors).of(vectors) if vectors.shape[1] > COMPONENTS else vectors
     method = TSNE(
         perplexity=min(30, (len(vectors) - 1) / 3),
         early_exaggeration_iter=EARLY,

@@ -68,7 +68,7 @@ LETTERS = {
 }
 
 
-def fakes(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
+def draw(images: np.ndarray, y_true: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
     """Draw pictures that are no digits, half of them letters, prepared as drawings are.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.data import datasets, measures
-from core.data.measures import Components, Layout, Neighbours, Pairs
+from core.data.measures import Layout, Neighbours, Pairs, PrincipalComponents
 from core.data.splits import is_of
 from core.errors import RunDamaged
 from core.model import specs
@@ -185,7 +185,7 @@ def _halves(network: Network) -> tuple[Any, Any]:
 
 
 @lru_cache(maxsize=2)
-def _fitted(network: Network, digest: str) -> Components:
+def _fitted(network: Network, digest: str) -> PrincipalComponents:
     """Return the principal components of what the last layer takes of the data set in use, whose digest tells one answer from
     another."""
     return _components(network, _halves(network)[0], datasets.load().x_train)
@@ -201,11 +201,11 @@ def _up_to(network: Network, layer: str) -> Any:
     return keras.Model(model.input, model.get_layer(layer).output)
 
 
-def _components(network: Network, inside: Any, images: np.ndarray) -> Components:
+def _components(network: Network, inside: Any, images: np.ndarray) -> PrincipalComponents:
     """Return the principal components of what a part of a network gives out, found from as many digits as can be held."""
     width = int(np.prod(inside.output.shape[1:]))
     some = images[: min(measures.FITTED_ON, max(2 * measures.COMPONENTS, MOST_VALUES // width))]
-    return Components(np.concatenate([_flat(inside, batch) for _, batch in _batches(network, some)]))
+    return PrincipalComponents(np.concatenate([_flat(inside, batch) for _, batch in _batches(network, some)]))
 
 
 def _flat(inside: Any, images: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def enlarging(dataset: Dataset, seed: int) -> Callable[[Dataset, np.ndarray], tu
     The images are redrawn here, in as many processes as there are cores; the same seed gives the same.
 
     Returns:
-        A function for `training.train`'s `enlarge`.
+        A function for `loop.train`'s `enlarge`.
     """
     images, labels = dataset.x_train, dataset.y_train
     parts = [

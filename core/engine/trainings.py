@@ -19,7 +19,16 @@ from core.engine.worker import FULL_SPEED
 from core.errors import DataError, EngineError, EngineNotReady, RunDamaged, RunError
 from core.model import ledger
 from core.runs import progress
-from core.runs.progress import Command, EpochEnded, Event, Progress, Snapshot, State, StateChanged, Turned
+from core.runs.progress import (
+    Command,
+    EpochEnded,
+    Event,
+    HyperparameterChanged,
+    Progress,
+    Snapshot,
+    State,
+    StateChanged,
+)
 from core.runs.run import Run
 
 COMMAND_SECONDS = 10
@@ -63,7 +72,7 @@ class Trainings:
             others = {run_id: other for run_id, other in self._progress.items() if run_id != run.id}
             self._progress = {**others, run.id: queued}
             # Changes made in an epoch that wasn't finished are made again, for the batches that are repeated.
-            self._runs[run.id], self._commands[run.id] = run, replace(command, **queued.turned)
+            self._runs[run.id], self._commands[run.id] = run, replace(command, **queued.live_hyperparameters)
 
     def delete(self, run: Run) -> None:
         """Delete a run that is over, and forget it, as `Engine.delete`."""
@@ -133,7 +142,7 @@ class Trainings:
         """Return what a run was last asked to do: by this server, else as far as its progress tells."""
         command, live = self._commands.get(run_id), self._progress.get(run_id)
         if command is None and live is not None:
-            return Command(is_paused=live.state is State.PAUSED, **live.turned)
+            return Command(is_paused=live.state is State.PAUSED, **live.live_hyperparameters)
         return command or Command()
 
     def command(self, run_id: str, **changes: Any) -> None:
@@ -285,8 +294,8 @@ def _is_in(recorded: Progress, event: Event) -> bool:
             return event.step <= recorded.step
         case EpochEnded():
             return event.epoch <= len(recorded.history)
-        case Turned():
-            return event in recorded.turns
+        case HyperparameterChanged():
+            return event in recorded.changes
     return False
 
 

@@ -23,7 +23,17 @@ from core.engine.hidden_modules import hidden
 from core.errors import DigitLabError, EngineError, RunDamaged, RunError, StorageFull
 from core.runs import checkpoints, progress, registry, storage
 from core.runs.contents import Checkpoint
-from core.runs.progress import Command, EpochEnded, Event, Progress, Snapshot, Started, State, StateChanged, Turned
+from core.runs.progress import (
+    Command,
+    EpochEnded,
+    Event,
+    HyperparameterChanged,
+    Progress,
+    Snapshot,
+    Started,
+    State,
+    StateChanged,
+)
 from core.runs.question import Question, untold
 from core.runs.run import Run
 from core.training import fine_tuning
@@ -227,7 +237,7 @@ class _Training:
 
     def __init__(self, run: Run, record: Progress, send: Callable[[Event], None]) -> None:
         self.run, self.record, self._send = run, record, send
-        self._turns = tuple(record.turns)
+        self._changes = tuple(record.changes)
         self._looked_at = time.monotonic()
 
     def run_through(self) -> None:
@@ -247,7 +257,7 @@ class _Training:
             on_snapshot=lambda snapshot: keep_look(run.id, snapshot),
             resume_from=run.last_checkpoint(),
             history=tuple(record.history),
-            turns=self._turns,
+            changes=self._changes,
             start=fine_tuning.start_of(run),
         )
         if record.best is not None:
@@ -285,10 +295,10 @@ class _Training:
             case Started():
                 run.write_state(State.RUNNING, steps_per_epoch=event.steps_per_epoch)
                 checkpoints.forget_unfinished(run.folder, record)
-                if tuple(record.turns) != self._turns:  # the batches of later ones are taken anew
-                    run.write_turns(record)
-            case Turned():
-                run.write_turns(record)
+                if tuple(record.changes) != self._changes:  # the batches of later ones are taken anew
+                    run.write_changes(record)
+            case HyperparameterChanged():
+                run.write_changes(record)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         if checkpoint.optimizer is None:

@@ -10,7 +10,7 @@ exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPT
 picture
 is classified as no digit.
 
-Everything is fitted once per network, by the question `Judge`, and kept in the run's folder.
+Everything is fitted once per network, by the question `FitRejection`, and kept in the run's folder.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Reading:
 
     Attributes:
         probabilities: (10,) float32, calibrated if the network has been fitted for rejection.
-        strangeness: score of how unlike a digit it is: above 0 it is classified as none; NaN if nothing has been
+        ood_score: score of how unlike a digit it is: above 0 it is classified as none; NaN if nothing has been
             fitted.
         is_digit: whether it is classified as one.
         reason: why not, in plain words; "" for a digit.
@@ -55,7 +55,7 @@ class Reading:
     """
 
     probabilities: np.ndarray
-    strangeness: float
+    ood_score: float
     is_digit: bool
     reason: str
     count: int = 1
@@ -77,7 +77,7 @@ class Inside:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Rejection:
     """The calibration and rejection that were fitted for one network.
 
     Attributes:
@@ -101,7 +101,7 @@ class Judgement:
     weights: np.ndarray | float = 1.0
     threshold: float = 0.0
 
-    def strangeness(self, inside: Inside) -> np.ndarray:
+    def ood_score(self, inside: Inside) -> np.ndarray:
         """Return the score of how unlike a digit each picture is, (n,) float64: above 0, it is classified as none."""
         return (self.evidence(inside) - self.means) / self.deviations @ self.weights - self.threshold
 
@@ -121,7 +121,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Judge(Question):
+class FitRejection(Question):
     """Fit calibration and rejection of a run's network after so many batches, on images that its training held out.
 
     Attributes:
@@ -147,7 +147,7 @@ class Judge(Question):
             tell(share)
             return _look(network, images)
 
-        strange = non_digits.fakes(dataset.x_train[known], dataset.y_train[known], rng, self.images // 2)
+        strange = non_digits.draw(dataset.x_train[known], dataset.y_train[known], rng, self.images // 2)
         fitted = fit(
             inside(_half_redrawn(dataset.x_train[known], dataset.y_train[known], rng), 0.4),
             dataset.y_train[known],
@@ -159,7 +159,7 @@ class Judge(Question):
         return True
 
 
-def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray, strange: Inside) -> Judgement:
+def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray, strange: Inside) -> Rejection:
     """Fit calibration and rejection to a network's values.
 
     Args:
@@ -175,7 +175,7 @@ def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray
     rest = logits - means[y_known]
     covariance = rest.T @ rest / len(rest)
     covariance += 1e-3 * (np.trace(covariance) / CLASSES + 1e-6) * np.eye(CLASSES)
-    half = Judgement(
+    half = Rejection(
         temperature=calibration.temperature(unseen.logits, y_unseen),
         centres=np.stack([centre for centre, _ in spaces]),
         directions=np.stack([directions for _, directions in spaces]).astype(np.float16),
@@ -198,12 +198,12 @@ def read(network: Network, images: np.ndarray) -> list[Reading]:
     """
     from scipy import ndimage  # a quarter of a second, for which the first page need not wait
 
-    judgement = _kept(network)
-    inside, scale = _look(network, images), judgement.temperature if judgement else 1.0
-    strangeness = np.full(len(images), np.nan)
-    if judgement is not None:
+    rejection = _kept(network)
+    inside, scale = _look(network, images), rejection.temperature if rejection else 1.0
+    ood_score = np.full(len(images), np.nan)
+    if rejection is not None:
         with suppress(ValueError):  # of another network's shapes
-            strangeness = judgement.strangeness(inside)
+            ood_score = rejection.ood_score(inside)
     probabilities = calibration.probabilities(inside.logits / scale).astype(np.float32)
     unsure = np.flatnonzero(probabilities.max(axis=1) < SURE)
     if len(unsure):
@@ -213,14 +213,14 @@ def read(network: Network, images: np.ndarray) -> list[Reading]:
         )
         looks = np.concatenate([probabilities[None, unsure], others])
         probabilities[unsure] = looks[looks.max(axis=2).argmax(axis=0), np.arange(len(unsure))]
-    return [_reading(p, float(s)) for p, s in zip(probabilities, strangeness, strict=True)]
+    return [_reading(p, float(s)) for p, s in zip(probabilities, ood_score, strict=True)]
 
 
-def _reading(probabilities: np.ndarray, strangeness: float) -> Reading:
+def _reading(probabilities: np.ndarray, ood_score: float) -> Reading:
     if not np.isfinite(probabilities).all():
-        return Reading(probabilities, strangeness, False, "Its answers are not numbers any more (NaN).")
-    is_digit = not strangeness > 0  # NaN if nothing has been fitted yet
-    return Reading(probabilities, strangeness, is_digit, "" if is_digit else _reason(probabilities))
+        return Reading(probabilities, ood_score, False, "Its answers are not numbers any more (NaN).")
+    is_digit = not ood_score > 0  # NaN if nothing has been fitted yet
+    return Reading(probabilities, ood_score, is_digit, "" if is_digit else _reason(probabilities))
 
 
 def _reason(probabilities: np.ndarray) -> str:
@@ -263,23 +263,23 @@ def _insides(network: Network) -> tuple[Any, list[np.ndarray]]:
     return keras.Model(model.input, [maps, last.input]), last.get_weights()
 
 
-_judgements: dict[Network, Judgement] = {}
+_fitted: dict[Network, Rejection] = {}
 
 
-def _kept(network: Network) -> Judgement | None:
-    """Return what `Judge` left in the run's folder; None as long as it hasn't, or what is there can't be used."""
-    if network not in _judgements:
+def _kept(network: Network) -> Rejection | None:
+    """Return what `FitRejection` left in the run's folder; None as long as it hasn't, or what is there can't be used."""
+    if network not in _fitted:
         with suppress(RunDamaged, KeyError, TypeError):
             arrays = loaded.found(network).rejection()
             if arrays is not None and all(np.isfinite(values).all() for values in arrays.values()):
                 numbers = {name: float(arrays[name]) for name in ("temperature", "threshold")}
                 if numbers["temperature"] <= 0:
                     return None
-                fitted = {**{one.name: arrays[one.name] for one in fields(Judgement)}, **numbers}
-                _judgements[network] = Judgement(**fitted)
-                while len(_judgements) > loaded.MOST_NETWORKS:
-                    del _judgements[next(iter(_judgements))]
-    return _judgements.get(network)
+                fitted = {**{one.name: arrays[one.name] for one in fields(Rejection)}, **numbers}
+                _fitted[network] = Rejection(**fitted)
+                while len(_fitted) > loaded.MOST_NETWORKS:
+                    del _fitted[next(iter(_fitted))]
+    return _fitted.get(network)
 
 
 def _look(network: Network, images: np.ndarray) -> Inside:

@@ -29,14 +29,14 @@ class Form(StrEnum):
 
     INPUT = "input"
     WINDOW = "a window times a kernel"
-    LARGEST = "the largest of a window"
-    MEAN = "the mean of a window"
-    WEIGHTS = "everything times weights"
+    MAX_POOL = "the largest of a window"
+    AVERAGE_POOL = "the mean of a window"
+    DENSE = "everything times weights"
     SCALE = "scaled and shifted"
     FUNCTION = "through a function"
     SUM = "added up"
     FLAT = "laid out in a row"
-    WHOLE = "the mean of a map"
+    GLOBAL_AVERAGE = "the mean of a map"
     SAME = "as it is"
 
 
@@ -121,9 +121,9 @@ def unit(
     """
     work = {
         Form.WINDOW: _of_window,
-        Form.LARGEST: _of_window,
-        Form.MEAN: _of_window,
-        Form.WEIGHTS: _of_weights,
+        Form.MAX_POOL: _of_window,
+        Form.AVERAGE_POOL: _of_window,
+        Form.DENSE: _of_weights,
     }.get(layer.form, _of_values)
     corner, patch, is_inside, kernel, bias, total, totals = work(layer, inputs, place)
     result = activated(layer.activation, total) if totals is None else softmax(totals)[place[0]]
@@ -246,7 +246,7 @@ def _of_window(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, .
         return (top, left), patch, is_inside, kernel, bias, float((patch * kernel).sum(dtype=np.float64) + bias), None
     patch = patch[..., channel : channel + 1]
     values = patch[is_inside]
-    total = values.max() if layer.form is Form.LARGEST else values.mean(dtype=np.float64)
+    total = values.max() if layer.form is Form.MAX_POOL else values.mean(dtype=np.float64)
     return (top, left), patch, is_inside, None, 0.0, float(total), None
 
 
@@ -265,7 +265,7 @@ def _of_values(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, .
     channel = place[-1]
     kernel, bias, corner = None, 0.0, place[:2] if len(place) == 3 else (0, 0)
     match layer.form:
-        case Form.WHOLE:
+        case Form.GLOBAL_AVERAGE:
             patch = inputs[0][..., channel][..., None]
             total = patch.mean(dtype=np.float64)
             return (0, 0), patch, np.ones(patch.shape[:2], bool), None, 0.0, float(total), None

@@ -235,9 +235,9 @@ def _form(layer) -> Form:
     if hasattr(layer, "kernel_size"):
         return Form.WINDOW
     if hasattr(layer, "pool_mode") and hasattr(layer, "pool_size"):
-        return Form.LARGEST if layer.pool_mode == "max" else Form.MEAN
+        return Form.MAX_POOL if layer.pool_mode == "max" else Form.AVERAGE_POOL
     if hasattr(layer, "units"):
-        return Form.WEIGHTS
+        return Form.DENSE
     if hasattr(layer, "moving_mean") or hasattr(layer, "offset"):
         return Form.SCALE
     if hasattr(layer, "activation"):
@@ -246,14 +246,14 @@ def _form(layer) -> Form:
         return Form.INPUT
     before, after = len(layer.input.shape), len(layer.output.shape)
     if before != after:
-        return Form.WHOLE if kind.startswith("Global") else Form.FLAT
+        return Form.GLOBAL_AVERAGE if kind.startswith("Global") else Form.FLAT
     return Form.SAME
 
 
 def _weights(layer, form: Form) -> dict[str, np.ndarray]:
     if form is Form.SCALE:
         return _scale(layer)
-    if form not in (Form.WINDOW, Form.WEIGHTS):
+    if form not in (Form.WINDOW, Form.DENSE):
         return {}
     own = {weight.name: weight.numpy() for weight in layer.weights}
     if "depthwise_kernel" in own:  # one pattern per channel, then a mixture of them: together one kernel per filter

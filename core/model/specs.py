@@ -774,17 +774,17 @@ class Training(Spec):
             )
         return self
 
-    def learning_rates(self, steps: int, turned: Iterable[tuple[int, float]] = ()) -> np.ndarray:
+    def learning_rates(self, steps: int, changes: Iterable[tuple[int, float]] = ()) -> np.ndarray:
         """Return the learning rate of each of `steps` batches.
 
         Args:
-            turned: (batch, learning rate) pairs in order: from that batch on, this learning rate replaces the one before.
+            changes: (batch, learning rate) pairs in order: from that batch on, this learning rate replaces the one before.
 
         Returns: (steps,) float32, positive or zero.
         """
         factors = self.schedule.factors(np.arange(steps) / max(steps - 1, 1))
         rates = self.learning_rate * factors
-        for step, learning_rate in turned:
+        for step, learning_rate in changes:
             rates[step:] = learning_rate * factors[step:]
         return rates.astype(np.float32)
 

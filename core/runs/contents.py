@@ -21,7 +21,7 @@ from core.errors import SpecError
 from core.model import specs
 from core.runs import storage
 from core.runs.arrays import UNREADABLE
-from core.runs.progress import EpochEnded, Progress, State, Turned
+from core.runs.progress import EpochEnded, HyperparameterChanged, Progress, State
 
 UNUSABLE = (*UNREADABLE, SpecError)  # errors that damaged files cause in their readers
 Date = Annotated[float, Field(ge=0, lt=253402300800)]  # until the year 9999
@@ -151,7 +151,11 @@ class Record:
         return bool(self.shipped)
 
 
-_RECORD, _HISTORY, _TURNS = TypeAdapter(Record), TypeAdapter(list[EpochEnded]), TypeAdapter(list[Turned])
+_RECORD, _HISTORY, _CHANGES = (
+    TypeAdapter(Record),
+    TypeAdapter(list[EpochEnded]),
+    TypeAdapter(list[HyperparameterChanged]),
+)
 parse_record = _RECORD.validate_json
 parse_openings, parse_date = TypeAdapter(list[Opening]).validate_json, TypeAdapter(Date).validate_json
 
@@ -202,16 +206,16 @@ def parse_history(raw: bytes, progress: Progress) -> list[EpochEnded]:
     return rows
 
 
-def parse_turns(raw: bytes) -> list[Turned]:
+def parse_changes(raw: bytes) -> list[HyperparameterChanged]:
     """Return the live hyperparameters that were changed, of turns.json."""
-    turns = _TURNS.validate_json(raw)
-    rates = [turn.value for turn in turns if turn.name == "learning_rate"]
+    changes = _CHANGES.validate_json(raw)
+    rates = [change.value for change in changes if change.name == "learning_rate"]
     _require(
         all(_is_in(rate, specs.Training.model_fields["learning_rate"]) for rate in rates),
         "learning rates within their bounds",
     )
-    _require(all(0 <= turn.value < 1 for turn in turns if turn.name == "dropout"), "dropout rates from 0 to 1")
-    return turns
+    _require(all(0 <= change.value < 1 for change in changes if change.name == "dropout"), "dropout rates from 0 to 1")
+    return changes
 
 
 def _is_in(value: float, field: FieldInfo) -> bool:

@@ -24,7 +24,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Quantity = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Digit = Annotated[int, Field(ge=0, lt=CLASSES)]
 Index = Annotated[int, Field(ge=0, lt=TRAINING_SET_SIZE)]
-KNOBS = ("learning_rate", "dropout")  # the fields of a command that may be turned in mid-run
+LIVE_HYPERPARAMETERS = ("learning_rate", "dropout")  # the fields of a command that may be changed in mid-run
 
 
 class State(StrEnum):
@@ -122,8 +122,8 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
-class Turned:
-    """A knob was turned in mid-run: `name` of the recipe has this `value` from batch `step` (counted from 0) on."""
+class HyperparameterChanged:
+    """A hyperparameter was changed in mid-run: `name` of the recipe has this `value` from batch `step` (counted from 0) on."""
 
     step: NonNegativeInt
     name: str
@@ -167,8 +167,9 @@ class StateChanged:
     message: str = ""
 
 
-Event = Started | Advanced | EpochEnded | Turned | StateChanged
-_KINDS = {kind.__name__: kind for kind in (Started, Advanced, EpochEnded, Turned, StateChanged)}
+Event = Started | Advanced | EpochEnded | HyperparameterChanged | StateChanged
+_KINDS = {kind.__name__: kind for kind in (Started, Advanced, EpochEnded, HyperparameterChanged, StateChanged)}
+_KINDS["Turned"] = HyperparameterChanged  # what older workers called it, whose events a scheduler still has
 
 
 def to_wire(event: Event) -> dict:
@@ -205,7 +206,7 @@ class Progress:
     images_per_second: float = 0.0
     seconds_left: float | None = None
     history: list[EpochEnded] = field(default_factory=list)
-    turns: list[Turned] = field(default_factory=list)
+    changes: list[HyperparameterChanged] = field(default_factory=list)
     snapshot: Snapshot | None = None
     is_fine_tuning: bool = False
     loss: array = field(default_factory=lambda: array("f"))
@@ -218,7 +219,7 @@ class Progress:
                 self.steps_per_epoch, self.epochs = event.steps_per_epoch, event.epochs
                 self.batch_size, self.step = event.batch_size, event.step
                 self.history = [row for row in self.history if row.epoch * event.steps_per_epoch <= event.step]
-                self.turns = [turn for turn in self.turns if turn.step <= event.step]
+                self.changes = [change for change in self.changes if change.step <= event.step]
                 del self.loss[event.step :], self.accuracy[event.step :]
             case Advanced():
                 self.step, self.learning_rate = event.step, event.learning_rate
@@ -227,8 +228,8 @@ class Progress:
                 self.accuracy.extend(event.accuracy)
             case EpochEnded():
                 self.history.append(event)
-            case Turned():
-                self.turns.append(event)
+            case HyperparameterChanged():
+                self.changes.append(event)
             case StateChanged():
                 self.state, self.message = event.state, event.message
 
@@ -267,14 +268,14 @@ class Progress:
         return self.best.val_accuracy if self.best else None
 
     @property
-    def turned(self) -> dict[str, float]:
+    def live_hyperparameters(self) -> dict[str, float]:
         """The last value of each live hyperparameter that was changed, by its name."""
-        return {turn.name: turn.value for turn in self.turns if turn.name in KNOBS}
+        return {change.name: change.value for change in self.changes if change.name in LIVE_HYPERPARAMETERS}
 
     @property
     def turned_learning_rates(self) -> list[tuple[int, float]]:
-        """(batch, learning rate) for every turn of that knob, in order."""
-        return [(turn.step, turn.value) for turn in self.turns if turn.name == "learning_rate"]
+        """(batch, learning rate) for every change of it, in order."""
+        return [(change.step, change.value) for change in self.changes if change.name == "learning_rate"]
 
     def step_of(self, epoch: int) -> int:
         """Return the number of batches at an epoch's end."""

@@ -89,7 +89,7 @@ class Run:
         if record.state is State.FINISHED or folder.exists("history.json"):
             progress.history = folder.read("history.json", partial(contents.parse_history, progress=progress))
         if folder.exists("turns.json"):
-            progress.turns = folder.read("turns.json", contents.parse_turns)
+            progress.changes = folder.read("turns.json", contents.parse_changes)
         if progress.history or folder.exists("curve.npz"):
             curve = folder.read("curve.npz", partial(contents.parse_curve, progress=progress))
             progress.loss, progress.accuracy = curve
@@ -185,9 +185,9 @@ class Run:
         curve = {"loss": np.array(progress.loss), "accuracy": np.array(progress.accuracy)}
         self.folder.write_arrays("curve.npz", curve)
 
-    def write_turns(self, progress: Progress) -> None:
+    def write_changes(self, progress: Progress) -> None:
         """Write which live hyperparameters were changed, and when."""
-        self.folder.write("turns.json", json.dumps([asdict(turn) for turn in progress.turns]).encode())
+        self.folder.write("turns.json", json.dumps([asdict(change) for change in progress.changes]).encode())
 
     def write_drawings(self, drawings: Drawings) -> None:
         """Write what a fine-tuning learns from."""

@@ -480,8 +480,10 @@ def _validated(progress: Progress) -> list[EpochEnded]:
 
 def _learning_rate(experiment: Experiment, progress: Progress) -> float:
     """Return the highest learning rate in force: the recipe's, or the last one that it was changed to."""
-    turned = [turn.value for turn in progress.turns if turn.name == "learning_rate" and 0 < turn.value < math.inf]
-    return turned[-1] if turned else experiment.training.learning_rate
+    changed = [
+        change.value for change in progress.changes if change.name == "learning_rate" and 0 < change.value < math.inf
+    ]
+    return changed[-1] if changed else experiment.training.learning_rate
 
 
 def _usual_rate(training: Training) -> float:

@@ -27,16 +27,16 @@ from core.model import keras_model, ledger
 from core.model.specs import CLASSES, IMAGE_SHAPE, Experiment, Training
 from core.runs.contents import Checkpoint
 from core.runs.progress import (
-    KNOBS,
+    LIVE_HYPERPARAMETERS,
     Advanced,
     Command,
     EpochEnded,
     Event,
+    HyperparameterChanged,
     Snapshot,
     Started,
     State,
     StateChanged,
-    Turned,
 )
 from core.training import augmentation as augment
 from core.training import fine_tuning, range_test
@@ -61,7 +61,7 @@ def train(
     on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
     resume_from: Checkpoint | None = None,
     history: Sequence[EpochEnded] = (),
-    turns: Sequence[Turned] = (),
+    changes: Sequence[HyperparameterChanged] = (),
     start: fine_tuning.Start | None = None,
     enlarge: Callable[[datasets.Dataset, np.ndarray], tuple[datasets.Dataset, np.ndarray]] | None = None,
 ) -> tuple[keras.Model, State]:
@@ -78,7 +78,7 @@ def train(
             watches; never for more than `SNAPSHOT_SHARE` of the training time.
         resume_from: the epoch's end to go on from; the numbers are then those of a training never interrupted.
         history: the rows up to there, from which early stopping goes on counting.
-        turns: the knobs turned up to there.
+        changes: the live hyperparameters changed up to there.
         start: what a fine-tuning begins with.
         enlarge: makes of the data set and the training images' indices those that are learned from; what is held out stays so.
 
@@ -92,7 +92,7 @@ def train(
     loop = _Loop(experiment, dataset, on_event, read_command, on_checkpoint, on_snapshot, start, enlarge)
     if resume_from is not None:
         loop.restore(resume_from)
-    loop.turn_again(turns)
+    loop.repeat_changes(changes)
     on_event(Started(loop.steps_per_epoch, experiment.training.epochs, experiment.training.batch_size, loop.step))
     loop.keep_early()
     return loop.model, _run_epochs(loop, history)
@@ -202,8 +202,8 @@ class _Loop:
         self.active_seconds = 0.0
         self.steps_timed = 0
         self.is_compiled = False
-        self.knobs: dict[str, float] = {}
-        self._turned: list[tuple[int, float]] = []
+        self.live_hyperparameters: dict[str, float] = {}
+        self._learning_rate_changes: list[tuple[int, float]] = []
         self.views = _Views(self)
         self._images = _on_device(dataset)
         self._take_steps = _compiled_steps(self.model, training)
@@ -213,9 +213,9 @@ class _Loop:
         keras_model.set_variables(self.model, checkpoint.weights, checkpoint.optimizer)
         self.step = checkpoint.step
 
-    def turn_again(self, turns: Sequence[Turned]) -> None:
+    def change_again(self, changes: Sequence[HyperparameterChanged]) -> None:
         """Set the live hyperparameters to what they had been changed to by this step."""
-        for turn in turns:
+        for turn in changes:
             if turn.step <= self.step:
                 self._turn(turn)
 
@@ -349,18 +349,18 @@ class _Loop:
         if command.is_stopping:
             self.on_event(StateChanged(State.STOPPING))
             return command
-        for name in KNOBS:
+        for name in LIVE_HYPERPARAMETERS:
             value = getattr(command, name)
-            if value is not None and value != self.knobs.get(name):
-                turn = Turned(self.step, name, value)
-                self._turn(turn)
-                self.on_event(turn)
+            if value is not None and value != self.live_hyperparameters.get(name):
+                change = HyperparameterChanged(self.step, name, value)
+                self._change(change)
+                self.on_event(change)
         return command
 
     def _must_wait(self, command: Command) -> bool:
         return command.is_paused and not command.is_stopping and self.step >= command.until_step
 
-    def _turn(self, turn: Turned) -> None:
+    def _turn(self, turn: HyperparameterChanged) -> None:
         self.knobs[turn.name] = turn.value
         if turn.name == "learning_rate":
             self._turned.append((turn.step, turn.value))

@@ -401,13 +401,13 @@ def _smoothed(y: np.ndarray) -> np.ndarray:
     return np.convolve(y, weights, "same") / np.convolve(np.ones(len(y)), weights, "same") if len(y) else y
 
 
-def _mark_turns(figure: go.Figure, progress: Progress) -> None:
+def _mark_changes(figure: go.Figure, progress: Progress) -> None:
     """Draw a dashed line where a live hyperparameter was changed."""
-    for turn in progress.turns:
+    for change in progress.changes:
         figure.add_vline(
-            x=turn.step / max(progress.steps_per_epoch, 1),
+            x=change.step / max(progress.steps_per_epoch, 1),
             line={"color": pictures.OCHRE, "dash": "dash", "width": 1.5},
-            annotation={"text": f"{turn.name.replace('_', ' ')} {turn.value:.3g}", "font": {"size": 11}},
+            annotation={"text": f"{change.name.replace('_', ' ')} {change.value:.3g}", "font": {"size": 11}},
         )
 
 
@@ -449,6 +449,6 @@ def _curve(
         hovermode="x unified",
         colorway=[pictures.ULTRAMARINE, pictures.ULTRAMARINE, pictures.OCHRE],
     )
-    _mark_turns(figure, progress)
+    _mark_changes(figure, progress)
     figure.update_xaxes(title="Epoch", range=[0, max(progress.epochs, 1)])
     return figure

@@ -52,9 +52,9 @@ def arithmetic(unit: Unit) -> str:
     match unit.form:
         case Form.WINDOW:
             shown = _channels(unit)
-        case Form.LARGEST | Form.MEAN | Form.WHOLE:
+        case Form.MAX_POOL | Form.AVERAGE_POOL | Form.GLOBAL_AVERAGE:
             shown = _chosen_from(unit)
-        case Form.WEIGHTS:
+        case Form.DENSE:
             shown = _contributions(unit)
         case _:
             shown = ""
@@ -82,8 +82,8 @@ def _channels(unit: Unit) -> str:
 
 
 def _chosen_from(unit: Unit) -> str:
-    values, word = unit.patch[..., 0], "the largest" if unit.form is Form.LARGEST else "the mean"
-    is_chosen = (values == unit.total) & unit.is_inside if unit.form is Form.LARGEST else None
+    values, word = unit.patch[..., 0], "the largest" if unit.form is Form.MAX_POOL else "the mean"
+    is_chosen = (values == unit.total) & unit.is_inside if unit.form is Form.MAX_POOL else None
     return (
         f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:.6rem">'
         f"{_grid(values, float(np.abs(values).max(initial=0)), unit.is_inside, is_chosen)}"
@@ -129,7 +129,7 @@ def _source(unit: Unit, k: int) -> str:
 def _sum(unit: Unit) -> str:
     """Show the last lines of the sum, and Keras' result."""
     match unit.form:
-        case Form.WINDOW | Form.WEIGHTS:
+        case Form.WINDOW | Form.DENSE:
             products = unit.products.sum(dtype=np.float64)
             steps = f"{_number(products)} {_added(unit.bias)} (bias) = <b>{_number(unit.total)}</b>"
         case Form.SCALE:

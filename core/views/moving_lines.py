@@ -37,7 +37,7 @@ def learning_rate(progress: Progress, rates: np.ndarray) -> str:
     ]
     now = f" Now {rates[min(progress.step, len(rates) - 1)]:.3g}." if len(rates) else ""
     return _chart(
-        [_image(lines), *(_upright(turn.step / len(rates)) for turn in progress.turns)],
+        [_image(lines), *(_upright(change.step / len(rates)) for change in progress.changes)],
         f"Learning rate by epochs, at most {highest:.3g}.{now}",
         "Epoch",
         {f"{epoch}": epoch / max(progress.epochs, 1) for epoch in _round(progress.epochs)},

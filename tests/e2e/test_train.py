@@ -42,7 +42,7 @@ def test_a_training_is_driven_by_hand(page, server, lab):
     page.get_by_role("button", name="Stop and keep").click()
     expect(lab.badge(page)).to_contain_text("stopped, kept", timeout=SOON)
     run = server.run(page.url.partition("run=")[2])
-    assert [(turn.step, turn.name, turn.value) for turn in run.progress().turns] == [(169, "learning_rate", 0.0005)]
+    assert [(turn.step, turn.name, turn.value) for turn in run.progress().changes] == [(169, "learning_rate", 0.0005)]
     assert run.steps()[:9] == [0, 1, 2, 4, 8, 16, 32, 64, 128]
 
 

@@ -63,7 +63,7 @@ LAYERS = {
         ),
         Layer("01_conv2d", Form.WINDOW, ("rescaling",), (26, 26, 2), (3, 3), weights={"kernel": KERNEL}),
         Layer("02_flatten", Form.FLAT, ("01_conv2d",), (26 * 26 * 2,)),
-        Layer("probabilities", Form.WEIGHTS, ("02_flatten",), (10,), activation="softmax", weights={"kernel": WEIGHTS}),
+        Layer("probabilities", Form.DENSE, ("02_flatten",), (10,), activation="softmax", weights={"kernel": WEIGHTS}),
     )
 }
 
@@ -95,7 +95,7 @@ class StillEngine(Engine):
         self.asked: list[str] = []
         self.reads_numbers = True
         self.refuses = False  # every drawing, as no digit
-        self.strangeness = -1.0  # of every digit; NaN where nobody has judged the network
+        self.ood_score = -1.0  # of every digit; NaN where nobody has judged the network
         self.quick: dict[str, Exception] = {}  # kind of quick question -> why it has no answer
         self.read_at_once: list[int] = []  # how many images each question was about
         self.answers: dict[str, object] = {}  # kind of question -> its answer or why not; None is still under way
@@ -129,8 +129,8 @@ class StillEngine(Engine):
         self.read_at_once.append(len(question.images))
         is_digit = not self.refuses
         reason = "" if is_digit else "No digit comes near it."
-        strangeness = self.strangeness if is_digit else 1.0
-        return [Reading(values, strangeness, is_digit, reason) for values in self._Predict(question)]
+        ood_score = self.ood_score if is_digit else 1.0
+        return [Reading(values, ood_score, is_digit, reason) for values in self._Predict(question)]
 
     def _VisitMoment(self, question: VisitMoment) -> Moment:
         self.visited.append(question.network.step)

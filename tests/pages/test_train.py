@@ -20,7 +20,7 @@ from core.model.presets import FAST_99, FIRST_CNN, PRESETS
 from core.model.specs import SGD, AdamW, Augmentation, Conv2D, Dropout, Flatten, OneCycle, Training, replaced
 from core.runs import registry
 from core.runs.contents import Checkpoint
-from core.runs.progress import Command, EpochEnded, State, StateChanged, Turned
+from core.runs.progress import Command, EpochEnded, HyperparameterChanged, State, StateChanged
 from core.runs.run import Run
 from core.training import doctor
 from core.training.doctor import Finding
@@ -577,7 +577,7 @@ class TestDriving:
     ):
         """As after a restart of the server, or by another one on the same scheduler."""
         run = make_run(State.PAUSED)
-        still_engine.hear(run, Turned(5, "learning_rate", 0.25))
+        still_engine.hear(run, HyperparameterChanged(5, "learning_rate", 0.25))
         if is_begun_here:
             still_engine.trainings._commands[run.id] = Command(is_paused=True, learning_rate=0.25)
         at = visit("train", run)
@@ -644,7 +644,7 @@ class TestDriving:
     def test_a_knob_turned_to_zero_stands_at_zero(self, visit, dropping_run, still_engine):
         assert field(visit("train", dropping_run), "Dropout now").value == 0.5
 
-        still_engine.hear(dropping_run, Turned(5, "dropout", 0.0))
+        still_engine.hear(dropping_run, HyperparameterChanged(5, "dropout", 0.0))
 
         assert field(visit("train", dropping_run), "Dropout now").value == 0.0
 

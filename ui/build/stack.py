@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.engine import engine
 from core.errors import DigitLabError, EngineNotReady
-from core.model import script as codegen
+from core.model import script as scripts
 from core.model import specs
 from core.model.draft import Difference, Draft
 from core.model.ledger import Hint, Ledger, Row, refusal
@@ -157,11 +157,11 @@ def code(experiment: specs.Experiment) -> None:
     taken = st.expander("Take it as Keras code", icon=":material/code:", key="code", on_change="rerun")
     if taken.open:
         with taken, messages.shown():
-            script = codegen.script(experiment)
+            script = scripts.script(experiment)
             st.download_button(
                 "digit_lab.py", script, "digit_lab.py", "text/x-python", icon=":material/download:", on_click="ignore"
             )
-            if codegen.may_end_elsewhere(experiment.training):
+            if scripts.may_end_elsewhere(experiment.training):
                 st.caption(
                     "It saves the network of the last epoch. The lab shows the one of the epoch with the best validation "
                     "accuracy, unless told otherwise."

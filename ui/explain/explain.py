@@ -256,7 +256,7 @@ def _worked_out_unit(network: Network, image: np.ndarray, tour: Tour, name: str,
     place = session.pointed_unit() or chosen
     if len(place) == 3:
         _map(network.run, image, tour, name, chosen, place)
-    elif tour.layers[name].form is Form.WEIGHTS:
+    elif tour.layers[name].form is Form.DENSE:
         st.caption("It takes everything the layer before gives out, and so sees all of the digit.")
         st.html(pictures.digit(image, 154, "the digit, all of which it sees"))
     with messages.shown():

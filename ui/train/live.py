@@ -80,7 +80,7 @@ def _panel(run: Run, look_seconds: float | None) -> None:
         if progress.message:
             kind = st.error if progress.state in (State.FAILED, State.INTERRUPTED) else st.info
             kind(messages.plain(progress.message))
-        _knobs(run, progress, experiment)
+        _live_hyperparameters(run, progress, experiment)
         _figures(progress)
         is_log = st.toggle("Loss on a logarithmic scale", key=f"log-{run.id}")
         _curves(progress, run.id, is_log)
@@ -208,7 +208,7 @@ def _order_button(
     )
 
 
-def _knobs(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
+def _live_hyperparameters(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
     """Draw the live hyperparameters, which may be changed while a run trains; any other change needs another run."""
     if progress.state.is_over:
         return
@@ -247,7 +247,7 @@ def _knobs(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
 def _turned(run_id: str, progress: Progress, name: str, of_recipe: float) -> float:
     """Return the value of a live hyperparameter: as it was last ordered or changed, or else as the recipe has it."""
     told = getattr(engine.shared().commanded(run_id), name)
-    return progress.turned.get(name, of_recipe) if told is None else told
+    return progress.live_hyperparameters.get(name, of_recipe) if told is None else told
 
 
 def _order(run: Run, **changes: object) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from core.engine import engine
 from core.errors import EngineError, RunError
 from core.evaluation.questions import Read
-from core.evaluation.rejection import Judge, Reading
+from core.evaluation.rejection import FitRejection, Reading
 from core.runs.network import Network
 
 
@@ -22,8 +22,8 @@ def read(network: Network, images: np.ndarray) -> list[Reading]:
     then probabilities are not calibrated, and everything is a digit.
     """
     found = engine.shared().wait(Read(network, images))
-    if found and math.isnan(found[0].strangeness):
+    if found and math.isnan(found[0].ood_score):
         with suppress(EngineError, RunError):  # its answers go on as they are; the next one asks again
             if engine.shared().progress(network.run).state.is_over:
-                engine.shared().ask(Judge(network))
+                engine.shared().ask(FitRejection(network))
     return found

@@ -21,7 +21,7 @@ def centre(image: np.ndarray) -> tuple[float, float]:
 
 @pytest.fixture(scope="module")
 def drawn(dataset) -> np.ndarray:
-    return non_digits.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
+    return non_digits.draw(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
 
 
 class TestNonDigits:
@@ -34,8 +34,8 @@ class TestNonDigits:
             np.testing.assert_allclose(centre(image), preparation.CENTRE, atol=1)
 
     def test_the_same_chance_draws_the_same(self, dataset, drawn):
-        again = non_digits.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
-        other = non_digits.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(1), 60)
+        again = non_digits.draw(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
+        other = non_digits.draw(dataset.x_train, dataset.y_train, np.random.default_rng(1), 60)
 
         np.testing.assert_array_equal(again, drawn)
         assert not np.array_equal(other, drawn)
@@ -45,7 +45,7 @@ class TestNonDigits:
 
     def test_digits_of_one_class_alone_leave_letters_and_scribbles(self, dataset):
         ones = dataset.x_train[dataset.y_train == 1]
-        drawn = non_digits.fakes(ones, np.ones(len(ones), np.uint8), np.random.default_rng(0), 10)
+        drawn = non_digits.draw(ones, np.ones(len(ones), np.uint8), np.random.default_rng(0), 10)
 
         assert (drawn.max(axis=(1, 2)) > 200).all()
 
@@ -99,7 +99,7 @@ class TestCurve:
 
 
 def test_things_that_are_no_digits_are_pictures_like_others(dataset):
-    pictures = non_digits.fakes(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
+    pictures = non_digits.draw(dataset.x_train, dataset.y_train, np.random.default_rng(0), 60)
 
     assert pictures.shape == (60, 28, 28)
     assert pictures.dtype == np.uint8

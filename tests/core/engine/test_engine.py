@@ -45,7 +45,7 @@ from core.errors import (
     WorkerLost,
 )
 from core.evaluation.questions import AnswerTest, Predict, Read
-from core.evaluation.rejection import Judge
+from core.evaluation.rejection import FitRejection
 from core.explain.questions import VisitMoment
 from core.model.specs import (
     SGD,
@@ -65,12 +65,12 @@ from core.runs.progress import (
     Advanced,
     Command,
     EpochEnded,
+    HyperparameterChanged,
     Progress,
     Snapshot,
     Started,
     State,
     StateChanged,
-    Turned,
     to_wire,
 )
 from core.runs.run import Run
@@ -179,7 +179,7 @@ def test_orders_to_a_worker_that_does_not_answer_block_nobody_and_are_obeyed_whe
     go_on()
     _until(lambda: engine.progress(run).state is State.PAUSED and not engine.is_unanswered(run.id))
     engine.command(run.id, is_paused=False)
-    _until(lambda: engine.progress(run).turned.get("learning_rate") == 0.125)
+    _until(lambda: engine.progress(run).live_hyperparameters.get("learning_rate") == 0.125)
     engine.command(run.id, is_stopping=True)
     _until(lambda: engine.progress(run).state is State.STOPPED)
     assert not engine.is_unanswered(run.id)
@@ -260,13 +260,13 @@ def test_a_reading_is_the_network_s_answer_and_once_it_is_judged_a_judged_one(en
     (first,) = _until(lambda: _unless_not_ready(lambda: engine.wait(Read(network, image))))
 
     assert first.is_digit
-    assert np.isnan(first.strangeness)
+    assert np.isnan(first.ood_score)
     np.testing.assert_allclose(first.probabilities, probabilities[0], atol=1e-5)
 
-    _until(lambda: engine.ask(Judge(network)), 2 * PATIENCE)  # it is half a minute's work for one core
+    _until(lambda: engine.ask(FitRejection(network)), 2 * PATIENCE)  # it is half a minute's work for one core
     (reading,) = _until(lambda: _unless_not_ready(lambda: engine.wait(Read(network, image))))
 
-    assert reading.is_digit is (reading.strangeness <= 0)
+    assert reading.is_digit is (reading.ood_score <= 0)
     assert reading.probabilities.argmax() == probabilities[0].argmax()
     assert network.rejection() is not None
 
@@ -314,7 +314,7 @@ def test_a_run_begun_paused_is_stepped_watched_and_turned(engine, root):
     _until(lambda: engine.progress(run).history)
     _stop(engine, run)
 
-    assert engine.progress(run).turns == run.progress().turns == [Turned(1, "learning_rate", 0.125)]
+    assert engine.progress(run).changes == run.progress().changes == [HyperparameterChanged(1, "learning_rate", 0.125)]
     assert run.progress().learning_rate == 0.125
     assert engine.watch(run.id, digit=3).step >= 1
 
@@ -830,7 +830,9 @@ class TestCommands:
 
     def test_of_a_run_that_another_server_paused_leave_it_paused(self, offline, root, sent):
         run = registry.create(SMALL, "test", root)
-        offline.trainings._progress[run.id] = Progress.of([Turned(0, "dropout", 0.0), StateChanged(State.PAUSED)])
+        offline.trainings._progress[run.id] = Progress.of(
+            [HyperparameterChanged(0, "dropout", 0.0), StateChanged(State.PAUSED)]
+        )
 
         offline.command(run.id, until_step=1)
         offline.command(run.id, learning_rate=0.5)
@@ -849,8 +851,12 @@ class TestCommands:
 
     def test_turn_the_knobs_of_a_resumed_run_to_where_they_were(self, offline, root):
         run = registry.create(SMALL, "test", root)
-        turns = [Turned(1, "learning_rate", 0.5), Turned(5, "dropout", 0.0), Turned(9, "learning_rate", 0.25)]
-        run.write_turns(Progress(turns=turns))
+        changes = [
+            HyperparameterChanged(1, "learning_rate", 0.5),
+            HyperparameterChanged(5, "dropout", 0.0),
+            HyperparameterChanged(9, "learning_rate", 0.25),
+        ]
+        run.write_changes(Progress(changes=changes))
 
         offline.train(run, Command(is_paused=True))
 
@@ -1090,7 +1096,10 @@ class TestTrainingInAWorker:
 
         worker.train(turned)
 
-        assert turned.progress().turns == [Turned(5, "learning_rate", 0.05), Turned(16, "learning_rate", 0.001)]
+        assert turned.progress().changes == [
+            HyperparameterChanged(5, "learning_rate", 0.05),
+            HyperparameterChanged(16, "learning_rate", 0.001),
+        ]
 
         sent.clear()
         self.commanded(monkeypatch, sent, {0: Command()})
@@ -1100,7 +1109,7 @@ class TestTrainingInAWorker:
         self.commanded(monkeypatch, sent, commands)
         worker.train(again)
 
-        assert turned.progress().turns == [Turned(5, "learning_rate", 0.05)]
+        assert turned.progress().changes == [HyperparameterChanged(5, "learning_rate", 0.05)]
         assert resumed == self.losses(sent)[13:]
         assert turned.progress().loss == again.progress().loss
 
@@ -1148,7 +1157,7 @@ class TestTrainingInAWorker:
         self.commanded(monkeypatch, sent, {0: offline.commanded(run.id)})
         worker.train(run)
 
-        assert run.progress().turns == [Turned(13, "learning_rate", 0.001)]
+        assert run.progress().changes == [HyperparameterChanged(13, "learning_rate", 0.001)]
         assert {event.learning_rate for event in sent if isinstance(event, Advanced)} == {float(np.float32(0.001))}
 
     def test_leaves_no_more_checkpoints_of_its_first_epoch_than_there_is_room_for(self, monkeypatch, sent, tiny, root):

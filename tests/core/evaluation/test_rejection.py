@@ -51,8 +51,8 @@ class TestScores:
 
         fitted = rejection.fit(*known, *unseen, strange)
 
-        assert (fitted.strangeness(later[0]) <= 0).mean() == pytest.approx(rejection.ACCEPTED, abs=0.02)
-        assert (fitted.strangeness(strange) > 0).mean() > 0.99
+        assert (fitted.ood_score(later[0]) <= 0).mean() == pytest.approx(rejection.ACCEPTED, abs=0.02)
+        assert (fitted.ood_score(strange) > 0).mean() > 0.99
 
     def test_a_class_that_is_missing_is_no_obstacle(self):
         all_classes, y = _clouds(np.random.default_rng(2), 600)
@@ -62,7 +62,7 @@ class TestScores:
 
         fitted = rejection.fit(seen, y[few], seen, y[few], strange)
 
-        assert np.isfinite(fitted.strangeness(all_classes)).all()
+        assert np.isfinite(fitted.ood_score(all_classes)).all()
 
 
 class TestOfADrawing:
@@ -150,7 +150,7 @@ class TestOfTheShippedNetwork:
         (reading,) = rejection.read(self.network, board[None])
 
         assert not reading.is_digit
-        assert reading.strangeness > 0
+        assert reading.ood_score > 0
         assert reading.reason
 
     def test_without_its_judgement_everything_is_a_digit(self, shipped):
@@ -159,7 +159,7 @@ class TestOfTheShippedNetwork:
         (reading,) = rejection.read(self.network, np.zeros((1, 28, 28), np.uint8))
 
         assert reading.is_digit
-        assert np.isnan(reading.strangeness)
+        assert np.isnan(reading.ood_score)
         assert reading.reason == ""
 
     def test_it_is_judged_again_by_the_job(self, shipped, monkeypatch, dataset):
@@ -167,9 +167,9 @@ class TestOfTheShippedNetwork:
         monkeypatch.setattr(datasets, "_loaded", dataset)
         told: list[float] = []
 
-        assert rejection.Judge(self.network, images=300).work(told.append)
+        assert rejection.FitRejection(self.network, images=300).work(told.append)
 
         assert told == sorted(told)
         assert Network(shipped, shipped.steps()[0]).rejection()["temperature"] > 0
         (reading,) = rejection.read(self.network, dataset.x_test[:1])
-        assert np.isfinite(reading.strangeness)
+        assert np.isfinite(reading.ood_score)

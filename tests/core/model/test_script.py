@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from core.data import datasets
 from core.errors import SpecError
 from core.model import ledger, presets, specs
-from core.model import script as codegen
+from core.model import script as scripts
 from core.model.specs import (
     SGD,
     Augmentation,
@@ -117,7 +117,7 @@ def smaller(experiment: Experiment, **changes: Any) -> Experiment:
 def run(experiment: Experiment) -> Any:
     """The network that the script leaves behind."""
     path = Path("experiment.py")
-    path.write_text(codegen.script(experiment), encoding="utf-8")
+    path.write_text(scripts.script(experiment), encoding="utf-8")
     return runpy.run_path(str(path))["model"]
 
 
@@ -180,7 +180,7 @@ class TestRun:
         import keras
 
         weights, _ = train(tiny, dataset)
-        Path("tiny.py").write_text(codegen.script(tiny), encoding="utf-8")
+        Path("tiny.py").write_text(scripts.script(tiny), encoding="utf-8")
 
         done = subprocess.run([sys.executable, "tiny.py"], capture_output=True, text=True, check=True, timeout=120)
 
@@ -235,7 +235,7 @@ class TestParts:
             training = Training(learning_rate=0.03, schedule=schedule)
             names = [name.upper() for name in ("learning_rate", *kind.model_fields)]
 
-            script = part(codegen.script(Experiment(layers=(Flatten(),), training=training)), *names)
+            script = part(scripts.script(Experiment(layers=(Flatten(),), training=training)), *names)
 
             learning_rates = script["LEARNING_RATE"] * script["factors"](np.arange(50) / 49)
             np.testing.assert_array_equal(learning_rates.astype(np.float32), training.learning_rates(50))
@@ -250,7 +250,7 @@ class TestParts:
         images, seed = tf.constant(dataset.x_train[:20, ..., None], tf.float32), tf.constant([7, 5])
         experiment = Experiment(layers=(Flatten(),), training=Training(augmentation=augmentation))
 
-        script = part(codegen.script(experiment), "augmentation")
+        script = part(scripts.script(experiment), "augmentation")
 
         changed = script["transform"](images, script["augmentation"], seed)
         assert not np.array_equal(changed, images)
@@ -263,7 +263,7 @@ class TestParts:
 
         experiment = Experiment(layers=(*layers, Flatten(), Dense(units=8)), training=Training(seed=seed))
         assume(ledger.read(experiment.layers).problem is None)
-        text = codegen.script(experiment)
+        text = scripts.script(experiment)
         lines = text[text.index("def seed_layers") : text.index("model.compile")]
         namespace = part(text, "SEED")
 
@@ -279,7 +279,7 @@ class TestParts:
 
         from core.model import keras_model
 
-        text = codegen.script(experiment)
+        text = scripts.script(experiment)
         namespace = {"keras": keras, "layers": keras.layers, **part(text, "LEARNING_RATE")}
 
         *_, (kind, arguments) = calls(text, namespace)
@@ -327,7 +327,7 @@ def file(tiny, dataset, tmp_path_factory):
 class TestUsage:
     def test_it_reads_digits_and_refuses_those_that_were_divided_by_255_before(self, file, dataset, monkeypatch):
         monkeypatch.chdir(file.parent)
-        code = codegen.usage(file.name)
+        code = scripts.usage(file.name)
         namespace = {"images": dataset.x_test}
 
         exec(code, namespace)  # noqa: S102
@@ -344,14 +344,14 @@ class TestUsage:
         assert network.input.name == specs.INPUT_NAME == "pixels_0_to_255"
 
     def test_a_script_ends_with_it(self, tiny):
-        lines = codegen.script(tiny).splitlines()[-3:]
+        lines = scripts.script(tiny).splitlines()[-3:]
 
-        assert [line.removeprefix("#     ") for line in lines] == codegen.usage("digits.keras").splitlines()[-3:]
+        assert [line.removeprefix("#     ") for line in lines] == scripts.usage("digits.keras").splitlines()[-3:]
 
 
 class TestText:
     def test_a_network_reads_as_one_would_write_it(self):
-        text = codegen.script(presets.FIRST_CNN.experiment)
+        text = scripts.script(presets.FIRST_CNN.experiment)
 
         network = """
 model = keras.Sequential(
@@ -384,13 +384,13 @@ for epoch in range(1, EPOCHS + 1):
         ids=["best epoch", "one epoch", "none held out"],
     )
     def test_it_says_where_the_lab_shows_the_network_of_another_epoch(self, training, is_said):
-        text = codegen.script(Experiment(layers=(Flatten(),), training=training))
+        text = scripts.script(Experiment(layers=(Flatten(),), training=training))
 
         said = "What is tested and saved in the end is the network of the last epoch."
         assert (said in ast.get_docstring(ast.parse(text))) is is_said
 
     def test_a_block_reads_as_two_ways_that_meet(self):
-        text = codegen.script(Experiment(layers=(Residual(filters=8, strides=2, batch_normalization=False), Flatten())))
+        text = scripts.script(Experiment(layers=(Residual(filters=8, strides=2, batch_normalization=False), Flatten())))
 
         block = """
 inputs = keras.Input((28, 28, 1), name="pixels_0_to_255")
@@ -414,7 +414,7 @@ seed_layers(model, SEED)
     def test_what_the_experiment_leaves_alone_is_not_in_the_script(self):
         plain = Experiment(layers=(Flatten(),), training=Training(validation_split=0.0))
 
-        text = codegen.script(plain)
+        text = scripts.script(plain)
 
         constants = [line.partition(" = ")[0] for line in text.splitlines() if line.partition(" = ")[0].isupper()]
         assert constants == ["SEED", "EPOCHS", "BATCH_SIZE", "LEARNING_RATE"]
@@ -426,7 +426,7 @@ seed_layers(model, SEED)
 
         namespace = {"keras": keras, "layers": keras.layers, "LEARNING_RATE": 0.123}
         experiments = [UNUSUAL, *(preset.experiment for preset in presets.PRESETS.values()), *each_optimizer()]
-        written = [call for experiment in experiments for call in calls(codegen.script(experiment), namespace)]
+        written = [call for experiment in experiments for call in calls(scripts.script(experiment), namespace)]
         needless = [
             (kind.__name__, name)
             for kind, arguments in written
@@ -438,13 +438,13 @@ seed_layers(model, SEED)
         assert needless == []
 
     def test_any_script_compiles_and_is_formatted_and_uses_all_it_names(self, tmp_path):
-        texts = [codegen.script(experiment) for experiment in (UNUSUAL, *each_optimizer())]
+        texts = [scripts.script(experiment) for experiment in (UNUSUAL, *each_optimizer())]
 
         @settings(max_examples=50, deadline=None)
         @given(strategies.stacks(), strategies.trainings({"batch_size": 64}))
         def write(layers, training):
             assume(ledger.read(layers).problem is None)
-            text = codegen.script(Experiment(layers=layers, training=training))
+            text = scripts.script(Experiment(layers=layers, training=training))
             compile(text, "script", "exec")
             assert [line for line in text.splitlines() if len(line) > 120] == []
             texts.append(text)
@@ -458,7 +458,7 @@ seed_layers(model, SEED)
 
     def test_a_network_that_can_t_be_built_has_no_script(self):
         with pytest.raises(SpecError, match=r"^The output layer: "):
-            codegen.script(Experiment(layers=()))
+            scripts.script(Experiment(layers=()))
 
 
 def calls(text: str, namespace: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:

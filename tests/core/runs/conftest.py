@@ -11,7 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from core.runs import registry
 from core.runs.contents import Checkpoint, Evaluation
 from core.runs.network import Network
-from core.runs.progress import EpochEnded, Progress, Turned
+from core.runs.progress import EpochEnded, HyperparameterChanged, Progress
 from core.runs.run import Run
 
 ROWS = [
@@ -58,8 +58,8 @@ def write_all(run: Run) -> None:
     run.write_epoch(progress, checkpoint(1))
     progress = replace(progress, history=ROWS)
     progress.loss, progress.accuracy = array("f", [2.5, 1.5, 1, 1]), array("f", [0.25, 0.5, 0.75, 0.75])
-    progress.turns = [Turned(1, "learning_rate", 0.5)]
+    progress.changes = [HyperparameterChanged(1, "learning_rate", 0.5)]
     run.write_epoch(progress, checkpoint(2))
-    run.write_turns(progress)
+    run.write_changes(progress)
     Network(run, 4).keep_evaluation(Evaluation(4, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
     run.write_keras_file(b"PK a network")

@@ -60,7 +60,7 @@ def test_how_far_each_came_is_known(runs):
 
     assert [len(progress[name].history) for name in ("Finished", "Stopped", "Interrupted")] == [3, 1, 1]
     assert [progress[name].step for name in ("Finished", "Stopped", "Interrupted")] == [24, 11, 10]
-    assert progress["Finished"].turned == {"learning_rate": 0.005}
+    assert progress["Finished"].live_hyperparameters == {"learning_rate": 0.005}
     assert len(progress["Finished"].loss) == 24
     assert runs["Stopped"].steps() == [0, 1, 2, 4, 8, 11]
     assert progress["Fine-tuned"].is_fine_tuning
@@ -99,7 +99,7 @@ def test_one_that_was_not_done_goes_on_from_its_last_whole_epoch(runs, name, dat
         record.apply,
         resume_from=run.last_checkpoint(),
         history=tuple(record.history),
-        turns=tuple(record.turns),
+        changes=tuple(record.changes),
     )
 
     assert state is State.FINISHED

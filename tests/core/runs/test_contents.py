@@ -18,7 +18,7 @@ from core.model.specs import Experiment
 from core.runs import registry
 from core.runs.contents import Checkpoint, Drawings, Evaluation, Readings, Robustness
 from core.runs.network import Network
-from core.runs.progress import EpochEnded, Progress, State, Turned
+from core.runs.progress import EpochEnded, HyperparameterChanged, Progress, State
 from core.runs.run import Run
 from core.training import doctor
 from core.views import charts
@@ -41,8 +41,8 @@ def whole(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Run:
         curve = array("f", np.linspace(0, 1, STEPS * epoch))
         progress = Progress(steps_per_epoch=STEPS, history=rows[:epoch], loss=curve, accuracy=curve)
         run.write_epoch(progress, Checkpoint(STEPS * epoch, weights, [np.array(epoch), np.ones(300, np.float32)]))
-    progress.turns = [Turned(3, "learning_rate", 0.5), Turned(4, "dropout", 0.25)]
-    run.write_turns(progress)
+    progress.changes = [HyperparameterChanged(3, "learning_rate", 0.5), HyperparameterChanged(4, "dropout", 0.25)]
+    run.write_changes(progress)
     y_true = np.arange(10, dtype=np.uint8)
     probabilities = np.full((10, 10), 0.1, np.float32)
     images = np.zeros((10, 28, 28), np.uint8)

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.runs.progress import Advanced, EpochEnded, Progress, Started, State, StateChanged, Turned, from_wire, to_wire
+from core.runs.progress import (
+    Advanced,
+    EpochEnded,
+    HyperparameterChanged,
+    Progress,
+    Started,
+    State,
+    StateChanged,
+    from_wire,
+    to_wire,
+)
 
 numbers = st.floats(allow_nan=False)
 batches = st.lists(numbers, max_size=5).map(tuple)
@@ -31,7 +41,7 @@ EVENTS = st.one_of(
         confusion=st.none() | counts,
         wrongest=st.none() | wrongest,
     ),
-    st.builds(Turned, st.integers(0, 2**40), st.sampled_from(["learning_rate", "dropout"]), numbers),
+    st.builds(HyperparameterChanged, st.integers(0, 2**40), st.sampled_from(["learning_rate", "dropout"]), numbers),
     st.builds(StateChanged, st.sampled_from(State), st.text()),
 )
 
@@ -58,6 +68,11 @@ class TestWire:
         message = msgpack.loads(msgpack.dumps({**to_wire(event), "stamp": 1.5, "worker": "tls://127.0.0.1:1"}))
 
         assert from_wire(message) == event
+
+    def test_reads_a_changed_hyperparameter_as_older_workers_sent_it(self):
+        sent = {"kind": "Turned", "fields": {"step": 3, "name": "dropout", "value": 0.25}}
+
+        assert from_wire(sent) == HyperparameterChanged(3, "dropout", 0.25)
 
     def test_an_event_comes_back_with_its_own_types(self):
         changed = from_wire(json.loads(json.dumps(to_wire(StateChanged(State.PAUSED, "why")))))
@@ -151,25 +166,37 @@ class TestProgress:
         assert Progress(steps_per_epoch=4, epochs=3).step_of(2) == 2 * 4
 
     def test_gathers_the_knobs_turned(self):
-        turns = [Turned(2, "learning_rate", 0.5), Turned(2, "dropout", 0.25), Turned(3, "learning_rate", 0.125)]
+        changes = [
+            HyperparameterChanged(2, "learning_rate", 0.5),
+            HyperparameterChanged(2, "dropout", 0.25),
+            HyperparameterChanged(3, "learning_rate", 0.125),
+        ]
 
-        progress = Progress.of([STARTED, FIRST_HALF, *turns])
+        progress = Progress.of([STARTED, FIRST_HALF, *changes])
 
-        assert progress.turns == turns
+        assert progress.changes == changes
         assert progress.turned_learning_rates == [(2, 0.5), (3, 0.125)]
 
     def test_says_where_each_knob_stands(self):
-        turns = [Turned(2, "learning_rate", 0.5), Turned(3, "dropout", 0.0), Turned(4, "learning_rate", 0.125)]
+        changes = [
+            HyperparameterChanged(2, "learning_rate", 0.5),
+            HyperparameterChanged(3, "dropout", 0.0),
+            HyperparameterChanged(4, "learning_rate", 0.125),
+        ]
 
-        assert Progress(turns=turns).turned == {"learning_rate": 0.125, "dropout": 0.0}
-        assert Progress(turns=[Turned(2, "no such knob", 0.5)]).turned == {}
+        assert Progress(changes=changes).live_hyperparameters == {"learning_rate": 0.125, "dropout": 0.0}
+        assert Progress(changes=[HyperparameterChanged(2, "no such knob", 0.5)]).live_hyperparameters == {}
 
     def test_a_resume_forgets_the_knobs_turned_after_the_epoch_it_goes_on_from(self):
-        turns = [Turned(3, "dropout", 0.25), Turned(4, "learning_rate", 0.5), Turned(5, "learning_rate", 0.125)]
+        changes = [
+            HyperparameterChanged(3, "dropout", 0.25),
+            HyperparameterChanged(4, "learning_rate", 0.5),
+            HyperparameterChanged(5, "learning_rate", 0.125),
+        ]
 
-        progress = Progress.of([STARTED, *turns, Started(steps_per_epoch=4, epochs=2, batch_size=32, step=4)])
+        progress = Progress.of([STARTED, *changes, Started(steps_per_epoch=4, epochs=2, batch_size=32, step=4)])
 
-        assert progress.turns == turns[:2]
+        assert progress.changes == changes[:2]
 
     def test_a_resume_forgets_what_came_after_the_epoch_it_goes_on_from(self):
         part_of_the_second = Advanced(6, (9.0, 9.0), (0.0, 0.0), 0.005, 200.0, 1.0)

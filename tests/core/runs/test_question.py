@@ -9,7 +9,7 @@ import pytest
 
 from core.data.questions import DrawMap, NearDuplicates, NearestInside, ReadAll
 from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, Predict, Read, ReadDrawings, TraceDigit
-from core.evaluation.rejection import Judge
+from core.evaluation.rejection import FitRejection
 from core.explain.questions import (
     Explain,
     ExplainRandomised,
@@ -34,7 +34,7 @@ OURS = [
     FindRange,
     FindSmallestChange,
     FollowDigit,
-    Judge,
+    FitRejection,
     MaximiseDigits,
     NearDuplicates,
     NearestInside,

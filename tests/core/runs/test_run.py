@@ -18,7 +18,7 @@ from core.errors import RunDamaged, RunNotFound, StorageFull
 from core.runs import checkpoints, registry
 from core.runs.contents import Checkpoint, Evaluation, Record
 from core.runs.network import Network
-from core.runs.progress import EpochEnded, Progress, State, Turned
+from core.runs.progress import EpochEnded, HyperparameterChanged, Progress, State
 from core.runs.run import Run
 from tests.core.runs.conftest import ROWS, checkpoint, write_all
 
@@ -57,13 +57,17 @@ class TestRoundTrips:
         assert_same_arrays(last.weights, checkpoint(2).weights)
         assert_same_arrays(last.optimizer, checkpoint(2).optimizer)
 
-    def test_turned_knobs(self, tiny, root):
+    def test_changed_live_hyperparameters(self, tiny, root):
         run = registry.create(tiny, "A run", root)
-        turns = [Turned(0, "dropout", 0.25), Turned(3, "learning_rate", 1e-6), Turned(3, "dropout", 0.0)]
+        changes = [
+            HyperparameterChanged(0, "dropout", 0.25),
+            HyperparameterChanged(3, "learning_rate", 1e-6),
+            HyperparameterChanged(3, "dropout", 0.0),
+        ]
 
-        run.write_turns(Progress(turns=turns))
+        run.write_changes(Progress(changes=changes))
 
-        assert run.progress().turns == turns
+        assert run.progress().changes == changes
 
     def test_what_an_epoch_says_of_the_images_held_out(self, tiny, root):
         run = registry.create(tiny, "A run", root)
@@ -90,7 +94,7 @@ class TestRoundTrips:
             learning_rate=0.005,
             images_per_second=2 * 32 / 2.25,  # batches of the last epoch, over its seconds
             history=ROWS,
-            turns=[Turned(1, "learning_rate", 0.5)],
+            changes=[HyperparameterChanged(1, "learning_rate", 0.5)],
             loss=array("f", [2.5, 1.5, 1, 1]),
             accuracy=array("f", [0.25, 0.5, 0.75, 0.75]),
         )

@@ -58,7 +58,7 @@ class TestLinks:
         (folder(run) / "turns.json").symlink_to(outside / "state.json")
 
         with pytest.raises(StorageFull, match="link"):
-            run.write_turns(run.progress())
+            run.write_changes(run.progress())
 
         assert (outside / "state.json").read_text() == FOREIGN
 

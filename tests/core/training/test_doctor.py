@@ -24,7 +24,7 @@ from core.model.specs import (
     Training,
     replaced,
 )
-from core.runs.progress import EpochEnded, Progress, Snapshot, State, Turned
+from core.runs.progress import EpochEnded, HyperparameterChanged, Progress, Snapshot, State
 from core.training import doctor
 from core.training.doctor import Finding, findings
 from tests.core.training.record_histories import RECORDED, read
@@ -166,12 +166,16 @@ class TestFindings:
         assert [finding.title for finding in findings(experiment, progress)] == ["The loss exploded"]
 
     def test_the_rate_turned_to_counts_not_the_recipes(self):
-        turned = level(2.3, 0.1, turns=[Turned(5, "learning_rate", 0.0002), Turned(6, "dropout", 0.5)])
+        turned = level(
+            2.3,
+            0.1,
+            changes=[HyperparameterChanged(5, "learning_rate", 0.0002), HyperparameterChanged(6, "dropout", 0.5)],
+        )
 
         assert the_finding(SMALL, turned).experiment == changed(SMALL, learning_rate=0.002)
 
     def test_back_to_the_recipe_is_no_change(self):
-        turned = level(2.3, 0.1, turns=[Turned(5, "learning_rate", SMALL.training.learning_rate / 10)])
+        turned = level(2.3, 0.1, changes=[HyperparameterChanged(5, "learning_rate", SMALL.training.learning_rate / 10)])
 
         assert the_finding(SMALL, turned).experiment is None
 
@@ -496,8 +500,9 @@ records = st.builds(
     steps_per_epoch=st.integers(0, 300),
     epochs=st.integers(0, 100),
     history=histories,
-    turns=st.lists(
-        st.builds(Turned, st.integers(0, 100), st.sampled_from(["learning_rate", "dropout"]), numbers), max_size=2
+    changes=st.lists(
+        st.builds(HyperparameterChanged, st.integers(0, 100), st.sampled_from(["learning_rate", "dropout"]), numbers),
+        max_size=2,
     ),
     snapshot=st.none() | snapshots,
     loss=curves,

@@ -31,7 +31,17 @@ from core.model.specs import (
 )
 from core.runs import registry
 from core.runs.contents import Checkpoint
-from core.runs.progress import Advanced, Command, EpochEnded, Event, Progress, Started, State, StateChanged, Turned
+from core.runs.progress import (
+    Advanced,
+    Command,
+    EpochEnded,
+    Event,
+    HyperparameterChanged,
+    Progress,
+    Started,
+    State,
+    StateChanged,
+)
 from core.training import range_test
 from tests.randomness import drawing_random_numbers
 
@@ -672,21 +682,21 @@ class TestSlowMotion:
 
 
 @pytest.mark.usefixtures("one_by_one")
-class TestKnobs:
+class TestLiveHyperparameters:
     def test_a_turned_learning_rate_holds_from_that_batch_on_and_after_a_resume(self, dataset, everything):
-        turns = [Turned(3, "learning_rate", 0.02), Turned(10, "learning_rate", 0.005)]
+        changes = [HyperparameterChanged(3, "learning_rate", 0.02), HyperparameterChanged(10, "learning_rate", 0.005)]
         commands = {0: Command(), 3: Command(learning_rate=0.02), 10: Command(learning_rate=0.005)}
 
         whole = drive(EVERYTHING, dataset, commands)
-        resumed = drive(EVERYTHING, dataset, commands, resume_from=whole.checkpoints[0], turns=turns)
+        resumed = drive(EVERYTHING, dataset, commands, resume_from=whole.checkpoints[0], changes=changes)
 
         planned, higher, lower = (
             changed(EVERYTHING, learning_rate=rate).training.learning_rates(21) for rate in (0.01, 0.02, 0.005)
         )
         rates = [event.learning_rate for event in whole.events if isinstance(event, Advanced)]
         assert rates == [*planned[:3].tolist(), *higher[3:10].tolist(), *lower[10:].tolist()]
-        assert [event for event in whole.events if isinstance(event, Turned)] == turns
-        assert [event for event in resumed.events if isinstance(event, Turned)] == turns[1:]
+        assert [event for event in whole.events if isinstance(event, HyperparameterChanged)] == changes
+        assert [event for event in resumed.events if isinstance(event, HyperparameterChanged)] == changes[1:]
         assert whole.losses[:4] == everything.losses[:4]  # the fourth is of the weights that the third batch left
         assert whole.losses[4] != everything.losses[4]
         assert resumed.losses == whole.losses[7:]
@@ -705,12 +715,12 @@ class TestKnobs:
         assert turned.losses == train(other, dataset).losses
 
     def test_turned_dropout_holds_from_that_batch_on_and_after_a_resume(self, dataset, everything):
-        turns, commands = [Turned(10, "dropout", 0.6)], {0: Command(), 10: Command(dropout=0.6)}
+        changes, commands = [HyperparameterChanged(10, "dropout", 0.6)], {0: Command(), 10: Command(dropout=0.6)}
 
         whole = drive(EVERYTHING, dataset, commands)
-        resumed = drive(EVERYTHING, dataset, commands, resume_from=whole.checkpoints[1], turns=turns)
+        resumed = drive(EVERYTHING, dataset, commands, resume_from=whole.checkpoints[1], changes=changes)
 
-        assert [event for event in whole.events if isinstance(event, Turned)] == turns
+        assert [event for event in whole.events if isinstance(event, HyperparameterChanged)] == changes
         assert whole.losses[:10] == everything.losses[:10]
         assert whole.losses[10] != everything.losses[10]
         assert resumed.losses == whole.losses[14:]
@@ -737,7 +747,11 @@ class TestKnobs:
         """It was stopped before its first epoch's end, so that nothing but the turn is left of it."""
         turned = drive(tiny, dataset, {0: Command(learning_rate=0.5)})
 
-        again = train(tiny, dataset, turns=[Turned(0, "learning_rate", 0.5), Turned(5, "learning_rate", 0.1)])
+        again = train(
+            tiny,
+            dataset,
+            changes=[HyperparameterChanged(0, "learning_rate", 0.5), HyperparameterChanged(5, "learning_rate", 0.1)],
+        )
 
         assert again.losses == turned.losses
 

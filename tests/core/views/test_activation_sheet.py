@@ -18,8 +18,8 @@ LAYERS = [
     Layer("pixels", Form.INPUT, (), (28, 28, 1)),
     Layer("01_conv2d", Form.WINDOW, ("pixels",), (26, 26, 14)),
     Layer("02_flatten", Form.FLAT, ("01_conv2d",), (26 * 26 * 14,)),
-    Layer("03_dense", Form.WEIGHTS, ("02_flatten",), (30,)),
-    Layer("probabilities", Form.WEIGHTS, ("03_dense",), (10,)),
+    Layer("03_dense", Form.DENSE, ("02_flatten",), (30,)),
+    Layer("probabilities", Form.DENSE, ("03_dense",), (10,)),
 ]
 
 

@@ -21,7 +21,7 @@ from core.evaluation.robustness import DAMAGES, SEVERITIES
 from core.explain.arithmetic import Form, Layer
 from core.explain.questions import Tour
 from core.runs.contents import Robustness
-from core.runs.progress import Advanced, EpochEnded, Progress, Started, Turned
+from core.runs.progress import Advanced, EpochEnded, HyperparameterChanged, Progress, Started
 from core.training.range_test import RangeTest
 from core.views import activation_sheet, charts, digit_sheet, pictures
 
@@ -63,7 +63,7 @@ def progress(batches: int = 20) -> Progress:
     for end in range(10, batches + 1, 10):
         made.apply(Advanced(end, tuple(loss[end - 10 : end]), tuple(accuracy[end - 10 : end]), 0.01, 1000.0, 1.0))
         made.apply(EpochEnded(end // 10, float(loss[end - 1]), 0.9, 0.5 / (end // 10), 0.8 + end / 200, 0.01, 1.0))
-    made.apply(Turned(15, "learning_rate", 0.005))
+    made.apply(HyperparameterChanged(15, "learning_rate", 0.005))
     return made
 
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from core.runs.progress import Progress, Turned
+from core.runs.progress import HyperparameterChanged, Progress
 from core.views import moving_lines
 
 STEPS_PER_EPOCH = 10
@@ -63,7 +63,7 @@ class TestLearningRate:
         assert names(shown) == ["0", "0.1", "0", "1", "2", "Epoch"]
 
     def test_a_turn_is_marked_where_it_was(self, progress):
-        progress.turns.append(Turned(5, "learning_rate", 0.05))
+        progress.changes.append(HyperparameterChanged(5, "learning_rate", 0.05))
 
         shown = moving_lines.learning_rate(progress, np.full(2 * STEPS_PER_EPOCH, 0.1, np.float32))
 
