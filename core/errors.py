@@ -31,7 +31,9 @@ class SpecError(DigitLabError):
 
 
 class DataError(DigitLabError):
-    """The data set is missing, broken or foreign. `line` is a line of NumPy that mends the file; "" where there is none."""
+    """The data set is missing, broken or foreign. `line` is a line of NumPy that corrects the file; "" if there is
+    none.
+    """
 
     line = ""
 
@@ -57,7 +59,7 @@ class RunDamaged(RunError):
 
 
 class NotYours(RunError):
-    """The run was begun by another visitor: its link lets it be watched, not driven."""
+    """The run was begun by another visitor: its link lets it be watched, not controlled."""
 
 
 class StorageFull(RunError):
@@ -65,11 +67,11 @@ class StorageFull(RunError):
 
 
 class NotExplainable(DigitLabError):
-    """A network, or a layer of one, that a method can tell nothing about."""
+    """A network, or a layer of one, to which a method can't be applied."""
 
 
 class NotNumbers(NotExplainable):
-    """A network's weights are no numbers any more, so that nothing it predicts has a reason."""
+    """A network's weights are NaN or infinite, so that nothing it predicts can be explained."""
 
     def __init__(self, step: int) -> None:
         self.step = step

@@ -31,7 +31,7 @@ def answers(network: Network, split: Split) -> Evaluation | None:
 
 
 def robustness(network: Network) -> Robustness | None:
-    """Return what the network reads in damaged digits, where that is kept and of the data set in use."""
+    """Return the network's predictions for damaged digits, if they are kept and for the data set in use."""
     try:
         return _robustness(network, digits.dataset().digest)
     except (LookupError, RunDamaged):
@@ -39,7 +39,7 @@ def robustness(network: Network) -> Robustness | None:
 
 
 def readings(dataset: Dataset, network: Network) -> Readings | None:
-    """Return what the network reads in all digits of the training file, where that is kept and of these digits."""
+    """Return the network's predictions for all digits of the training file, if they are kept and for this data set."""
     try:
         return _readings(network, dataset.digest, dataset)
     except (LookupError, RunDamaged):

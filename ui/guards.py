@@ -44,7 +44,7 @@ def trained_network(purpose: str) -> Network:
 
 
 def network_in_use() -> Network | None:
-    """Return the network in use; None where there is none yet, or its run can't be read, which the sidebar says."""
+    """Return the network in use; None if there is none yet, or its run can't be read, which the sidebar tells."""
     run = session.run_in_use()
     if run is None:
         return None

@@ -84,7 +84,7 @@ def name(text: str) -> str:
 
 
 def shortened(text: str, most: int = MOST_OF_A_NAME) -> str:
-    """Return a text on one line, without signs that control how others are shown, for where no Markdown is read."""
+    """Return a text on one line, without characters that control how others are shown, for where no Markdown is used."""
     text = " ".join("".join(sign for sign in text if not _controls(sign)).split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

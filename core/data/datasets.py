@@ -72,7 +72,7 @@ class DatasetId:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images of digits and what they show. The arrays are made read-only: every session and thread shares them.
+    """Images of digits and their labels. The arrays are made read-only: every session and thread shares them.
 
     Attributes:
         x_train: (n, 28, 28) uint8, ink 255 on paper 0.

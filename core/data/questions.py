@@ -29,12 +29,12 @@ _READING_SHARE = 0.4  # of a map's time, about
 
 @dataclass(frozen=True)
 class ReadAll(Question):
-    """Have a network read every digit of the training file; kept beside its run."""
+    """Ask for the predictions for every digit of the training file; kept beside its run."""
 
     network: Network
 
     def work(self, tell: Tell) -> int:
-        """Return how many digits it read.
+        """Return the number of digits classified.
 
         Raises:
             RunDamaged: if the checkpoint can't be used.
@@ -126,14 +126,7 @@ class DrawMap(Question):
 
 @dataclass(frozen=True)
 class NearestInside(Question):
-    """Find the digits of the training file nearest to one by what the network's last layer but one gives out.
-
-    Of wide layers fifty candidates are found among the principal components, and compared by all their values.
-
-    Attributes:
-        pixels: of the digit, (28, 28) uint8 as bytes.
-        but: an index to leave out.
-    """
+    """Find the digits of the training file nearest to one by the output of the network's last layer but one."""
 
     network: Network
     pixels: bytes

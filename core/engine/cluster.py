@@ -171,7 +171,7 @@ class Cluster:
     # -- watching --------------------------------------------------------------------------------------------------------
 
     def look(self) -> bool:
-        """Take what the scheduler says of the workers, and warm new ones; False while the connection is being closed or has been
+        """Take the scheduler's list of workers, and warm new ones; return False while the connection is being closed or has been
         lost, when it says nothing at all.
 
         Raises:

@@ -145,7 +145,7 @@ class Engine:
         return self.trainings.is_held(run_id)
 
     def progress(self, run: Run) -> Progress:
-        """Return how far a run is: live where it is under way, else as its folder says.
+        """Return a run's progress: live if it is under way, else from its folder.
 
         A run that its folder calls unfinished but that no scheduler knows is INTERRUPTED.
 
@@ -166,7 +166,7 @@ class Engine:
         return self.trainings.watch(run_id, digit, drawing.tobytes() if drawing is not None else b"")
 
     def trace(self, run: Run, image: np.ndarray) -> dict[int, np.ndarray]:
-        """Return what a run's network said to a digit, (28, 28) uint8, by the number of batches: (10,) float32 each, after those of
+        """Return a run's probabilities for a digit, (28, 28) uint8, by the number of batches: (10,) float32 each, after those of
         which a checkpoint was kept and those that were watched. Does not wait: what isn't known yet is asked for, and there at a
         later call.
 

@@ -21,12 +21,7 @@ MOST_ANSWERS = 300
 
 
 class Questions:
-    """Those under way, and the last answers. Its methods may be called from any thread.
-
-    Args:
-        tell: to tell all workers that the question of a ticket is cancelled.
-        is_busy: whether anything trains.
-    """
+    """The questions under way, and the last answers. Its methods may be called from any thread."""
 
     def __init__(
         self, cluster: Cluster, lock: threading.RLock, tell: Callable[[str], None], is_busy: Callable[[], bool]

@@ -124,7 +124,7 @@ def _load_keras() -> None:
 
 
 class Actor:
-    """Answers quick questions one at a time and in order, beside the worker's tasks."""
+    """The part of a worker that answers quick questions one at a time and in order, beside the worker's tasks."""
 
     def answer(self, dataset: datasets.DatasetId | None, question: Question) -> Any:
         """Return the answer, or a `Failure`."""

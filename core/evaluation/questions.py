@@ -41,7 +41,7 @@ class AboutNetwork(Question):
 
 @dataclass(frozen=True)
 class AnswerTest(AboutNetwork):
-    """Let it answer for the whole test set."""
+    """Ask for the answers on the whole test set."""
 
     def kept(self) -> Evaluation | None:
         """Return the answers, if they are of the data set in use."""
@@ -59,7 +59,7 @@ class AnswerTest(AboutNetwork):
 
 @dataclass(frozen=True)
 class AnswerHeldOut(AboutNetwork):
-    """Let it answer for the images that its training held out."""
+    """Ask for the answers on the images that its training held out."""
 
     def kept(self) -> Evaluation | None:
         """Return the answers, if they are of the data set in use."""
@@ -86,20 +86,20 @@ class AnswerHeldOut(AboutNetwork):
 
 @dataclass(frozen=True)
 class BreakIt(AboutNetwork):
-    """Let it read test images that were damaged in every way of `robustness.DAMAGES`.
+    """Ask for the predictions for test images damaged in every way of `robustness.DAMAGES`.
 
     Raises, when it works, also NotExplainable: if an answer is no numbers.
     """
 
     def kept(self) -> Robustness | None:
-        """Return what it read, if that is of the data set in use."""
+        """Return the kept predictions, if they are for the data set in use."""
         found, dataset = self.network.robustness(), datasets.load()
         chosen = robustness.chosen(len(dataset.x_test))
         is_same = found is not None and robustness.is_of(found, dataset.x_test[chosen], dataset.y_test[chosen])
         return found if is_same else None
 
     def work(self, tell: Tell) -> Kept:
-        """Keep what it reads beside the run."""
+        """Keep the predictions beside the run."""
         dataset = datasets.load()
         chosen = robustness.chosen(len(dataset.x_test))
         measured = robustness.measure(
@@ -115,7 +115,7 @@ class BreakIt(AboutNetwork):
 
 @dataclass(frozen=True)
 class ReadDrawings(AboutNetwork):
-    """Let it read one's own drawings, (n, 28, 28) uint8, given as their bytes; nothing is kept, because the drawings aren't the
+    """Ask for the predictions for one's own drawings, (n, 28, 28) uint8 as bytes; nothing is kept, because the drawings aren't the
     run's."""
 
     pixels: bytes
@@ -131,7 +131,7 @@ class ReadDrawings(AboutNetwork):
 
 @dataclass(frozen=True, eq=False)
 class Predict(AboutNetwork):
-    """Ask it for its probabilities for a few images, (n, 28, 28) uint8."""
+    """Ask for the probabilities for a few images, (n, 28, 28) uint8."""
 
     images: np.ndarray
 
@@ -142,12 +142,12 @@ class Predict(AboutNetwork):
 
 @dataclass(frozen=True, eq=False)
 class Read(AboutNetwork):
-    """Ask it what it reads in a few images, (n, 28, 28) uint8, and whether they are digits at all."""
+    """Ask for the predictions for a few images, (n, 28, 28) uint8, and whether they are digits at all."""
 
     images: np.ndarray
 
     def work(self, tell: Tell) -> list[Reading]:
-        """Return a reading per image, as `rejection.read`."""
+        """Return a `Reading` per image, as `rejection.read`."""
         return rejection.read(self.network, self.images)
 
 

@@ -192,7 +192,7 @@ def fit(known: Inside, y_known: np.ndarray, unseen: Inside, y_unseen: np.ndarray
 
 
 def read(network: Network, images: np.ndarray) -> list[Reading]:
-    """Return what a network reads in images (n, 28, 28) uint8. Works in a worker.
+    """Return a network's predictions for images (n, 28, 28) uint8. Works in a worker.
 
     Of a picture that it is not sure of, it takes a look turned a little to either side, too, and the surest look counts.
     """

@@ -41,7 +41,7 @@ SOFTEST, SHARPEST = 2.0, 0.8  # bells that smooth the gradient at the beginning 
 
 @dataclass(frozen=True)
 class Change:
-    """A digit changed as little as was found to do, so that the network reads another.
+    """A digit with the smallest change found that makes the network predict another.
 
     Attributes:
         image: (28, 28) uint8, the changed digit, in whole levels as any picture has them.

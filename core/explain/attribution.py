@@ -37,7 +37,7 @@ MOST_ALIKE = 0.5  # rank correlation with the map of a network that has learned 
 
 
 class Method(StrEnum):
-    """A way to tell which pixels mattered."""
+    """The method that finds which pixels mattered."""
 
     SALIENCY = "Gradient"
     SMOOTH_GRAD = "SmoothGrad"
@@ -57,7 +57,7 @@ ABOUT = {
 
 
 class Reader(Protocol):
-    """A network that can be asked."""
+    """A network that can be asked for scores and gradients."""
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Return scores (n, 10) float32, before softmax, for (n, 28, 28) ink."""

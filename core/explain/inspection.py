@@ -20,7 +20,7 @@ MOST_MAPS = 8  # per layer
 
 
 class Inspector:
-    """Looks into one network, as its weights are at the time."""
+    """A look into one network, as its weights are at the time."""
 
     def __init__(self, network: keras.Model) -> None:
         self._network = network

@@ -1,4 +1,4 @@
-"""What a network is asked about one digit: its way through the layers, why it is read so, and what would change that.
+"""Questions about a network and one digit: its way through the layers, attribution, and adversarial changes.
 
 Imports TensorFlow when first used: only worker processes may have these questions work.
 """
@@ -97,7 +97,7 @@ class AboutDigit(Question):
 
 @dataclass(frozen=True)
 class FollowDigit(AboutDigit):
-    """Ask what every layer makes of a digit."""
+    """Ask for every layer's output for a digit."""
 
     def work(self, tell: Tell) -> Tour:
         """Return its way through the network."""
@@ -120,12 +120,7 @@ class FollowDigit(AboutDigit):
 
 @dataclass(frozen=True)
 class WorkOut(AboutDigit):
-    """Ask how one number of a network comes about.
-
-    Attributes:
-        layer: its name.
-        place: of the number in the layer's output, (row, column, channel) or (unit,).
-    """
+    """Ask for the calculation of one number of a network."""
 
     layer: str
     place: tuple[int, ...]
@@ -160,7 +155,7 @@ class WorkOut(AboutDigit):
 
 @dataclass(frozen=True)
 class Explain(AboutDigit):
-    """Ask why a network says `digit`, or doesn't. Kept beside its run.
+    """Ask for the attribution of a network's score for `digit`. Kept beside its run.
 
     Raises, when it works:
         NotNumbers: if its weights aren't numbers any more.
@@ -220,7 +215,7 @@ class ExplainRandomised(AboutDigit):
 
 @dataclass(frozen=True)
 class FindSmallestChange(AboutDigit):
-    """Ask for the smallest change of a digit that makes a network read `target`. Kept beside its run.
+    """Ask for the smallest change of a digit that makes a network predict `target`. Kept beside its run.
 
     Raises, when it works:
         NotNumbers: if its weights aren't numbers any more.
@@ -262,7 +257,7 @@ class MaximiseDigits(Question):
         return self.network.answer("perfect digits", PerfectDigits)
 
     def work(self, tell: Tell) -> PerfectDigits:
-        """Return the pictures, (10, 28, 28) float32 ink, and how the network reads them, (10, 10) float32."""
+        """Return the pictures, (10, 28, 28) float32 ink, and the network's probabilities for them, (10, 10) float32."""
 
         def find() -> PerfectDigits:
             with _borrowed(self.network) as reader:

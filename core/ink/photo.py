@@ -174,7 +174,7 @@ def _unreadable(content: bytes) -> str:
 
 
 def _check_size(picture: Image.Image) -> None:
-    """Refuse what would take too much memory to unpack, by what its head says."""
+    """Refuse a picture that would take too much memory to unpack, by the size in its header."""
     of_format = {"JPEG": MAX_PIXELS_JPEG, "MPO": MAX_PIXELS_JPEG, "WEBP": MAX_PIXELS_WEBP, "AVIF": MAX_PIXELS_WEBP}
     most = of_format.get(picture.format, MAX_PIXELS)
     if "progressive" in picture.info:  # held as a whole before the first pixel is known

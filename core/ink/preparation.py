@@ -76,7 +76,7 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A drawing as a network reads it, and how it became that.
+    """A drawing prepared for a network, and the steps to it.
 
     Attributes:
         image: (28, 28) uint8, ink 255 on 0.

@@ -161,7 +161,7 @@ parse_openings, parse_date = TypeAdapter(list[Opening]).validate_json, TypeAdapt
 
 
 class _Unfit(ValueError):
-    """A file's content can be read and makes no sense; the message is ours, with nothing of the content in it."""
+    """A file's content can be read but makes no sense; the message is ours, and repeats none of the content."""
 
 
 def _require(is_so: bool, expected: str) -> None:
@@ -267,7 +267,7 @@ def _dataset(arrays: dict[str, np.ndarray]) -> str:
 
 
 def parse_robustness(raw: bytes, step: int) -> Robustness:
-    """Return what a network reads in damaged images."""
+    """Return a network's predictions for damaged images."""
     arrays = parse_arrays(raw)
     scalars = {
         "step": int(arrays.pop("step")),
@@ -304,7 +304,7 @@ def parse_drawings(raw: bytes) -> Drawings:
 
 
 def parse_readings(raw: bytes, step: int) -> Readings:
-    """Return what a network reads in all images of the training file."""
+    """Return a network's predictions for all images of the training file."""
     arrays = parse_arrays(raw)
     readings = Readings(
         int(arrays["step"]), arrays["probabilities"], arrays["features"], arrays["y_true"], _dataset(arrays)

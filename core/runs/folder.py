@@ -1,4 +1,4 @@
-"""The files of one run: read whole, written whole, and none brought back that was deleted with its run."""
+"""The files of one run: read and written as a whole, and never written again after the run was deleted."""
 
 from __future__ import annotations
 

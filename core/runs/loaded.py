@@ -61,7 +61,7 @@ def batch_size(network: Network) -> int:
 
 
 def probabilities(network: Network, images: np.ndarray, tell: Tell = untold) -> np.ndarray:
-    """Return what a network says to images (n, 28, 28) uint8: (n, 10) float32, rows sum to 1.
+    """Return a network's probabilities for images (n, 28, 28) uint8: (n, 10) float32, rows sum to 1.
 
     Args:
         tell: told before each batch which share is done, 0..1.
@@ -70,7 +70,7 @@ def probabilities(network: Network, images: np.ndarray, tell: Tell = untold) -> 
 
 
 def answers(model: Any, size: int, images: np.ndarray, tell: Tell = untold) -> np.ndarray:
-    """Return what a Keras model says to images (n, 28, 28) uint8, `size` at once; else as `probabilities`."""
+    """Return a Keras model's probabilities for images (n, 28, 28) uint8, `size` at once; else as `probabilities`."""
     found = []
     for start in range(0, len(images), size):
         tell(start / len(images))

@@ -64,19 +64,19 @@ class Network:
         self._keep("validations", asdict(validation))
 
     def robustness(self) -> Robustness | None:
-        """Return what it reads in damaged images, if that was ever computed."""
+        """Return its predictions for damaged images, if they were ever computed."""
         return self._kept("robustness", partial(contents.parse_robustness, step=self.step))
 
     def keep_robustness(self, robustness: Robustness) -> None:
-        """Keep what it reads in damaged images."""
+        """Keep its predictions for damaged images."""
         self._keep("robustness", asdict(robustness))
 
     def readings(self) -> Readings | None:
-        """Return what it reads in all images of the training file, if that was ever computed."""
+        """Return its predictions for all images of the training file, if they were ever computed."""
         return self._kept("readings", partial(contents.parse_readings, step=self.step))
 
     def keep_readings(self, readings: Readings) -> None:
-        """Keep what it reads in all images of the training file."""
+        """Keep its predictions for all images of the training file."""
         self._keep("readings", asdict(readings))
 
     def rejection(self) -> dict[str, np.ndarray] | None:

@@ -161,7 +161,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class StateChanged:
-    """The run is in another state; `message` says why where it isn't plain."""
+    """The run is in another state; `message` gives the reason if it isn't obvious."""
 
     state: State
     message: str = ""

@@ -17,11 +17,7 @@ from core.training.range_test import RangeTest
 
 @dataclass(frozen=True)
 class TimeEpoch(Question):
-    """Ask how long an epoch takes on a worker, validation included: an estimate from a short trial.
-
-    Raises, when it works:
-        SpecError: if it can't be built.
-    """
+    """Ask for the seconds of an epoch on a worker, with validation: an estimate from a short trial."""
 
     needs_quiet: ClassVar[bool] = True
     experiment: Experiment
@@ -35,11 +31,7 @@ class TimeEpoch(Question):
 
 @dataclass(frozen=True)
 class FindRange(Question):
-    """Ask how the loss goes as the learning rate rises, over a hundred batches.
-
-    Raises, when it works:
-        SpecError: if it can't be built.
-    """
+    """Ask for a learning-rate range test, over a hundred batches."""
 
     experiment: Experiment
 
@@ -52,12 +44,7 @@ class FindRange(Question):
 
 @dataclass(frozen=True)
 class Augment(Question):
-    """Ask how training images look as the training would see them.
-
-    Attributes:
-        indices: of the images, in the training file.
-        seeds: other ones, other changes.
-    """
+    """Ask for training images as the training would see them."""
 
     augmentation: Augmentation
     indices: tuple[int, ...]

@@ -251,7 +251,7 @@ def _on_mnist(network: Network) -> None:
 
 
 def _held_out(network: Network, key: str) -> Evaluation | None:
-    """Return the answers on MNIST's held-out digits; None while they are being found, which is said here."""
+    """Return the answers on MNIST's held-out digits; None while they are being computed, which is shown."""
     kept = cached.answers(network, Split.VALIDATION)
     if kept is not None:
         return kept

@@ -267,7 +267,7 @@ def _opened_test(dataset: Dataset, network: Network) -> None:
 
 
 def open_test(network: Network) -> None:
-    """Open the test set for a network; where that fails, it is said."""
+    """Open the test set for a network; show the error if that fails."""
     with messages.kept():
         session.open_test(network)
 

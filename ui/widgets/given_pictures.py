@@ -80,7 +80,7 @@ def _take(given: list[UploadedFile], called: str = "") -> None:
 
 
 def _forget(files: list[UploadedFile]) -> None:
-    """Let go of files that were read: Streamlit keeps all of a visit's until the visitor takes each off the list."""
+    """Forget the files that were read: Streamlit keeps all of them until the visitor removes each from the list."""
     context = get_script_run_ctx()
     for file in files:
         context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)

@@ -1,4 +1,4 @@
-"""What a network reads in drawings, and that it is judged where nobody has yet."""
+"""The predictions for drawings, and the fit of calibration and rejection if a network has none yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.runs.network import Network
 
 
 def read(network: Network, images: np.ndarray) -> list[Reading]:
-    """Return what a network reads in images (n, 28, 28) uint8, and whether they are digits at all. Waits, and raises, as
+    """Return a network's predictions for images (n, 28, 28) uint8, and whether they are digits at all. Waits, and raises, as
     `Engine.wait`.
 
     The first time it also has the network judged, if its training is over, which takes a few seconds in the background; until
