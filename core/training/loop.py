@@ -213,11 +213,11 @@ class _Loop:
         keras_model.set_variables(self.model, checkpoint.weights, checkpoint.optimizer)
         self.step = checkpoint.step
 
-    def change_again(self, changes: Sequence[HyperparameterChanged]) -> None:
+    def repeat_changes(self, changes: Sequence[HyperparameterChanged]) -> None:
         """Set the live hyperparameters to what they had been changed to by this step."""
-        for turn in changes:
-            if turn.step <= self.step:
-                self._turn(turn)
+        for change in changes:
+            if change.step <= self.step:
+                self._change(change)
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.step, *keras_model.variables(self.model))
@@ -360,12 +360,12 @@ class _Loop:
     def _must_wait(self, command: Command) -> bool:
         return command.is_paused and not command.is_stopping and self.step >= command.until_step
 
-    def _turn(self, turn: HyperparameterChanged) -> None:
-        self.knobs[turn.name] = turn.value
-        if turn.name == "learning_rate":
-            self._turned.append((turn.step, turn.value))
-            self.learning_rates = self.training.learning_rates(len(self.learning_rates), self._turned)
-        elif keras_model.set_dropout(self.model, turn.value):
+    def _change(self, change: HyperparameterChanged) -> None:
+        self.live_hyperparameters[change.name] = change.value
+        if change.name == "learning_rate":
+            self._learning_rate_changes.append((change.step, change.value))
+            self.learning_rates = self.training.learning_rates(len(self.learning_rates), self._learning_rate_changes)
+        elif keras_model.set_dropout(self.model, change.value):
             # The dropout rate is a constant of the compiled function, so a new one is compiled.
             self._take_steps = _compiled_steps(self.model, self.training)
             self.is_compiled = False

@@ -219,7 +219,7 @@ def _live_hyperparameters(run: Run, progress: Progress, experiment: specs.Experi
         with left:
             number_field(
                 "Learning rate now",
-                _turned(run.id, progress, "learning_rate", training.learning_rate),
+                _value_of(run.id, progress, "learning_rate", training.learning_rate),
                 *fields.bounds(specs.Training.model_fields["learning_rate"]),
                 f"knob-rate-{run.id}",
                 lambda rate: _order(run, learning_rate=rate),
@@ -232,7 +232,7 @@ def _live_hyperparameters(run: Run, progress: Progress, experiment: specs.Experi
             "Dropout now",
             0.0,
             0.95,
-            _turned(run.id, progress, "dropout", max(rates, default=0.0)),
+            _value_of(run.id, progress, "dropout", max(rates, default=0.0)),
             0.05,
             key=key,
             on_change=lambda: _order(run, dropout=session.widget_value(key)),
@@ -244,7 +244,7 @@ def _live_hyperparameters(run: Run, progress: Progress, experiment: specs.Experi
         )
 
 
-def _turned(run_id: str, progress: Progress, name: str, of_recipe: float) -> float:
+def _value_of(run_id: str, progress: Progress, name: str, of_recipe: float) -> float:
     """Return the value of a live hyperparameter: as it was last ordered or changed, or else as the recipe has it."""
     told = getattr(engine.shared().commanded(run_id), name)
     return progress.live_hyperparameters.get(name, of_recipe) if told is None else told
