@@ -22,7 +22,12 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
     Returns:
         (h, w) bool, within the mask.
     """
-    padded = np.pad(mask, 1).astype(np.uint8)
+    lines = np.zeros(mask.shape, bool)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return lines
+    inked = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # outside there is nothing to take away
+    padded = np.pad(mask[inked], 1).astype(np.uint8)
     inner = padded[1:-1, 1:-1]
     is_done = [False, False]
     while not all(is_done):
@@ -30,7 +35,8 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
             removed = inner & removable[neighbours(padded)]
             is_done[turn] = not removed.any()
             inner ^= removed
-    return inner.astype(bool)
+    lines[inked] = inner
+    return lines
 
 
 def inked(lines: np.ndarray, radius: float) -> np.ndarray:
@@ -73,8 +79,8 @@ def margin(radius: float) -> int:
 
 
 def neighbours(padded: np.ndarray) -> np.ndarray:
-    """Return which of the eight neighbours of each pixel are inked, as bits: 1 above, 2 above right, and so on
-    clockwise.
+    """Return which of the eight neighbours of each pixel are inked, as bits: left, right and middle of the row above, left and
+    right, and the same of the row below.
 
     Args:
         padded: (h + 2, w + 2) uint8 of 0 and 1, with a rim of one pixel.
@@ -82,11 +88,12 @@ def neighbours(padded: np.ndarray) -> np.ndarray:
     Returns:
         (h, w) uint8.
     """
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    code = np.zeros((height, width), np.uint8)
-    for bit, (row, column) in enumerate(((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))):
-        code |= padded[row : row + height, column : column + width] << np.uint8(bit)
-    return code
+    sides = padded[:, :-2] | padded[:, 2:] << _ONE
+    rows = sides | padded[:, 1:-1] << _TWO
+    return rows[:-2] | sides[1:-1] << _THREE | rows[2:] << _FIVE
+
+
+_ONE, _TWO, _THREE, _FIVE = map(np.uint8, (1, 2, 3, 5))  # a Python number is turned into one of these each time
 
 
 def _removable() -> np.ndarray:
@@ -94,7 +101,7 @@ def _removable() -> np.ndarray:
     1.
     """
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1 == 1
-    p2, p3, p4, p5, p6, p7, p8, p9 = bits.T  # the paper's names
+    p9, p3, p2, p8, p4, p7, p5, p6 = bits.T  # the paper's names
     crossings = sum(
         (~edge & (corner | following)).astype(int)
         for edge, corner, following in ((p2, p3, p4), (p4, p5, p6), (p6, p7, p8), (p8, p9, p2))
