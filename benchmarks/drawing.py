@@ -52,8 +52,14 @@ class Digit:
 
 @dataclass(frozen=True)
 class Way:
-    """How digits are drawn: the pen's diameter in pixels, the longer side as a share of the canvas (as recorded where None), the
-    corner it is pushed into, and its turn in degrees, clockwise."""
+    """The way in which digits are drawn.
+
+    Attributes:
+        width: the pen's diameter in pixels.
+        size: the longer side as a share of the canvas; None for the recorded size.
+        corner: the corner that it is moved into, or None.
+        angle: its rotation in degrees, clockwise.
+    """
 
     name: str
     width: float = 18
@@ -64,14 +70,14 @@ class Way:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What was read: `labels` (n,) int, `probabilities` (n, 10) float32, `refused` (n,) bool."""
+    """The predictions: `labels` (n,) int, `probabilities` (n, 10) float32, `refused` (n,) bool."""
 
     labels: np.ndarray
     probabilities: np.ndarray
     refused: np.ndarray
 
     def figures(self) -> dict[str, float]:
-        """The figures of the last line."""
+        """Return the figures of the last line."""
         top = self.probabilities.max(axis=1)
         is_wrong = self.probabilities.argmax(axis=1) != self.labels
         return {
@@ -109,7 +115,11 @@ def main() -> None:
 
 
 def strokes_from(path: Path) -> list[Digit]:
-    """The digits of a JSON file of strokes; a sentence ends the program where it isn't one."""
+    """Return the digits of a JSON file of strokes.
+
+    Raises:
+        SystemExit: with a sentence, if it isn't one.
+    """
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -147,7 +157,7 @@ def drawn(digits: Iterable[Digit], way: Way) -> list[tuple[int, Ink | None]]:
 
 
 def sheet(digit: Digit, way: Way) -> Sheet:
-    """The canvas with the digit's strokes, 320 by 320."""
+    """Return the canvas with the digit's strokes, 320 by 320 pixels."""
     points = np.concatenate(digit.strokes)
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     fitted = CANVAS / max(digit.box)
@@ -199,7 +209,9 @@ def _network(run_id: str | None, step: int | None) -> Network:
 
 
 def read(network: Network, given: list[tuple[int, Ink | None]]) -> Answers:
-    """What the network says to each; to what could not be read, that all digits are equally likely, and none."""
+    """Return the network's predictions; if a picture could not be read, all digits are equally likely and it is
+    refused.
+    """
     probabilities, refused = np.full((len(given), CLASSES), 1 / CLASSES, np.float32), np.ones(len(given), bool)
     readable = [place for place, (_, ink) in enumerate(given) if ink is not None and ink.any()]
     if readable:

@@ -28,7 +28,7 @@ from core.runs.run import Run
 
 
 def main() -> None:
-    """Ours, predict, and predict with our batches, in turn."""
+    """Measure ours, predict, and predict with our batches, in turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()

@@ -67,7 +67,7 @@ SEVEN = [[(80, 60), (206, 60)], [(206, 60), (125, 225)]]
 
 
 def main() -> None:
-    """The pages that need no network first, then those that need one, then drawing while another one trains."""
+    """Measure the pages that need no network, then those that need one, then drawing while another one trains."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--samples", type=int, default=20, help="per page and control; twice as many strokes")
     arguments.add_argument("--only", choices=["edit", "open", "stroke", "pad"], help="measure this alone")
@@ -190,14 +190,14 @@ def _print(reruns: dict[str, list[float]], idle: list[float], training: list[flo
 
 
 def _data(page: Page, samples: int) -> list[float]:
-    """Another digit: a new sheet."""
+    """Measure another digit on Data: a new sheet."""
     _open(page, "Data")
     digits = page.locator(".st-key-digit button")
     return [_seconds(page, SHEET, digits.nth(i % 10).click) for i in range(samples + 1)][1:]
 
 
 def _edit(page: Page, samples: int) -> dict[str, list[float]]:
-    """Fast 99, its first convolution and a dropout open: each control in turn, there and back."""
+    """Measure edits of Fast 99 with its first convolution and a dropout open: each control in turn, there and back."""
     _open(page, "Build")
     page.get_by_role("combobox", name="Start from").click()
     page.get_by_role("option", name=FAST_99.name).click()
@@ -235,14 +235,14 @@ def _edit(page: Page, samples: int) -> dict[str, list[float]]:
 
 
 def _build(page: Page, samples: int) -> list[float]:
-    """A layer more and, undone, a layer less."""
+    """Measure one more layer and, undone, one less."""
     _open(page, "Build")
     add, undo = page.locator(".st-key-add-Dropout").get_by_role("button"), page.get_by_role("button", name="Undo")
     return [_seconds(page, LAYERS, (undo if i % 2 else add).click) for i in range(samples + 2)][2:]
 
 
 def _train(page: Page, samples: int) -> list[float]:
-    """Another schedule: its own fields and what it does."""
+    """Measure another schedule: its own fields and its curve."""
     _open(page, "Train")
     page.set_viewport_size(TALL)  # a menu closes when it is scrolled to
 
@@ -257,7 +257,7 @@ def _train(page: Page, samples: int) -> list[float]:
 
 
 def _evaluate(page: Page, samples: int) -> list[float]:
-    """The confusion matrix as shares and as counts."""
+    """Measure the confusion matrix as shares and as counts."""
     _open(page, "Evaluate")
     page.get_by_text("Digit by digit").wait_for()
     page.locator("[class*=st-key-matrix-] .js-plotly-plot").wait_for()
@@ -266,7 +266,7 @@ def _evaluate(page: Page, samples: int) -> list[float]:
 
 
 def _explain(page: Page, samples: int) -> list[float]:
-    """Another digit: what the network reads in it and makes of it, layer by layer."""
+    """Measure another digit: its prediction, layer by layer."""
     _open(page, "Explain")
     page.get_by_text("comes about").wait_for()
     another = page.get_by_role("button", name="Another")
@@ -274,7 +274,7 @@ def _explain(page: Page, samples: int) -> list[float]:
 
 
 def _openings(browser: Browser, running: server.Server, run: str, title: str, samples: int) -> list[float]:
-    """A page opened from Start, each time in a new visit to a server that has shown it before."""
+    """Measure a page opened from Start, each time in a new visit to a server that has shown it before."""
     seconds = []
     for _ in range(samples + 1):
         with server.visit(browser, STOPWATCH) as page:
@@ -286,7 +286,7 @@ def _openings(browser: Browser, running: server.Server, run: str, title: str, sa
 
 
 def _draw(page: Page, samples: int) -> tuple[list[float], list[float]]:
-    """Sevens of two strokes each: strokes, and wiping them off."""
+    """Measure sevens of two strokes each: the strokes, and wiping them off."""
     _open(page, "Draw")
     page.get_by_text("Canvas", exact=True).click()
     page.wait_for_function(IS_AT_REST)
@@ -302,8 +302,9 @@ def _draw(page: Page, samples: int) -> tuple[list[float], list[float]]:
 
 
 def _pad(page: Page, samples: int) -> tuple[list[float], list[float]]:
-    """Sevens on the live pad, of strokes that go on for a while: each counted move is one more piece of a stroke, the pen still
-    down."""
+    """Measure sevens on the live pad, of long strokes: each counted move is one more piece of a stroke, the pen
+    still down.
+    """
     _open(page, "Draw")
     page.get_by_text("Live pad", exact=True).click()
     pad = page.get_by_role("application")
@@ -325,7 +326,7 @@ def _pad(page: Page, samples: int) -> tuple[list[float], list[float]]:
 def _while_training(
     page: Page, running: server.Server, finished: str, measure: Callable[..., tuple], samples: int
 ) -> list[float]:
-    """What is measured for the finished run while another trains."""
+    """Measure the finished run while another trains."""
     report.progress("training First CNN")
     _begin_long_training(page)
     page.goto(f"{running.url}/draw?run={finished}")
@@ -337,7 +338,7 @@ def _while_training(
 
 
 def _start(page: Page, samples: int) -> list[float]:
-    """What is drawn, read by one network and by the other."""
+    """Measure the same drawing, classified by one network and by the other."""
     _open(page, "Start")
     _seconds(page, BARS, _stroke, page, *SEVEN[1])
     names = (FAST_99.name, FIRST_CNN.name)
@@ -361,8 +362,12 @@ def _seconds(
     is_whole: bool = True,
     is_on_moves: bool = False,
 ) -> float:
-    """How long after the release of the mouse button in `act`, or after its move, another answer is `read` from the page, and
-    all of it there."""
+    """Return the seconds from the release of the mouse button in `act`, or from its move, to another complete
+    answer.
+
+    Args:
+        read: JavaScript that reads the answer from the page.
+    """
     page.wait_for_timeout(HESITATION.uniform(200, 500))  # as a hand's, in no step with the app's own clocks
     page.wait_for_function(IS_AT_REST)
     page.evaluate(f"stopwatch.begin({read}, {str(is_whole).lower()}, {str(is_on_moves).lower()})")

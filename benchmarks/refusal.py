@@ -62,12 +62,12 @@ WIDTHS = (5, 8, 14, 18, 22, 26)  # of the pen, in pixels of a canvas 280 wide
 
 
 def ink(strokes: Strokes, rng: np.random.Generator) -> Sheet:
-    """Strokes on a canvas, 280 by 280, with a pen of any width."""
+    """Return strokes on a canvas, 280 by 280 pixels, with a pen of any width."""
     return preparation.sheet_of_strokes([points.tolist() for points in strokes], (10, 10), CANVAS, rng.uniform(8, 28))
 
 
 def scribble(rng: np.random.Generator) -> Strokes:
-    """A line without a plan, of one of three tempers."""
+    """Return a random line, of one of three kinds."""
     count = int(rng.integers(5, 16))
     match rng.integers(3):
         case 0:
@@ -80,7 +80,7 @@ def scribble(rng: np.random.Generator) -> Strokes:
 
 
 def texture(rng: np.random.Generator) -> np.ndarray:
-    """What a camera sees where no paper is, (280, 280) float32: grain of some size, or bars."""
+    """Return a picture of a camera without paper, (280, 280) float32: noise of some size, or bars."""
     side = int(rng.choice([7, 14, 28, 70, 280]))
     if rng.random() < 0.3:
         bars = (np.arange(CANVAS) // rng.integers(10, 40) % 2).astype(np.float32)
@@ -89,7 +89,7 @@ def texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def printed(letter: str, rng: np.random.Generator) -> np.ndarray:
-    """A printed letter, (280, 280) float32."""
+    """Return a printed letter, (280, 280) float32."""
     sheet = Image.new("L", (CANVAS, CANVAS))
     font = ImageFont.load_default(int(rng.integers(110, 230)))
     ImageDraw.Draw(sheet).text((140, 140), letter, fill=255, font=font, anchor="mm", stroke_width=int(rng.integers(6)))
@@ -98,7 +98,7 @@ def printed(letter: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def two_digits(digits: list[dict], rng: np.random.Generator) -> Strokes:
-    """Two digits of a strokes file on one sheet, beside each other or, rarely, one above the other."""
+    """Return two digits of a strokes file on one sheet, beside each other or, rarely, one above the other."""
     together: Strokes = []
     is_stacked = rng.random() < 0.2
     for place, one in enumerate(rng.choice(len(digits), 2)):
@@ -112,7 +112,9 @@ def two_digits(digits: list[dict], rng: np.random.Generator) -> Strokes:
 
 
 def families(digits: list[dict], count: int, seed: int = 0) -> Iterator[tuple[str, Ink]]:
-    """Things that are no digits, each with its family's name, about `count` of each, on a canvas of 280 by 280."""
+    """Yield things that are no digits, each with its family's name, about `count` of each, on a canvas of 280 by 280
+    pixels.
+    """
     rng = np.random.default_rng(seed)
 
     def of(shapes: dict[str, str]) -> Callable[[int], Ink]:
@@ -134,12 +136,12 @@ def families(digits: list[dict], count: int, seed: int = 0) -> Iterator[tuple[st
 
 
 def inks_of(drawn: list[dict], width: float) -> list[Ink]:
-    """Recorded digits on a canvas, 280 by 280."""
+    """Return recorded digits on a canvas, 280 by 280 pixels."""
     return [preparation.sheet_of_strokes(digit["strokes"], digit["box"], CANVAS, width) for digit in drawn]
 
 
 def read(network: Network, inks: list[Ink]) -> list[rejection.Reading]:
-    """What the page says of each drawing."""
+    """Return the page's prediction for each drawing."""
     readings = rejection.read(network, np.stack([preparation.to_mnist(ink) for ink in inks]))
     return [rejection.of_drawing(preparation.seen(ink), reading) for ink, reading in zip(inks, readings, strict=True)]
 

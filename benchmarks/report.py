@@ -1,4 +1,4 @@
-"""What a benchmark prints: a table for people, and one line of JSON for programs at the end."""
+"""The output of a benchmark: a table for people, and one line of JSON for programs at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def result(**figures: float) -> None:
 
 
 def percentiles(samples: Sequence[float]) -> tuple[float, float]:
-    """The median and the 95th percentile."""
+    """Return the median and the 95th percentile."""
     p50, p95 = np.percentile(samples, [50, 95])
     return float(p50), float(p95)
 

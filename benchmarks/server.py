@@ -47,7 +47,7 @@ class Server:
         raise TimeoutError(f"The server did not listen within {START_SECONDS} s.")
 
     def memory(self) -> tuple[int, int]:
-        """Bytes of resident memory: of the server, and of all its worker processes together."""
+        """Return bytes of resident memory: of the server, and of all its worker processes together."""
         workers = 0
         for process in self.process.children(recursive=True):
             with suppress(psutil.Error):  # it ended meanwhile
@@ -80,7 +80,7 @@ def serving(script: Path = APP) -> Iterator[Server]:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium: DIGITLAB_CHROMIUM, else Debian's, else Playwright's own."""
+    """Yield a headless Chromium: DIGITLAB_CHROMIUM, else Debian's, else Playwright's own."""
     path = os.environ.get("DIGITLAB_CHROMIUM") or (CHROMIUM if CHROMIUM.exists() else None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
@@ -92,9 +92,11 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def visit(browser: Browser, script: str = "") -> Iterator[Page]:
-    """A page with nothing in its cache, before its first address. Our content policy, which forbids eval, is off for it.
+    """Yield a page with an empty cache, before its first address. Our content policy, which forbids eval, is off for
+    it.
 
     Args:
+        browser: a Chromium.
         script: JavaScript to run in every document before its own.
     """
     context = browser.new_context(bypass_csp=True, viewport=WINDOW, reduced_motion="reduce")
@@ -107,7 +109,7 @@ def visit(browser: Browser, script: str = "") -> Iterator[Page]:
 
 
 def _settings() -> list[str]:
-    """The app's settings but for its looks, as flags, so that they can be given to another script too."""
+    """Return the app's settings without its looks, as flags, so that they can be given to another script too."""
     settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     return [
         f"--{section}.{name}={str(value).lower() if isinstance(value, bool) else value}"
