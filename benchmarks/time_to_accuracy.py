@@ -25,7 +25,7 @@ Result = tuple[float, float]  # seconds, share of the test images read right
 
 
 def main() -> None:
-    """One seed of Fast 99, the article, and the other seeds."""
+    """Train one seed of Fast 99, the article's network, and the other seeds, and time each."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument(
         "--article-epochs", type=int, default=10, help="fewer for a quick look; then no ratio to quote"

@@ -68,7 +68,7 @@ class Timing:
 
 
 def main() -> None:
-    """The memory; then ours and fit in turn, at both batch sizes."""
+    """Measure the memory, and then ours and fit in turn, at both batch sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2, help="per batch size; more on a busy machine")
     parser.add_argument("--epochs", type=int, default=2, help="of each training; the first is not in the ratio")
@@ -131,7 +131,7 @@ def _first_cnn(batch_size: int, epochs: int, **changes: int) -> Experiment:
 def _compare(
     engine: Engine, process: ProcessPoolExecutor, root: str, experiment: Experiment, pairs: int
 ) -> tuple[float, float]:
-    """The medians of the pairs' ratios: of the epochs after the first, and of the whole runs."""
+    """Return the medians of the pairs' ratios: of the epochs after the first, and of the whole runs."""
     training = experiment.training
     images = round(training.train_size * (1 - training.validation_split)) * (training.epochs - 1)
     later, whole, rows = [], [], []
@@ -173,7 +173,7 @@ def _ours(engine: Engine, experiment: Experiment, root: str) -> Timing:
 
 
 def _fit(experiment: Experiment) -> Timing:
-    """The same in plain Keras. Runs in the other process."""
+    """Time the same training in plain Keras. Runs in the other process."""
     import keras
 
     from core.model import keras_model
@@ -199,7 +199,9 @@ def _fit(experiment: Experiment) -> Timing:
 
 
 def _growth(count: int) -> float:
-    """Megabytes that a worker keeps of each run: the slope of its memory after so many short runs of different seeds."""
+    """Return the megabytes that a worker keeps of each run: the slope of its memory after many short runs of
+    different seeds.
+    """
     memory = []
     with tempfile.TemporaryDirectory(prefix="digitlab-benchmark-") as root:
         engine = Engine()
@@ -216,7 +218,9 @@ def _growth(count: int) -> float:
 
 
 def _peak_memory(epochs: int) -> tuple[int, int]:
-    """The bytes that server and worker hold when they hold most, through a First CNN run made and watched in the browser."""
+    """Return the largest memory of server and worker, in bytes, while a First CNN run is made and watched in the
+    browser.
+    """
     samples, is_over = [], threading.Event()
     with server.chromium() as browser, server.visit(browser) as page, server.serving() as running:
 
@@ -244,7 +248,7 @@ def _peak_memory(epochs: int) -> tuple[int, int]:
 
 
 def _live(pairs: int) -> float:
-    """The median of the pairs' ratios: images a second with every view on, over those with none."""
+    """Return the median of the pairs' ratios: images a second with every view on, over those with none."""
     from ui.train.live import VIEWS  # loads Streamlit, which has no place in the process of `fit`
 
     seconds: dict[bool, list[float]] = {False: [], True: []}
@@ -279,7 +283,7 @@ def _live(pairs: int) -> float:
 
 
 def _seconds_after_first_epoch(run: Path) -> float:
-    """From the time the first epoch's network was written to the last one's."""
+    """Return the seconds from the time the first epoch's network was written to the last one's."""
     steps = json.loads((run / "state.json").read_text())["steps_per_epoch"]
     first, last = (run / "checkpoints" / f"{steps * epoch:08d}.npz" for epoch in (1, LIVE_EPOCHS))
     return last.stat().st_mtime - first.stat().st_mtime

@@ -120,7 +120,7 @@ def accuracy(y_true: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def top_accuracy(y_true: np.ndarray, probabilities: np.ndarray, k: int = 2) -> float:
-    """Share of the images whose right class is among the `k` likeliest, 0..1; of classes equally likely the lower come first."""
+    """Return the share of the images whose right class is among the `k` likeliest, 0..1; of classes equally likely the lower come first."""
     leading = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return float(np.mean((leading == y_true[:, None]).any(axis=1)))
 

@@ -146,7 +146,16 @@ def explain(reader: Reader, image: np.ndarray, digit: int) -> Explanation:
 
 
 def maps(reader: Reader, image: np.ndarray, digit: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Compute the map of every method, (28, 28) float32, and give the reason for each missing one."""
+    """Compute the map of every method, and give the reason for each missing one.
+
+    Args:
+        reader: the network.
+        image: (28, 28) float32 ink in 0..1, as for every method.
+        digit: 0..9, the digit whose score is explained.
+
+    Returns:
+        Method -> map (28, 28) float32, and method -> reason.
+    """
     found = {
         Method.SALIENCY: saliency(reader, image, digit),
         Method.SMOOTH_GRAD: smooth_grad(reader, image, digit),

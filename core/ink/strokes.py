@@ -101,6 +101,11 @@ def length(line: Sequence[Point]) -> float:
 def inked(strokes: Sequence[Stroke], width: int, height: int, supersampling: int = SUPERSAMPLING) -> np.ndarray:
     """Return the ink of strokes on a sheet, anti-aliased, with round caps and joins: (height, width) float32 in [0,
     1].
+
+    Args:
+        strokes: in the sheet's units.
+        width, height: of the sheet, in pixels.
+        supersampling: number of samples per pixel and direction; 1 draws without anti-aliasing.
     """
     sheet = Image.new("L", (width * supersampling, height * supersampling))
     pen = ImageDraw.Draw(sheet)
@@ -140,6 +145,11 @@ def fitted(strokes: Sequence[Stroke], side: int, pen: float) -> np.ndarray:
 def redrawn(sheet: Sheet, side: int, pen: float) -> np.ndarray:
     """Return a sheet's strokes drawn with the one pen of `fitted`, before they are fitted: (height, width) float32
     in [0, 1].
+
+    Args:
+        sheet: with at least one stroke.
+        side: of the square that they would be fitted to, in pixels.
+        pen: the pen's diameter, in pixels of the square.
     """
     diameter, scale = _fit(sheet.strokes, side, pen)
     if not scale:

@@ -12,7 +12,16 @@ from core.model.specs import Augmentation
 
 
 def preview(images: np.ndarray, augmentation: Augmentation, seed: int) -> np.ndarray:
-    """Return images (n, 28, 28) uint8 as the training would see them, in the same shape and type."""
+    """Return images as the training would see them.
+
+    Args:
+        images: (n, 28, 28) uint8.
+        augmentation: the limits of the changes.
+        seed: the same seed gives the same changes.
+
+    Returns:
+        (n, 28, 28) uint8.
+    """
     moved = transform(tf.constant(images[..., None], tf.float32), augmentation, tf.constant([seed, 0], tf.int32))
     return np.clip(np.rint(moved.numpy()[..., 0]), 0, 255).astype(np.uint8)
 

@@ -94,7 +94,13 @@ def layout(tour: Tour) -> tuple[list[Cell], list[tuple[float, str]], float]:
 
 
 def painted(tour: Tour, cells: list[Cell], height: float) -> np.ndarray:
-    """Paint the sheet as (h, w) uint8 colours of `PALETTE`, `CLEAR` where there is nothing."""
+    """Paint the sheet as (h, w) uint8 colours of `PALETTE`, `CLEAR` where there is nothing.
+
+    Args:
+        tour: the network's outputs for a digit.
+        cells: as `layout` returns them.
+        height: of the sheet, in maps.
+    """
     sheet = np.full((round(height * CELL), COLUMNS * CELL), CLEAR, np.uint8)
     maps = {name: _levels(tour.outputs[name]) for name in {cell.layer for cell in cells}}
     for cell in cells:

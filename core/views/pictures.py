@@ -129,7 +129,12 @@ def damaged_digits(samples: np.ndarray, labels: np.ndarray, readings: np.ndarray
 
 
 def one_alone(only_first: int, only_second: int, first: str, second: str) -> str:
-    """Show how many images only one of two networks classifies correctly, as two bars from the middle, as HTML."""
+    """Show how many images only one of two networks classifies correctly, as two bars from the middle, as HTML.
+
+    Args:
+        only_first, only_second: the numbers of images.
+        first, second: the networks' names, plain text.
+    """
     most = max(only_first, only_second, 1)
 
     def side(count: int, colour: str, name: str, justify: str) -> str:
@@ -150,7 +155,13 @@ def one_alone(only_first: int, only_second: int, first: str, second: str) -> str
 
 
 def digit(image: np.ndarray, size: int, description: str) -> str:
-    """Show one digit, (h, w) uint8, in a square of `size` CSS pixels, as HTML."""
+    """Show one digit, (h, w) uint8, in a square of `size` CSS pixels, as HTML.
+
+    Args:
+        image: (h, w) uint8.
+        size: side in CSS pixels.
+        description: what it is, for those who can't see it.
+    """
     return (
         f'<img src="{data_url(png(image))}" alt="{html.escape(description)}" '
         f'style="width:{size}px;height:{size}px;max-width:100%;object-fit:contain;background:#000;{_PIXELS}">'
