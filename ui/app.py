@@ -10,8 +10,8 @@ from ui import digits, messages, navigation, runs_menu, status
 from ui.state import session
 from ui.widgets import keys
 
-# While it runs, Streamlit has this script be Python's `__main__`, which a worker process that starts meanwhile would run again
-# from its file: without one it does not.
+# Streamlit makes this script Python's `__main__` while it runs, and a worker process that starts meanwhile would run it again
+# from its file; without the file's name it does not.
 ROOT = Path(globals().pop("__file__")).parent.parent
 LOGO = ROOT / "ui" / "static" / "logo.svg"
 

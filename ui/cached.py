@@ -60,7 +60,7 @@ def nearest_by_pixels(dataset: Dataset, image: np.ndarray, but: int | None) -> N
     return _nearest(dataset.x_train, len(dataset.x_train), image.tobytes(), but)
 
 
-# What is raised, unlike None, is not kept.
+# An error, unlike None, is not cached.
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

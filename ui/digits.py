@@ -18,7 +18,7 @@ from core.runs.run import Run
 from ui import messages
 
 SURVEY_PATIENCE_SECONDS = 0.3
-PATIENCE_SECONDS = 2.0  # a file on this machine is there within it
+PATIENCE_SECONDS = 2.0  # seconds; a file on this machine is loaded within them
 
 
 class _Loading:

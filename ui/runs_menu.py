@@ -32,7 +32,7 @@ def choose_run() -> None:
     key = f"run-menu-{in_use.id if in_use else ''}"
 
     def chosen() -> None:
-        if session.run_in_use() == in_use:  # a late request may still speak of the menu that stood here for another run
+        if session.run_in_use() == in_use:  # a late request may still come from the menu that was here for another run
             session.use_run(session.widget_value(key))
 
     st.selectbox(

@@ -229,7 +229,7 @@ def _measuring(experiment: specs.Experiment) -> None:
     value, said, poll = _measured(experiment)
     _epoch_metric(value, said)
     if poll is None:
-        st.rerun()  # the page is drawn once more, without this clock
+        st.rerun()  # the page is drawn once more, without the timer of this fragment
 
 
 def _measured(experiment: specs.Experiment) -> tuple[str, str, float | None]:

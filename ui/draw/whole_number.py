@@ -15,7 +15,7 @@ from ui.state import session
 from ui.widgets import canvas, reading, single_digit, spoken, waiting
 
 MOST_DIGITS = 12
-SHOWN = 280  # pixels of the side of a drawing that is read so
+SHOWN = 280  # pixels: side of a drawing that is classified as a whole number
 
 
 def draw_and_read(network: Network) -> None:

@@ -46,9 +46,7 @@ SOURCES = (Split.VALIDATION, Split.TRAINING, Split.TEST, Split.DRAWN, Split.PICT
 LAYERS, WHY, MIND = "Layer by layer", "Why this digit", "What would change its mind"
 VIEWS = (LAYERS, WHY, MIND)
 LAYERS_KEY = "explain-layers"
-SHEET_HEIGHT = (
-    640  # CSS pixels, in which it is scrolled: what is chosen in it is looked at beside it, on a phone below it
-)
+SHEET_HEIGHT = 640  # CSS pixels of the box in which it scrolls; the chosen unit is shown beside it, on a phone below it
 NORMS = {Norm.L2: "smallest in all (L2)", Norm.LINF: "smallest on every pixel (L∞)"}
 
 
@@ -404,7 +402,7 @@ def _forgotten(network: Network, pixels: bytes, digit: int) -> list[Forgotten]:
     """Return the maps of each level of forgetting that are known, from the first on."""
     found: list[Forgotten] = []
     while not found or len(found) < found[0].levels:
-        with suppress(DigitLabError):  # which is said where it is waited for
+        with suppress(DigitLabError):  # the piece that waits for the answer shows the error
             one = engine.shared().ask(ExplainRandomised(network, pixels, digit, len(found)))
             if one is not None:
                 found.append(one)
@@ -413,7 +411,7 @@ def _forgotten(network: Network, pixels: bytes, digit: int) -> list[Forgotten]:
     return found
 
 
-# --- what would change its mind -----------------------------------------------------------------------------------------
+# --- adversarial change ------------------------------------------------------------------------------------------------
 
 
 def mind(network: Network, image: np.ndarray, probabilities: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from ui.widgets.components import component, place
 MAP_SIZE, DIGIT_SIZE = 300, 140  # CSS pixels of the longer side; the map is smaller where both would not fit
 NARROW = 360  # CSS pixels: up to here the digit stands below the map
 Span = tuple[int, int]
-_KEY = "explain-map"  # whatever is shown, so that a new digit is put into the map that stands there
+_KEY = "explain-map"  # the same for every digit, so that a new digit is put into the existing map
 _HTML = """
 <div class="unit">
   <div class="views">

@@ -266,7 +266,7 @@ def _again(run: Run) -> None:
         st.rerun()  # the whole page is about another run, not only the fragment with the button
 
 
-# --- what it says -------------------------------------------------------------------------------------------------------
+# --- findings -----------------------------------------------------------------------------------------------------------
 
 
 def _figures(progress: Progress) -> None:
@@ -307,7 +307,7 @@ def _findings(run: Run, progress: Progress, experiment: specs.Experiment) -> Non
                 st.button(
                     finding.try_this,
                     icon=":material/science:",
-                    key=f"try-{run.id}-{finding.try_this}",  # so that a click gets what was read, whatever else came up
+                    key=f"try-{run.id}-{finding.try_this}",  # so that a click acts on the finding that was read, even if others have come
                     on_click=_try,
                     args=(finding, experiment),
                 )

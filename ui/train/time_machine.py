@@ -18,7 +18,7 @@ from ui.train import prediction_history
 
 OWN = "My drawing"
 PATIENCE_SECONDS = 10.0
-CLOCK_SECONDS = 2.0  # between two looks for networks that a training run has left meanwhile
+CLOCK_SECONDS = 2.0  # between two checks for networks that a training run has saved meanwhile
 
 
 def panel(run: Run) -> None:

@@ -52,7 +52,7 @@ def sheet(name: str) -> Sheet:
             AttributeError,
             KeyError,
             TypeError,
-        ):  # it takes what it is sent to be what it sends, which it never does here
+        ):  # the component would take what it is sent for what it sends, which differ here
             raise DrawingError("The canvas sent something other than a drawing. Load the page again.") from None
         order, heard = session.canvas_order(name)
         component(__file__, "", "")(

@@ -83,7 +83,7 @@ def _field(
             st.caption(f"{mark}{type(value).about}")
             editor(lambda: getattr(current(), name), f"{key}.{value.kind}", changed, 1, inner)
     elif isinstance(value, Spec):
-        # Its label stays the same: with another one Streamlit would close it under one's hands.
+        # Its label stays the same: with another one Streamlit would close it while it is used.
         with st.expander(label, key=f"{key}.fields"):
             st.caption(field.description)
             editor(lambda: getattr(current(), name), key, changed, original=inner)

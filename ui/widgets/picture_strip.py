@@ -39,4 +39,4 @@ def strip(
     shown = component(__file__, _HTML, _CSS)
     result = shown(key=key, data={"label": label, "items": items}, on_chosen_change=lambda: None, height="content")
     chosen = result.chosen
-    return chosen if type(chosen) is int and chosen in ids else None  # else it is nothing that this page sent
+    return chosen if type(chosen) is int and chosen in ids else None  # anything else was not sent by this page

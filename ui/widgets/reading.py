@@ -23,7 +23,7 @@ def read(network: Network, images: np.ndarray) -> list[Reading]:
     """
     found = engine.shared().wait(Read(network, images))
     if found and math.isnan(found[0].ood_score):
-        with suppress(EngineError, RunError):  # its answers go on as they are; the next one asks again
+        with suppress(EngineError, RunError):  # its probabilities stay uncalibrated; the next prediction asks again
             if engine.shared().progress(network.run).state.is_over:
                 engine.shared().ask(FitRejection(network))
     return found

@@ -62,7 +62,7 @@ def result(question: Question, key: str, said: str, offer: str, is_begun: bool =
         found = engine.shared().ask(question)
     except EngineNotReady:
         found = None
-    except NotExplainable as error:  # an answer, which stays what it is
+    except NotExplainable as error:  # an answer, which doesn't change any more
         st.info(messages.plain(str(error)), icon=":material/info:")
         return None
     except DigitLabError as error:
