@@ -380,3 +380,12 @@ def test_a_run_of_the_script_leaves_the_path_as_it_is():
     )
 
     assert (told.stdout, told.returncode) == ("True\n", 0), told.stderr
+
+
+def test_every_module_of_core_has_tests_of_its_name():
+    tests = {path.relative_to(ROOT / "tests/core") for path in (ROOT / "tests/core").glob("**/test_*.py")}
+    tested = {test.with_name(test.name.removeprefix("test_")) for test in tests}
+
+    assert [
+        name(path) for path in CORE if path.stem != "__init__" and path.relative_to(ROOT / "core") not in tested
+    ] == []
