@@ -29,8 +29,10 @@ class Questions:
         self._cluster, self._lock, self._tell, self._is_busy = cluster, lock, tell, is_busy
         self._futures: dict[Question, Any] = {}
         self._answers: dict[Question, Any] = {}
-        self._tickets: dict[Question, str] = {}  # of questions under way: the topic on which they report their progress
+        self._tickets: dict[Question, str] = {}  # of those under way
         self._shares: dict[str, float] = {}  # by ticket
+        # Where workers tell the shares. One for all of them: the scheduler never forgets a topic.
+        self._topic, self._is_listening = f"digitlab-questions-{time.time_ns()}", False
         self._waiting = 0  # for the actor
         self._dataset: datasets.DatasetId | None = None  # the data set that the answers are about
 
@@ -131,11 +133,19 @@ class Questions:
     def _begin(self, question: Question) -> None:
         if question.needs_quiet and self._is_busy():
             raise EngineNotReady("Measured as soon as nothing trains.")
-        client, ticket = self._cluster.client, f"digitlab-question-{time.time_ns()}"
-        client.subscribe_topic(ticket, lambda message: self._shares.update({ticket: message[1]}))
-        self._tickets[question] = ticket
-        task = (worker.about, datasets.chosen(), worker.work, question, ticket)
+        client, ticket = self._cluster.client, f"{self._topic}-{time.time_ns()}"
+        if not self._is_listening:
+            client.subscribe_topic(self._topic, self._hear)
+            self._is_listening = True
+        self._tickets[question], self._shares[ticket] = ticket, 0.0
+        task = (worker.about, datasets.chosen(), worker.work, question, self._topic, ticket)
         self._futures[question] = client.submit(worker.in_worker, *task, pure=False)
+
+    def _hear(self, event: tuple[float, tuple[str, float]]) -> None:
+        """Take a share that a worker tells. Runs on Dask's own thread, which must not wait for a lock."""
+        _, (ticket, share) = event
+        if ticket in self._shares:  # else the question was cancelled
+            self._shares[ticket] = share
 
     def _end(self, question: Question, future: Any, answer: Any) -> None:
         """Let go of a question that is no longer under way, and remember its answer, unless that is None or kept elsewhere."""
@@ -151,10 +161,7 @@ class Questions:
                 del self._answers[next(iter(self._answers))]
 
     def _forget(self, question: Question) -> None:
-        ticket = self._tickets.pop(question, "")
-        self._shares.pop(ticket, None)
-        if self._cluster.client is not None and ticket:
-            self._cluster.client.unsubscribe_topic(ticket)
+        self._shares.pop(self._tickets.pop(question, ""), None)
 
     def _forget_other_digits(self) -> None:
         """Let go of answers to the images of a data set that is no longer the one in use, and of questions about them."""

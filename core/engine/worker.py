@@ -131,8 +131,12 @@ class Actor:
         return in_worker(about, dataset, question.work, untold)
 
 
-def work(question: Question, ticket: str) -> Any:
-    """Work on a question, telling the share that is done to whoever listens to its ticket, until it is done or cancelled."""
+def work(question: Question, topic: str, ticket: str) -> Any:
+    """Work on a question, until it is done or cancelled, telling the share that is done to whoever listens to the topic.
+
+    Args:
+        ticket: what it is called there, and in the order to cancel it.
+    """
     from distributed import get_worker  # takes a second to load, and is loaded in a worker
 
     warm_up()
@@ -141,7 +145,7 @@ def work(question: Question, ticket: str) -> Any:
     def tell(share: float) -> None:
         if _commands.get(ticket, FULL_SPEED).is_stopping:
             raise EngineError("It was cancelled.")
-        worker.log_event(ticket, share)
+        worker.log_event(topic, (ticket, share))
 
     try:
         return question.work(tell)
