@@ -63,3 +63,11 @@ def write_all(run: Run) -> None:
     run.write_changes(progress)
     Network(run, 4).keep_evaluation(Evaluation(4, np.full((3, 10), 0.1, np.float32), np.uint8([7, 2, 1])))
     run.write_keras_file(b"PK a network")
+
+
+def assert_same_arrays(found, expected) -> None:
+    assert type(found) is type(expected)
+    keys = expected if isinstance(expected, dict) else range(len(expected))
+    assert list(found) == list(expected) if isinstance(expected, dict) else len(found) == len(expected)
+    for key in keys:
+        np.testing.assert_array_equal(found[key], expected[key], strict=True)

@@ -14,6 +14,8 @@ from core.views import activation_sheet, network_html, pictures
 from core.views.activation_sheet import CELL, CLEAR, KERNEL_SIDE, PALETTE, Cell
 
 RANDOM = np.random.default_rng(0)
+
+
 LAYERS = [
     Layer("pixels", Form.INPUT, (), (28, 28, 1)),
     Layer("01_conv2d", Form.WINDOW, ("pixels",), (26, 26, 14)),
@@ -95,3 +97,14 @@ def test_as_a_picture_it_keeps_its_colours_and_what_is_clear(tour):
 
     np.testing.assert_array_equal(read[..., 3], np.where(sheet == CLEAR, 0, 255))
     np.testing.assert_array_equal(read[sheet != CLEAR][:, :3], PALETTE[sheet[sheet != CLEAR]])
+
+
+def test_the_network_s_cells_tell_their_layer_and_map_and_the_chosen_one_is_framed(tour):
+    cells, _, _ = activation_sheet.layout(tour)
+    figure = activation_sheet.figure(tour, ("01_conv2d", 1))
+
+    assert [tuple(where) for where in figure.data[0].customdata] == [(cell.layer, cell.index) for cell in cells]
+    assert len(cells) == 14 + 30 + 10
+    (frame,) = figure.layout.shapes
+    chosen = next(cell for cell in cells if (cell.layer, cell.index) == ("01_conv2d", 1))
+    assert (frame.x0, frame.y0) == (chosen.x, chosen.y)

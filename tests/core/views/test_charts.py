@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
-from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 from core.evaluation import metrics
@@ -26,15 +22,35 @@ from core.training.range_test import RangeTest
 from core.views import activation_sheet, charts, digit_sheet, pictures
 
 ROOT = Path(__file__).parents[3]
+
+
 RANDOM = np.random.default_rng(4)
+
+
 PALETTE = {pictures.ULTRAMARINE, pictures.OCHRE, pictures.TEAL, pictures.STONE, pictures.RED}
+
+
 NO_INK = {"rgba(0,0,0,0)", "#000", "#fff"}  # nothing at all, and the paper and ink of a digit
+
+
 IMAGES = RANDOM.integers(0, 256, (5, 28, 28), np.uint8)
+
+
 Y_TRUE = RANDOM.integers(0, 10, 600)
+
+
 PROBABILITIES = RANDOM.dirichlet(np.full(10, 0.3), 600)
+
+
 MATRIX = metrics.confusion_matrix(Y_TRUE, PROBABILITIES.argmax(axis=1))
+
+
 SCORES, INTERVALS = metrics.class_scores(MATRIX), metrics.class_intervals(MATRIX)
+
+
 RATES = RangeTest(np.geomspace(1e-5, 1, 40).astype(np.float32), np.linspace(2.3, 0.4, 40, dtype=np.float32))
+
+
 ROBUSTNESS = Robustness(
     step=8,
     clean=0.97,
@@ -111,12 +127,6 @@ def luminance(colour: str) -> float:
     channels = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def picture(figure: go.Figure) -> np.ndarray:
-    """The pixels that lie behind a figure's points."""
-    (image,) = figure.layout.images
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(image.source.partition(",")[2]))))
 
 
 class TestEveryChart:
@@ -220,60 +230,6 @@ class TestConfusionMatrix:
 
     def test_it_prints_as_a_pdf_whatever_its_title_holds(self, matrix):
         assert charts.printed_confusion_matrix(matrix, "$\\frac{ of a run").startswith(b"%PDF-")
-
-
-class TestSheets:
-    def test_a_click_tells_the_place_of_a_digit_and_the_digit_lies_under_it(self):
-        figure = digit_sheet.sheet(IMAGES, list("uvwxy"), columns=3)
-        points, behind = figure.data[0], picture(figure)[::2, ::2]
-
-        assert list(points.customdata) == [0, 1, 2, 3, 4]
-        assert list(points.text) == list("uvwxy")
-        for place, image in enumerate(IMAGES):
-            x, y = points.x[place], points.y[place]
-            np.testing.assert_array_equal(behind[y - 14 : y + 14, x - 14 : x + 14], image)
-
-    def test_the_chosen_digit_is_framed_and_those_marked_are_underlined(self):
-        shapes = digit_sheet.sheet(IMAGES, list("uvwxy"), 3, chosen=4, marked=(1,)).layout.shapes
-
-        underline, frame = shapes
-        assert underline.line.color == pictures.RED
-        assert underline.x0 < 30 + 14 < underline.x1  # the second of the first row
-        assert frame.line.color == pictures.OCHRE
-        assert frame.x0 < 30 + 14 < frame.x1  # the second of the second row
-        assert frame.y0 < 30 + 14 < frame.y1
-
-    def test_a_captioned_sheet_has_its_lines_below_each_digit_and_the_digits_in_place(self):
-        captions = [(f"{place}, sure", f"of {place}") for place in range(5)]
-        figure = digit_sheet.captioned(IMAGES, captions, list("uvwxy"), columns=3, rows=2, chosen=4)
-        points, behind = figure.data[0], picture(figure)[::2, ::2]
-
-        assert [note.text for note in figure.layout.annotations] == ["<br>".join(lines) for lines in captions]
-        for place, image in enumerate(IMAGES):
-            x, y = int(points.x[place]), int(points.y[place])
-            np.testing.assert_array_equal(behind[y - 14 : y + 14, x - 14 : x + 14, 0], image)
-            assert figure.layout.annotations[place].y == y + 14
-        (frame,) = figure.layout.shapes
-        assert (frame.x0 + frame.x1, frame.y0 + frame.y1) == (2 * points.x[4], 2 * points.y[4])
-
-    def test_a_captioned_sheet_is_clear_where_there_is_no_digit_and_as_tall_as_its_rows(self):
-        one, full = (
-            digit_sheet.captioned(IMAGES[:count], [("", "")] * count, [""] * count, 3, 2, 0) for count in (1, 5)
-        )
-
-        assert picture(one)[..., 3].sum() == 255 * 28 * 28 * 4
-        assert one.layout.height == full.layout.height
-
-    def test_the_network_s_cells_tell_their_layer_and_map_and_the_chosen_one_is_framed(self):
-        seen = tour()
-        cells, _, _ = activation_sheet.layout(seen)
-        figure = activation_sheet.figure(seen, ("01_conv2d", 1))
-
-        assert [tuple(where) for where in figure.data[0].customdata] == [(cell.layer, cell.index) for cell in cells]
-        assert len(cells) == 3 + 10
-        (frame,) = figure.layout.shapes
-        chosen = next(cell for cell in cells if (cell.layer, cell.index) == ("01_conv2d", 1))
-        assert (frame.x0, frame.y0) == (chosen.x, chosen.y)
 
 
 def test_a_digit_s_values_are_written_where_there_is_ink():
