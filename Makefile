@@ -9,13 +9,16 @@ PIP    := $(PYTHON) -m pip --disable-pip-version-check
 APP := $(VENV)/.requirements
 DEV := $(VENV)/.requirements-dev
 
-# A file's tests stay together, since they share servers and clusters, and in their order. One process more than cores, since
-# those that test the engine mostly wait; three of them, with what they start, fill 8 GB. Pages are tested in processes of
-# their own: where a test has loaded Keras, Streamlit clears Keras' session after every script, which takes a second.
-IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# A file's tests stay together, since they share servers and clusters, and in their order. As many processes as there are cores
+# on a small machine: with what the tests of the engine start, and the browser's beside them, they fill 8 GB. Pages are tested in
+# processes of their own: where a test has loaded Keras, Streamlit clears Keras' session after every script, which takes a second.
+IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Dozens of processes are started, which would all compile the lab and its tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check browser
+.PHONY: help run fast check test browser
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,12 +31,8 @@ run: $(APP) ## install what is missing and open the app (PORT=8502 for another p
 	@echo "Starting Digit Lab, for this computer only. Ctrl+C ends it."
 	@DIGITLAB_LOCAL=1 exec $(PYTHON) -m streamlit run streamlit_app.py --server.address localhost $(NAMES:%=--server.allowedHosts %) $(if $(PORT),--server.port $(PORT))
 
-test: $(DEV) browser ## install what is missing and run all tests
-	@status=0; \
-	echo "Tests of the pages:"; $(PYTHON) -m pytest tests/pages $(IN_PARALLEL) || status=1; \
-	echo "Tests of the lab:"; $(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/e2e $(IN_PARALLEL) || status=1; \
-	echo "Tests in the browser:"; $(PYTHON) -m pytest tests/e2e || status=1; \
-	exit $$status
+fast: $(DEV) ## the tests that need neither Keras nor Dask nor a browser
+	@$(PYTHON) -m pytest tests -m fast $(IN_PARALLEL)
 
 check: $(DEV) ## lint, format, and whether every requirement is a wheel on each Python
 	$(PYTHON) -m ruff check .
@@ -44,6 +43,16 @@ check: $(DEV) ## lint, format, and whether every requirement is a wheel on each 
 			--python-platform x86_64-manylinux_2_31 requirements-dev.txt > /dev/null || exit 1; \
 		echo "  all of them"; \
 	done
+
+# Those in the browser mostly wait: they run beside the others, and what they said stands below.
+test: $(DEV) browser ## install what is missing and run all tests
+	@said=$$(mktemp); status=0; \
+	$(PYTHON) -m pytest tests/e2e > "$$said" 2>&1 & browser=$$!; \
+	trap 'kill $$browser; rm -f "$$said"; exit 1' INT TERM; \
+	echo "Tests of the lab:"; $(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/e2e $(IN_PARALLEL) || status=1; \
+	echo "Tests of the pages:"; $(PYTHON) -m pytest tests/pages $(IN_PARALLEL) || status=1; \
+	echo "Tests in the browser, which ran beside them:"; wait $$browser || status=1; cat "$$said"; rm -f "$$said"; \
+	exit $$status
 
 # bin/pip is the last thing that venv makes: where it is missing, the environment is not whole.
 $(VENV)/bin/pip:

@@ -4,11 +4,13 @@ TensorFlow is imported by those tests alone that need it.
 """
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("DIGITLAB_OFFLINE", "1")
 os.environ["DIGITLAB_REFERENCE"] = "off"  # most tests begin where nothing has been trained; `shipped` brings it back
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,31 @@ from core import shipped as reference
 from core.data import datasets
 from core.model.specs import Conv2D, Experiment, Flatten, MaxPooling2D, Training
 from core.runs.run import Run
+from tests.needs import is_slow_to_collect, needs
+
+SLOW_TO_LOAD = {"tensorflow", "distributed", "playwright"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out, where the fast tests alone are run, files that load what those do without."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return (config.option.markexpr == "fast" and is_test and is_slow_to_collect(collection_path)) or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with what it needs, and as fast where that is nothing but Python."""
+    for item in items:
+        for name in needs(item) or {"fast"}:
+            item.add_marker(name)
+
+
+@pytest.fixture(autouse=True)
+def _loads_nothing_slow(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where the fast tests alone are run, none loads what they do without; one that does is marked by hand: `@pytest.mark.keras`."""
+    before = SLOW_TO_LOAD & sys.modules.keys()
+    yield
+    loaded = (SLOW_TO_LOAD & sys.modules.keys()) - before
+    assert not loaded or request.config.option.markexpr != "fast", f"a fast test has loaded {', '.join(loaded)}"
 
 
 @pytest.fixture(autouse=True)
