@@ -20,7 +20,7 @@ from pathlib import Path
 
 from core.data import datasets, redraw
 from core.data.datasets import Dataset
-from core.errors import DataError, RunError
+from core.errors import DataError, RunDamaged, RunError
 from core.evaluation import metrics, rejection
 from core.model import specs
 from core.model.specs import BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
@@ -170,11 +170,15 @@ def ship(run: Run) -> Run:
 
     Raises:
         DataError: where MNIST is out of reach.
+        RunDamaged: if it has no epoch behind it.
     """
     import keras  # TensorFlow, which workers alone load
 
     progress, record, dataset = run.progress(), run.record(), _mnist()
-    step = progress.step_of(progress.best.epoch)
+    best = progress.best
+    if best is None:
+        raise RunDamaged(f"Run {run.id} has no epoch behind it: train it to its end first.")
+    step = progress.step_of(best.epoch)
     network = Network(run, step)
     model = loaded.keras_network(network)
     with tempfile.TemporaryDirectory() as folder:
@@ -195,8 +199,8 @@ def ship(run: Run) -> Run:
         "command": COMMAND,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.ended)),
         "parameters": model.count_params(),
-        "epoch": progress.best.epoch,
-        "validation": progress.best.val_accuracy,
+        "epoch": best.epoch,
+        "validation": best.val_accuracy,
         "test": metrics.accuracy(dataset.y_test, probabilities),
     }
     FIGURES.write_text(json.dumps(measured, indent=2) + "\n")

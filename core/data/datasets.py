@@ -23,9 +23,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -118,8 +119,16 @@ class Dataset:
 
 _lock, _searching = threading.Lock(), threading.Lock()
 _loaded: Dataset | None = None
-_OWN = object()
-_asked: ContextVar[DatasetId | object | None] = ContextVar("asked", default=_OWN)
+
+
+class _Own(Enum):
+    """What a process is about that nobody named a data set to."""
+
+    OWN = "own"
+
+
+_OWN: Final = _Own.OWN
+_asked: ContextVar[DatasetId | _Own | None] = ContextVar("asked", default=_OWN)
 
 
 def load(on_progress: Callable[[float], None] | None = None) -> Dataset:
@@ -363,8 +372,10 @@ def _stand_in(trouble: str = "") -> Dataset:
     from sklearn.datasets import load_digits  # slow to import, and needed here only
 
     digits = load_digits()
-    x = np.stack([to_mnist(image, Preparation(strokes=False)) for image in (digits.images / 16).astype(np.float32)])
-    y = digits.target.astype(np.uint8)
+    # A Bunch, unless asked for a tuple.
+    images = (digits.images / 16).astype(np.float32)  # pyright: ignore[reportAttributeAccessIssue]
+    y = digits.target.astype(np.uint8)  # pyright: ignore[reportAttributeAccessIssue]
+    x = np.stack([to_mnist(image, Preparation(strokes=False)) for image in images])
     train, test = split(y, None, STAND_IN_TEST_SHARE, seed=0)
     return Dataset(x[train], y[train], x[test], y[test], Source.STAND_IN, trouble=trouble)
 

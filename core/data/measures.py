@@ -315,7 +315,7 @@ def layout(vectors: np.ndarray, kind: Layout, tell: Tell | None = None) -> np.nd
 
     reduced = PrincipalComponents(vectors).of(vectors) if vectors.shape[1] > COMPONENTS else vectors
     method = TSNE(
-        perplexity=min(30, (len(vectors) - 1) / 3),
+        perplexity=min(30, (len(vectors) - 1) / 3),  # pyright: ignore[reportArgumentType]  # need not be whole
         early_exaggeration_iter=EARLY,
         n_iter=LATE,
         random_state=0,

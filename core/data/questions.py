@@ -96,7 +96,12 @@ class DrawMap(Question):
         if self.layer == PIXELS:
             return self._places(tell)
         question = f"{self.layout} of {self.layer} for {self.count} digits of {datasets.load().digest}"
-        return loaded.found(self.network).answered(question, Array, lambda: self._places(tell))
+        return loaded.found(self._inside()).answered(question, Array, lambda: self._places(tell))
+
+    def _inside(self) -> Network:
+        if self.network is None:
+            raise ValueError(f"expected the network whose layer {self.layer!r} is, received none")
+        return self.network
 
     def _places(self, tell: Tell) -> np.ndarray:
         dataset = datasets.load()
@@ -112,7 +117,7 @@ class DrawMap(Question):
         """Return the layer's outputs for images (n, 28, 28), or their principal components if there are many: (n, d)
         float32.
         """
-        network, inside = loaded.found(self.network), _up_to(self.network, self.layer)
+        network, inside = loaded.found(self._inside()), _up_to(self._inside(), self.layer)
         width = int(np.prod(inside.output.shape[1:]))
         network.finite_weights()
         components = _components(network, inside, images) if width > WIDEST else None

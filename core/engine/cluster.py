@@ -153,13 +153,24 @@ class Cluster:
         if self.phase is not Phase.READY:
             raise EngineNotReady("The engine is still warming up: TensorFlow is being loaded.")
 
+    @property
+    def connection(self) -> Client:
+        """Return the connection to the scheduler.
+
+        Raises:
+            EngineNotReady: where there is none, yet or any more.
+        """
+        if self.client is None:
+            raise EngineNotReady("There is no connection to the workers.")
+        return self.client
+
     # -- the actor -------------------------------------------------------------------------------------------------------
 
     def actor(self) -> Any:
         """Return the future of the actor that answers quick questions, which is made where there is none."""
         with self._lock:
             if self._actor is None:
-                self._actor = self.client.submit(worker.Actor, actor=True, key=f"predictor-{time.time_ns()}")
+                self._actor = self.connection.submit(worker.Actor, actor=True, key=f"predictor-{time.time_ns()}")
             return self._actor
 
     def forget_actor(self, actor: Any) -> None:
@@ -247,7 +258,7 @@ class Cluster:
             datasets.load()  # what questions are about
 
     def _connect(self) -> tuple[Client, LocalCluster | None]:
-        import dask  # takes a second to load, for which the first page need not wait
+        import dask.config  # takes a second to load, for which the first page need not wait
         from distributed import Client, LocalCluster  # takes a second to load, for which the first page need not wait
 
         dask.config.set(_DASK_CONFIG)
@@ -295,7 +306,7 @@ class Cluster:
 def unreachable() -> tuple[type[Exception], ...]:
     """Return what is raised where the scheduler is away."""
     from distributed.client import ClosedClientError  # takes a second to load, for which the first page need not wait
-    from distributed.comm import CommClosedError  # takes a second to load, for which the first page need not wait
+    from distributed.comm.core import CommClosedError  # takes a second to load, for which the first page need not wait
 
     return ClosedClientError, CommClosedError, TimeoutError, RuntimeError
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from core.engine import worker
 from core.engine.cluster import Cluster
@@ -75,6 +76,7 @@ class Orders:
         if client is None:
             return False
         with suppress(OSError, TimeoutError, RuntimeError):  # the connection is away, or closed for good
-            answers = client.run(worker.set_command, name, command, changed, on_error="return")
+            # A coroutine in an asynchronous client alone.
+            answers = cast(dict, client.run(worker.set_command, name, command, changed, on_error="return"))
             return bool(answers) and not any(isinstance(answer, Exception) for answer in answers.values())
         return False

@@ -133,7 +133,7 @@ class Questions:
     def _begin(self, question: Question) -> None:
         if question.needs_quiet and self._is_busy():
             raise EngineNotReady("Measured as soon as nothing trains.")
-        client, ticket = self._cluster.client, f"{self._topic}-{time.time_ns()}"
+        client, ticket = self._cluster.connection, f"{self._topic}-{time.time_ns()}"
         if not self._is_listening:
             client.subscribe_topic(self._topic, self._hear)
             self._is_listening = True

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -134,7 +134,7 @@ class Trainings:
             waits = [_whole_work(self._runs[id_]) / speed for id_ in queued[: place - 1]]
         except RunDamaged:
             return place, None
-        return place, min(p.seconds_left for p in running) + sum(waits) / len(running)
+        return place, min(p.seconds_left for p in running if p.seconds_left is not None) + sum(waits) / len(running)
 
     # -- commands --------------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Trainings:
         """Return what a run was last asked to do: by this server, else as far as its progress tells."""
         command, live = self._commands.get(run_id), self._progress.get(run_id)
         if command is None and live is not None:
-            return Command(is_paused=live.state is State.PAUSED, **live.live_hyperparameters)
+            return replace(Command(is_paused=live.state is State.PAUSED), **live.live_hyperparameters)
         return command or Command()
 
     def command(self, run_id: str, **changes: Any) -> None:
@@ -200,8 +200,10 @@ class Trainings:
         with suppress(
             OSError, TimeoutError, RuntimeError
         ):  # the worker is away: a later look finds it, or the run has ended
-            answers = self._cluster.client.run(worker.look, run_id, digit, drawing, on_error="ignore").values()
-            look = next((answer for answer in answers if answer is not None), None)
+            client = self._cluster.connection
+            # A coroutine in an asynchronous client alone.
+            answers = cast(dict, client.run(worker.look, run_id, digit, drawing, on_error="ignore"))
+            look = next((answer for answer in answers.values() if answer is not None), None)
             if look is None:
                 return
             self._looks.pop((run_id, digit, drawing), None)  # or the oldest would be one that is still asked for
@@ -216,7 +218,7 @@ class Trainings:
     def _submit(self, run_id: str) -> None:
         from distributed import fire_and_forget  # takes a second to load, for which the first page need not wait
 
-        client, command = self._cluster.client, self.commanded(run_id)
+        client, command = self._cluster.connection, self.commanded(run_id)
         self.orders.tell(run_id, command)  # earlier orders, even to stop, no longer hold
         client.subscribe_topic(worker.topic(run_id), lambda message: self._heard(run_id, message[1]))
         task = (worker.about, self._datasets[run_id], worker.train, self._runs[run_id], command)
@@ -230,11 +232,12 @@ class Trainings:
         with self._lock:
             self._commands.pop(run.id, None)  # was for an earlier part of its training
             self._progress[run.id], self._runs[run.id] = recorded, run
-            for _, message in self._cluster.client.get_events(worker.topic(run.id)):
+            client, topic = self._cluster.connection, worker.topic(run.id)
+            for _, message in cast(tuple, client.get_events(topic)):  # a coroutine in an asynchronous client alone
                 event = progress.from_wire(message)
                 if not _is_in(recorded, event):
                     recorded.apply(event)
-            self._cluster.client.subscribe_topic(worker.topic(run.id), lambda message: self._heard(run.id, message[1]))
+            client.subscribe_topic(topic, lambda message: self._heard(run.id, message[1]))
 
     def _heard(self, run_id: str, message: dict) -> None:
         self._progress[run_id].apply(progress.from_wire(message))
@@ -279,7 +282,7 @@ class Trainings:
             return True
         if self._cluster.client is None or not self._cluster.is_foreign:
             return False
-        return self._cluster.client.run_on_scheduler(_knows_task, key=f"train-{run_id}")
+        return bool(self._cluster.client.run_on_scheduler(_knows_task, key=f"train-{run_id}"))
 
 
 def _knows_task(dask_scheduler: Any = None, key: str = "") -> bool:

@@ -339,8 +339,8 @@ def table(y_true: np.ndarray, probabilities: np.ndarray) -> str:
     places = np.searchsorted(abstaining.coverage, np.arange(1, 101) / 100 - 1e-9)
     # Fewer than a hundred if many images are equally certain.
     for k in np.unique(np.minimum(places, len(abstaining.coverage) - 1)):
-        answered = round(abstaining.coverage[k] * n)
-        low, high = wilson(round(abstaining.accuracy[k] * answered), answered)
+        answered = round(float(abstaining.coverage[k] * n))
+        low, high = wilson(round(float(abstaining.accuracy[k] * answered)), answered)
         rows.append(
             ("accuracy", f"surest {abstaining.coverage[k]:.4f} of all", abstaining.accuracy[k], low, high, answered)
         )

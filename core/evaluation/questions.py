@@ -68,7 +68,8 @@ class AnswerHeldOut(AboutNetwork):
             return None
         dataset = datasets.load()
         held_out = held_out_images(self.network.run, dataset.y_train)
-        is_same = np.array_equal(found.indices, held_out) and is_of(found, dataset, dataset.y_train[held_out])
+        is_of_these = found.indices is not None and np.array_equal(found.indices, held_out)
+        is_same = is_of_these and is_of(found, dataset, dataset.y_train[held_out])
         return found if is_same else None
 
     def work(self, tell: Tell) -> Kept:

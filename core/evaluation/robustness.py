@@ -245,7 +245,7 @@ def _read(probabilities: np.ndarray) -> np.ndarray:
 
 def _way(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a random sign, 1 or -1, for each image, (n,) float32."""
-    return np.float32([-1, 1])[rng.integers(0, 2, len(images))]
+    return np.array([-1, 1], np.float32)[rng.integers(0, 2, len(images))]
 
 
 def _mapped(images: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:

@@ -97,12 +97,21 @@ class Unit:
     result: float
     keras: float
     totals: np.ndarray | None = None
-    flattened: tuple[int, int, int] | None = None
+    flattened: tuple[int, ...] | None = None
 
     @property
     def products(self) -> np.ndarray:
         """Contribution of each input to the sum, in the patch's shape."""
         return self.patch if self.kernel is None else self.patch * self.kernel
+
+    @property
+    def factors(self) -> np.ndarray:
+        """Return what each value it reads is multiplied by, in the patch's shape; 1 where nothing is."""
+        return np.ones_like(self.patch) if self.kernel is None else self.kernel
+
+
+_Worked = tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray | None, float, float, np.ndarray | None]
+"""A unit's corner, patch, is_inside, kernel, bias, total and totals."""
 
 
 def unit(
@@ -110,7 +119,7 @@ def unit(
     inputs: tuple[np.ndarray, ...],
     output: np.ndarray,
     place: tuple[int, ...],
-    flattened: tuple[int, int, int] | None = None,
+    flattened: tuple[int, ...] | None = None,
 ) -> Unit:
     """Work one number out.
 
@@ -187,7 +196,7 @@ def receptive_field(layers: Mapping[str, Layer], name: str, place: tuple[int, ..
         padding alone.
     """
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = {name: _at(layers[name].shape, place)}
-    for each in reversed(layers.values()):
+    for each in reversed(list(layers.values())):
         if each.name not in seen:
             continue
         firsts, lasts = seen[each.name]
@@ -227,14 +236,14 @@ def _read_by(
     """Return the rows and columns of `source` that those of `layer` depend on."""
     if len(layer.shape) == 1:
         if len(source.shape) == 3 and layer.form is Form.FLAT and place is not None:
-            return _at(source.shape, np.unravel_index(place[0], source.shape))
+            return _at(source.shape, tuple(map(int, np.unravel_index(place[0], source.shape))))
         return np.zeros(2, int), np.array(source.shape[:2] if len(source.shape) == 3 else (1, 1))
     strides, before, size = np.array(layer.strides), np.array(layer.before), np.array(layer.size)
     first, last = firsts * strides - before, (lasts - 1) * strides - before + size
     return np.maximum(first, 0), np.minimum(last, source.shape[:2])
 
 
-def _of_window(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, ...]):
+def _of_window(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, ...]) -> _Worked:
     image, channel = inputs[0], place[2]
     top, left, bottom, right = window_of(layer, place)
     rows, columns = np.arange(top, bottom), np.arange(left, right)
@@ -250,7 +259,7 @@ def _of_window(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, .
     return (top, left), patch, is_inside, None, 0.0, float(total), None
 
 
-def _of_weights(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, ...]):
+def _of_weights(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, ...]) -> _Worked:
     values, (unit_,) = inputs[0], place
     kernel, bias = layer.weights["kernel"][:, unit_], _bias(layer, unit_)
     totals = None
@@ -260,10 +269,10 @@ def _of_weights(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, 
     return (0, 0), values, np.ones((1, 1), bool), kernel, bias, total, totals
 
 
-def _of_values(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, ...]):
+def _of_values(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, ...]) -> _Worked:
     """Return the parts of a unit of a layer that takes one value, one of each input, or a whole map."""
     channel = place[-1]
-    kernel, bias, corner = None, 0.0, place[:2] if len(place) == 3 else (0, 0)
+    kernel, bias, corner = None, 0.0, (place[0], place[1]) if len(place) == 3 else (0, 0)
     match layer.form:
         case Form.GLOBAL_AVERAGE:
             patch = inputs[0][..., channel][..., None]
@@ -271,7 +280,8 @@ def _of_values(layer: Layer, inputs: tuple[np.ndarray, ...], place: tuple[int, .
             return (0, 0), patch, np.ones(patch.shape[:2], bool), None, 0.0, float(total), None
         case Form.FLAT:
             patch = inputs[0].reshape(-1)[channel : channel + 1]
-            corner = tuple(int(k) for k in np.unravel_index(channel, inputs[0].shape))[:2]
+            row, column, *_ = (int(k) for k in np.unravel_index(channel, inputs[0].shape))
+            corner = row, column
         case _:
             patch = np.array([each[place] for each in inputs], np.float32)
     if layer.form is Form.SCALE:

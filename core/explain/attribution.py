@@ -61,16 +61,19 @@ class Reader(Protocol):
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Return scores (n, 10) float32, before softmax, for (n, 28, 28) ink."""
+        ...
 
     def gradients(self, images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return scores (n, 10), and the gradients (n, 28, 28) of each image's weighted sum of scores, weights (n,
         10).
         """
+        ...
 
     def last_maps(self, image: np.ndarray, digit: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the feature maps of the last convolution, (h, w, c), and the gradient of a score in them; None
         without one.
         """
+        ...
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def maps(reader: Reader, image: np.ndarray, digit: int) -> tuple[dict[str, np.nd
         Method.OCCLUSION: occlusion(reader, image, digit),
     }
     why_not = "This network has no convolution, so there are no feature maps to weigh."
-    missing = {method: why_not for method, values in found.items() if values is None}
+    missing: dict[str, str] = {method: why_not for method, values in found.items() if values is None}
     return {str(method): values for method, values in found.items() if values is not None}, missing
 
 
@@ -221,7 +224,7 @@ def grad_cam(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray | None
         return None
     values, gradients = found
     heat = np.maximum(values @ gradients.mean(axis=(0, 1)), 0).astype(np.float32)
-    return np.asarray(Image.fromarray(heat).resize(SIDES[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(heat).resize((SIDES[1], SIDES[0]), Image.Resampling.BILINEAR))
 
 
 def occlusion(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray:
@@ -323,7 +326,8 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
     if is_flat(a) or is_flat(b):
         return float("nan")
-    return float(spearmanr(a.ravel(), b.ravel()).statistic)
+    found = spearmanr(a.ravel(), b.ravel())
+    return float(found.statistic)  # pyright: ignore[reportAttributeAccessIssue]  # SciPy makes its class as it runs
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:

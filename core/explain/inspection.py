@@ -50,7 +50,8 @@ class Inspector:
         with tf.GradientTape() as tape:
             answers = self._answers(images, training=False)
             probabilities = answers[self._network.layers[-1].name]
-            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, probabilities))
+            # A tensor of Keras' other backends is none of ours.
+            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, probabilities))  # pyright: ignore[reportArgumentType]
         gradients = tape.gradient(loss, weights)
         return Snapshot(
             step=step,
@@ -126,7 +127,9 @@ def _dead_share(answers: np.ndarray) -> float:
 def _visible(maps: np.ndarray) -> np.ndarray:
     shown = np.abs(np.moveaxis(maps[..., :MOST_MAPS], 2, 0))
     largest = shown.max()
-    return np.uint8(255 * shown / largest) if np.isfinite(largest) and largest > 0 else np.zeros(shown.shape, np.uint8)
+    if not np.isfinite(largest) or largest <= 0:
+        return np.zeros(shown.shape, np.uint8)
+    return (255 * shown / largest).astype(np.uint8)
 
 
 class Reader:
@@ -167,7 +170,7 @@ class Reader:
         return maps[0].numpy(), gradient[0].numpy()
 
     def _score(self, images: tf.Tensor) -> tf.Tensor:
-        return self._totals(self._inside(255 * images[..., None], training=False))
+        return self._totals(self._inside(255 * tf.expand_dims(images, -1), training=False))
 
     def _totals(self, inside: tf.Tensor) -> tf.Tensor:
         return tf.matmul(inside, self._last.kernel.value) + self._last.bias.value
@@ -177,14 +180,15 @@ class Reader:
             tape.watch(images)
             scores = self._score(images)
             weighed = tf.reduce_sum(scores * weights)
-        return scores, tape.gradient(weighed, images)
+        # Dense, as the images are.
+        return scores, tape.gradient(weighed, images)  # pyright: ignore[reportReturnType]
 
     def _parts(self, values: np.ndarray) -> list[np.ndarray]:
         values = values.astype(np.float32)
         return [values[start : start + self._batch] for start in range(0, len(values), self._batch)]
 
 
-def last_convolution(network: keras.Model) -> object | None:
+def last_convolution(network: keras.Model) -> keras.Layer | None:
     """Return the layer whose maps Grad-CAM weights, or None in a network without a convolution.
 
     It is the last layer that still has the image size of the last convolution, its normalisation and activation
@@ -204,12 +208,13 @@ def layers(network: keras.Model) -> dict[str, Layer]:
 
 def _layer(layer) -> Layer:
     form, shape = _form(layer), tuple(layer.output.shape[1:])
-    size = tuple(getattr(layer, "kernel_size", getattr(layer, "pool_size", (1, 1))))
-    strides = tuple(layer.strides) if size != (1, 1) or hasattr(layer, "strides") else (1, 1)
-    sources = layer.input if isinstance(layer.input, list) else [layer.input]
-    before = (0, 0)
+    rows, columns = getattr(layer, "kernel_size", getattr(layer, "pool_size", (1, 1)))
+    size = rows, columns
+    down, across = layer.strides if size != (1, 1) or hasattr(layer, "strides") else (1, 1)
+    strides, sources = (down, across), _sources(layer)
+    above, left = 0, 0
     if getattr(layer, "padding", "valid") == "same":
-        before = tuple(
+        above, left = (
             max((out - 1) * stride + window - side, 0) // 2
             for out, stride, window, side in zip(shape, strides, size, sources[0].shape[1:3], strict=False)
         )
@@ -221,10 +226,14 @@ def _layer(layer) -> Layer:
         shape=shape,
         size=size,
         strides=strides,
-        before=before,
+        before=(above, left),
         activation=getattr(function, "__name__", "linear"),
         weights=_weights(layer, form),
     )
+
+
+def _sources(layer) -> list:
+    return layer.input if isinstance(layer.input, list) else [layer.input]
 
 
 def _form(layer) -> Form:
@@ -244,7 +253,7 @@ def _form(layer) -> Form:
         return Form.FUNCTION
     if kind == "InputLayer":
         return Form.INPUT
-    before, after = len(layer.input.shape), len(layer.output.shape)
+    before, after = len(_sources(layer)[0].shape), len(layer.output.shape)
     if before != after:
         return Form.GLOBAL_AVERAGE if kind.startswith("Global") else Form.FLAT
     return Form.SAME
@@ -265,7 +274,7 @@ def _weights(layer, form: Form) -> dict[str, np.ndarray]:
 
 def _scale(layer) -> dict[str, np.ndarray]:
     if not hasattr(layer, "moving_mean"):
-        return {"scale": np.float32([layer.scale]), "shift": np.float32([layer.offset])}
+        return {"scale": np.array([layer.scale], np.float32), "shift": np.array([layer.offset], np.float32)}
     mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
     scale = (layer.gamma.numpy() if layer.gamma is not None else 1) / np.sqrt(variance + layer.epsilon)
     return {"scale": scale, "shift": (layer.beta.numpy() if layer.beta is not None else 0) - mean * scale}

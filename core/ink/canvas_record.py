@@ -54,7 +54,8 @@ def drawn(sent: object, side: float) -> list[Drawn]:
     lines = _lines([one["points"] for one in sent], side)
     return [
         Drawn(
-            *_numbers(one.get("number"), one.get("order")),
+            _number(one.get("number")),
+            _number(one.get("order")),
             Stroke(line, _width(one.get("width"))),
             one.get("erases") is True,
         )
@@ -121,7 +122,7 @@ def _lines(sent: object, side: float) -> list[tuple[Point, ...]]:
         raise _too_much()
     if not all(isinstance(point, list) and len(point) == 2 for line in sent for point in line):
         raise DrawingError(SOMETHING_ELSE)
-    lines = [tuple(_numbers(*point) for point in line) for line in sent if line]
+    lines = [tuple((_number(x), _number(y)) for x, y in line) for line in sent if line]
     _bound(lines, side)
     return lines
 
@@ -131,15 +132,15 @@ def _bound(lines: Sequence[Sequence[Point]], side: float) -> None:
         raise _too_much()
 
 
-def _numbers(*sent: object) -> tuple[float, ...]:
-    """Return the numbers as floats, if none of them is too large to calculate with."""
-    if not all(isinstance(one, int | float) and abs(one) <= LARGEST for one in sent):  # NaN is not
+def _number(sent: object) -> float:
+    """Return a number as a float, if it isn't too large to calculate with."""
+    if not (isinstance(sent, int | float) and abs(sent) <= LARGEST):  # NaN is not
         raise DrawingError(SOMETHING_ELSE)
-    return tuple(map(float, sent))
+    return float(sent)
 
 
 def _width(sent: object) -> float:
-    (found,) = _numbers(sent)
+    found = _number(sent)
     if not 0 < found <= WIDEST:
         raise DrawingError(SOMETHING_ELSE)
     return found

@@ -36,6 +36,7 @@ def components(mask: np.ndarray) -> Components:
     """Label the pieces of a mask, (h, w) bool."""
     from scipy import ndimage  # a quarter of a second, for which the first page need not wait
 
-    labels, count = ndimage.label(mask, TOUCHING)
+    # Given no array to write to, it returns both.
+    labels, count = ndimage.label(mask, TOUCHING)  # pyright: ignore[reportGeneralTypeIssues]
     boxes = [(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in ndimage.find_objects(labels)]
     return Components(labels, np.bincount(labels.ravel(), minlength=count + 1)[1:], np.array(boxes, int).reshape(-1, 4))

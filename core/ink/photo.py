@@ -176,11 +176,13 @@ def _unreadable(content: bytes) -> str:
 def _check_size(picture: Image.Image) -> None:
     """Refuse a picture that would take too much memory to unpack, by the size in its header."""
     of_format = {"JPEG": MAX_PIXELS_JPEG, "MPO": MAX_PIXELS_JPEG, "WEBP": MAX_PIXELS_WEBP, "AVIF": MAX_PIXELS_WEBP}
-    most = of_format.get(picture.format, MAX_PIXELS)
+    most = of_format.get(picture.format or "", MAX_PIXELS)
     if "progressive" in picture.info:  # held as a whole before the first pixel is known
         most = MAX_PIXELS
     width, height = picture.size
-    if picture.format == "TIFF":  # whose tiles are unpacked whole, however little of them is the picture
+    if isinstance(
+        picture, TiffImagePlugin.TiffImageFile
+    ):  # whose tiles are unpacked whole, however little of them is the picture
         tile = (picture.tag_v2.get(tag, 1) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
         width, height = map(max, (width, height), tile)
     if width * height > most:

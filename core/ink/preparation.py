@@ -144,8 +144,7 @@ def prepare(
         image = _shrunk(sheet)
         stages.append(Stage("Strokes as wide as MNIST's", _grey(sheet), image))
     if preparation.crop:
-        is_exact = preparation.strokes and isinstance(ink, Sheet)
-        scaled = _fitted(ink) if is_exact else _scale(_crop(digit))
+        scaled = _fitted(ink) if preparation.strokes and isinstance(ink, Sheet) else _scale(_crop(digit))
         image = np.pad(scaled, (SIDE - BOX) // 2)
         stages.append(Stage("Cropped, 20 × 20", scaled, image))
     if preparation.centre:

@@ -209,7 +209,8 @@ def _gaps(labels: np.ndarray) -> list[tuple[int, int, float]]:
     """
     from scipy import ndimage  # a quarter of a second, for which the first page need not wait
 
-    distances, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    # Given no arrays to write to, it returns both.
+    distances, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
     owners = labels[tuple(nearest)]
     meetings = []
     for here, there in (((slice(1, None),), (slice(-1),)), ((slice(None), slice(1, None)), (slice(None), slice(-1)))):

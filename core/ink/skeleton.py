@@ -70,7 +70,7 @@ def depths(mask: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage  # a quarter of a second, for which the first page need not wait
 
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].astype(np.float32)
+    return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1].astype(np.float32)
 
 
 def margin(radius: float) -> int:

@@ -59,7 +59,9 @@ class Sheet:
     def drawn(self, stroke: Stroke) -> Sheet:
         """Return the sheet with one more stroke; what lies beyond the edges is cut off."""
         size = self.width, self.height
-        return self._of([*self.strokes, *_kept(stroke, lambda points: ((points >= 0) & (points <= size)).all(axis=1))])
+        return self._of(
+            [*self.strokes, *_kept(stroke, lambda points: np.all((points >= 0) & (points <= size), axis=1))]
+        )
 
     def erased(self, eraser: Stroke) -> Sheet:
         """Return the sheet without the lines that lie under an eraser's stroke."""

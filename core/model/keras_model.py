@@ -55,7 +55,7 @@ def seed_layers(model: keras.Model, seed: int) -> None:
     for layer in model.layers:
         for variable in layer.weights:
             initializer = getattr(layer, variable.name.removesuffix("_kernel") + "_initializer", None)
-            if hasattr(initializer, "seed"):
+            if initializer is not None and hasattr(initializer, "seed"):
                 initializer.seed = int(seeds.integers(2**31))
                 variable.assign(initializer(variable.shape))
         if hasattr(layer, "seed_generator"):

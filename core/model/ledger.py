@@ -298,7 +298,7 @@ def _useless(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
     """Yield a hint for each layer that changes nothing."""
     for index, layer in enumerate(layers):
         is_idle_window = "pool_size" in type(layer).model_fields and layer.window(specs.IMAGE_SHAPE) == (1, 1)
-        is_idle_function = _is_function(layer) and layer.activation == "linear"
+        is_idle_function = _is_function(layer) and _activation(layer) == "linear"
         if is_idle_window or is_idle_function or getattr(layer, "rate", None) == 0:
             yield _hint(layers, index, "as it is set, it changes nothing.", _without(layers, index))
 
@@ -377,15 +377,15 @@ def _pooled(layers: tuple[LayerSpec, ...], ledger: Ledger, index: int, pool_size
 def _follows_badly(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
     """Yield a hint for each layer that spoils or repeats what the layer before it did."""
     for index, (before, layer) in enumerate(itertools.pairwise(layers), start=1):
-        if _is_function(layer) and "linear" not in (getattr(before, "activation", "linear"), layer.activation):
-            reason = f"the {before.kind} before it ends in {before.activation} already; a second function right after it adds little."
+        if _is_function(layer) and "linear" not in (_activation(before), _activation(layer)):
+            reason = f"the {before.kind} before it ends in {_activation(before)} already; a second function right after it adds little."
             yield _hint(layers, index, reason, _without(layers, index))
         if not isinstance(layer, BatchNormalization):
             continue
         if isinstance(before, BatchNormalization):
             reason = "what reaches it was normalised by the layer before; twice changes nothing but the cost."
             yield _hint(layers, index, reason, _without(layers, index))
-        elif hasattr(before, "rate") and before.rate > 0:
+        elif getattr(before, "rate", 0) > 0:
             reason = (
                 f"the {before.kind} before it changes how far values spread in training but not afterwards, "
                 "so that it normalises by the wrong measure (Li et al. 2018, arXiv:1801.05134)."
@@ -407,7 +407,7 @@ def _stays_linear(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hin
     convolution does less than any.
     """
     for index, layer in enumerate(layers):
-        if not (_weighs(layer) and layer.activation == "linear"):
+        if not (_weighs(layer) and _activation(layer) == "linear"):
             continue
         end, has_maximum = index + 1, False
         while (
@@ -445,10 +445,15 @@ def _is_function(layer: LayerSpec) -> bool:
     return hasattr(layer, "activation") and not _weighs(layer)
 
 
+def _activation(layer: LayerSpec) -> str:
+    """Return the function it ends in: of a layer without one, the linear one."""
+    return getattr(layer, "activation", "linear")
+
+
 def _keeps_linear(layer: LayerSpec) -> bool:
     """Return whether a layer's output is a weighted sum of its input when the network predicts."""
     if hasattr(layer, "activation"):
-        return layer.activation == "linear"
+        return _activation(layer) == "linear"
     kinds = AveragePooling2D | GlobalAveragePooling2D | Flatten | BatchNormalization
     return isinstance(layer, kinds) or hasattr(layer, "rate")
 

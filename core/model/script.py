@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.errors import SpecError
 from core.model import ledger, specs
-from core.model.specs import Augmentation, Experiment, LayerSpec, Shape, Spec, Training
+from core.model.specs import Augmentation, Experiment, LayerSpec, Schedule, Shape, Spec, Training
 
 LINE_LENGTH = 120
 _TAB = " " * 4
@@ -260,7 +260,7 @@ def _compile(experiment: Experiment) -> str:
     return _each_on_its_line("model.compile", [optimizer, f"loss={loss}", f"metrics=[{', '.join(metrics)}]"])
 
 
-def _factors(schedule: Spec) -> str:
+def _factors(schedule: Schedule) -> str:
     """Return the schedule's formula as a function, with its fields as constants."""
     source = textwrap.dedent(inspect.getsource(type(schedule).factors))
     return re.sub(r"\bself\.(\w+)", lambda field: field[1].upper(), _plain(source, inspect.getdoc(type(schedule))))
@@ -269,7 +269,7 @@ def _factors(schedule: Spec) -> str:
 def _seed_layers() -> str:
     """Return the source of `core.model.keras_model.seed_layers`."""
     text = _MODEL.read_text(encoding="utf-8")
-    return _plain(ast.get_source_segment(text, _functions(text)["seed_layers"]))
+    return _plain(_source(text, _functions(text)["seed_layers"]))
 
 
 def _transform(augmentation: Augmentation) -> list[str]:
@@ -290,7 +290,7 @@ def _transform(augmentation: Augmentation) -> list[str]:
     return [
         _call("augmentation = SimpleNamespace", values),
         _plain(ast.unparse(transform), "Each image changed at random."),
-        *(_plain(ast.get_source_segment(text, function)) for function in called),
+        *(_plain(_source(text, function)) for function in called),
     ]
 
 
@@ -346,14 +346,21 @@ class _Asked(ast.NodeTransformer):
     def __init__(self, augmentation: Augmentation) -> None:
         self.augmentation = augmentation
 
-    def visit_If(self, node: ast.If) -> list[ast.AST]:
+    def visit_If(self, node: ast.If) -> list[ast.stmt]:
         fields = [part.attr for part in ast.walk(node.test) if isinstance(part, ast.Attribute)]
         holds = any(getattr(self.augmentation, field) for field in fields)
-        return self.generic_visit(ast.Module(node.body if holds else node.orelse, type_ignores=[])).body
+        chosen = ast.Module(node.body if holds else node.orelse, type_ignores=[])
+        self.generic_visit(chosen)
+        return chosen.body
 
 
 def _functions(text: str) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+
+
+def _source(text: str, function: ast.FunctionDef) -> str:
+    """Return the lines of a module's text that a function of it takes."""
+    return "\n".join(text.splitlines()[function.lineno - 1 : function.end_lineno])
 
 
 def _called(function: ast.FunctionDef, functions: dict[str, ast.FunctionDef]) -> list[ast.FunctionDef]:
@@ -404,13 +411,14 @@ def _each_on_its_line(name: str, arguments: list[str], margin: str = "") -> str:
     return f"{name}(\n{inner}{margin})"
 
 
-def _plain(source: str, about: str = "") -> str:
+def _plain(source: str, about: str | None = None) -> str:
     """Return a function without types and without `self`, with `about` or else its own docstring."""
-    function = ast.parse(source).body[0]
+    (function,) = _functions(source).values()
     lines, first = source.splitlines(), function.body[0]
     own = ast.get_docstring(function)
     body = lines[first.end_lineno :] if own else lines[first.lineno - 1 :]
-    docstring = [_docstring(about or own)] if about or own else []
+    told = about or own
+    docstring = [_docstring(told)] if told else []
     return "\n".join([f"def {function.name}({_parameters(function)}):", *docstring, *map(_short_comment, body)])
 
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import reduce
 from operator import or_
-from typing import Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_serializer, model_validator
@@ -22,7 +22,7 @@ from core.errors import SpecError
 
 Shape = tuple[int, ...]
 
-IMAGE_SHAPE: Shape = (28, 28, 1)
+IMAGE_SHAPE: tuple[int, int, int] = (28, 28, 1)
 INPUT_NAME = "pixels_0_to_255"  # of a network's input, told by its file wherever that goes: it divides by 255 itself
 CLASSES = 10
 TRAINING_SET_SIZE = 60_000
@@ -46,6 +46,9 @@ class Spec(BaseModel):
     """A frozen value that takes nothing but its own fields, in their own types and bounds."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Spec)
 
 
 # --- fields that several kinds share -----------------------------------------------------------------------------------
@@ -135,6 +138,9 @@ class _Sliding(LayerSpec):
 
     takes: ClassVar = "image"
 
+    if TYPE_CHECKING:  # as a field it would come first in every spec that is written, before `filters`
+        padding: PaddingField = "valid"
+
     def _size_and_strides(self) -> tuple[int, int]:
         raise NotImplementedError
 
@@ -164,10 +170,10 @@ class Conv2D(_Sliding):
     about: ClassVar = "Slides small learned filters over the image; each answers to one pattern, wherever it stands."
 
     filters: int = Field(
-        32, ge=1, le=MAX_FILTERS, title="Filters", description="How many patterns the layer learns to look for."
+        default=32, ge=1, le=MAX_FILTERS, title="Filters", description="How many patterns the layer learns to look for."
     )
     kernel_size: int = Field(
-        3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
+        default=3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
     )
     strides: Strides = 1
     padding: PaddingField = "valid"
@@ -208,15 +214,19 @@ class SeparableConv2D(_Sliding):
     about: ClassVar = "A convolution in two cheap steps: one filter per channel, then a mix of the channels."
 
     filters: int = Field(
-        32, ge=1, le=MAX_FILTERS, title="Filters", description="How many mixes of the filtered channels are made."
+        default=32,
+        ge=1,
+        le=MAX_FILTERS,
+        title="Filters",
+        description="How many mixes of the filtered channels are made.",
     )
     kernel_size: int = Field(
-        3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
+        default=3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
     )
     strides: Strides = 1
     padding: PaddingField = "valid"
     depth_multiplier: int = Field(
-        1, ge=1, le=8, title="Depth multiplier", description="How many filters each incoming channel gets."
+        default=1, ge=1, le=8, title="Depth multiplier", description="How many filters each incoming channel gets."
     )
     activation: ActivationField = "relu"
     use_bias: UseBias = True
@@ -251,10 +261,14 @@ class SeparableConv2D(_Sliding):
 
 class _Pooling(_Sliding):
     pool_size: int = Field(
-        2, ge=1, le=28, title="Pool size", description="Side of the square that is reduced to one value, in pixels."
+        default=2,
+        ge=1,
+        le=28,
+        title="Pool size",
+        description="Side of the square that is reduced to one value, in pixels.",
     )
     strides: Strides | None = Field(
-        None,
+        default=None,
         ge=1,
         le=28,
         title="Strides",
@@ -381,7 +395,9 @@ class Dense(LayerSpec):
     icon: ClassVar = ":material/hub:"
     about: ClassVar = "Connects every input to every unit; where a network does its weighing up."
 
-    units: int = Field(128, ge=1, le=MAX_UNITS, title="Units", description="How many outputs, often called neurons.")
+    units: int = Field(
+        default=128, ge=1, le=MAX_UNITS, title="Units", description="How many outputs, often called neurons."
+    )
     activation: ActivationField = "relu"
     use_bias: UseBias = True
     kernel_initializer: InitializerField = "glorot_uniform"
@@ -457,15 +473,19 @@ class Residual(Block):
     about: ClassVar = "Two convolutions whose result is added to what came in, so that deep stacks stay easy to train."
 
     filters: int = Field(
-        32, ge=1, le=MAX_FILTERS, title="Filters", description="How many patterns each of its convolutions learns."
+        default=32,
+        ge=1,
+        le=MAX_FILTERS,
+        title="Filters",
+        description="How many patterns each of its convolutions learns.",
     )
     kernel_size: int = Field(
-        3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
+        default=3, ge=1, le=28, title="Kernel size", description="Side of the square each filter sees, in pixels."
     )
     strides: Strides = 1
     activation: ActivationField = "relu"
     batch_normalization: bool = Field(
-        True, title="Batch normalization", description="Centre and scale after each convolution."
+        default=True, title="Batch normalization", description="Centre and scale after each convolution."
     )
     kernel_initializer: InitializerField = "glorot_uniform"
     kernel_regularizer: RegularizerField = 0.0
@@ -546,7 +566,7 @@ class AdamW(Spec):
     kind: Literal["AdamW"] = "AdamW"
     about: ClassVar = "Adam that also pulls every weight gently towards zero."
     weight_decay: float = Field(
-        0.004, ge=0.0, le=0.5, title="Weight decay", description="How strongly weights are pulled towards zero."
+        default=0.004, ge=0.0, le=0.5, title="Weight decay", description="How strongly weights are pulled towards zero."
     )
 
 
@@ -556,10 +576,14 @@ class SGD(Spec):
     kind: Literal["SGD"] = "SGD"
     about: ClassVar = "The plain method: a step down the gradient, with momentum where wanted."
     momentum: float = Field(
-        0.9, ge=0.0, le=0.99, title="Momentum", description="How much of the last step is carried into the next."
+        default=0.9,
+        ge=0.0,
+        le=0.99,
+        title="Momentum",
+        description="How much of the last step is carried into the next.",
     )
     nesterov: bool = Field(
-        False, title="Nesterov", description="Look ahead along the momentum before taking the gradient."
+        default=False, title="Nesterov", description="Look ahead along the momentum before taking the gradient."
     )
 
 
@@ -569,10 +593,14 @@ class RMSprop(Spec):
     kind: Literal["RMSprop"] = "RMSprop"
     about: ClassVar = "Divides each step by the recent size of its gradient."
     rho: float = Field(
-        0.9, ge=0.0, le=0.999, title="Rho", description="How long the recent size of gradients is remembered."
+        default=0.9, ge=0.0, le=0.999, title="Rho", description="How long the recent size of gradients is remembered."
     )
     momentum: float = Field(
-        0.0, ge=0.0, le=0.99, title="Momentum", description="How much of the last step is carried into the next."
+        default=0.0,
+        ge=0.0,
+        le=0.99,
+        title="Momentum",
+        description="How much of the last step is carried into the next.",
     )
 
 
@@ -605,7 +633,7 @@ class OneCycle(Spec):
     kind: Literal["one-cycle"] = "one-cycle"
     about: ClassVar = "Warms up to the learning rate, then falls to nearly nothing: fast for short trainings."
     warmup: float = Field(
-        0.3, ge=0.001, le=0.999, title="Warm-up", description="Share of the training in which the rate rises."
+        default=0.3, ge=0.001, le=0.999, title="Warm-up", description="Share of the training in which the rate rises."
     )
 
     def factors(self, progress: np.ndarray) -> np.ndarray:
@@ -620,7 +648,11 @@ class Exponential(Spec):
     kind: Literal["exponential"] = "exponential"
     about: ClassVar = "Falls by the same proportion all the time."
     final: float = Field(
-        0.01, ge=1e-6, le=1.0, title="Final share", description="What share of the learning rate is left at the end."
+        default=0.01,
+        ge=1e-6,
+        le=1.0,
+        title="Final share",
+        description="What share of the learning rate is left at the end.",
     )
 
     def factors(self, progress: np.ndarray) -> np.ndarray:
@@ -636,7 +668,7 @@ class Augmentation(Spec):
     """
 
     shift: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=8.0,
         title="Shift",
@@ -644,7 +676,7 @@ class Augmentation(Spec):
         json_schema_extra={"step": 0.5},
     )
     rotation: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=45.0,
         title="Rotation",
@@ -652,7 +684,7 @@ class Augmentation(Spec):
         json_schema_extra={"step": 1.0},
     )
     scale: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=0.5,
         title="Scale",
@@ -660,7 +692,7 @@ class Augmentation(Spec):
         json_schema_extra={"step": 0.05},
     )
     shear: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=0.5,
         title="Shear",
@@ -668,7 +700,7 @@ class Augmentation(Spec):
         json_schema_extra={"step": 0.05},
     )
     elastic: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=4.0,
         title="Elastic",
@@ -676,7 +708,7 @@ class Augmentation(Spec):
         json_schema_extra={"step": 0.25},
     )
     thickness: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=1.0,
         title="Thickness",
@@ -684,7 +716,7 @@ class Augmentation(Spec):
         json_schema_extra={"step": 0.1},
     )
     noise: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=0.5,
         title="Noise",
@@ -702,10 +734,10 @@ class Training(Spec):
     """The settings of a training. The output layer's loss is always categorical cross-entropy."""
 
     epochs: int = Field(
-        10, ge=1, le=MAX_EPOCHS, title="Epochs", description="How many times every training image is seen."
+        default=10, ge=1, le=MAX_EPOCHS, title="Epochs", description="How many times every training image is seen."
     )
     batch_size: int = Field(
-        32,
+        default=32,
         ge=1,
         le=MAX_BATCH_SIZE,
         title="Batch size",
@@ -715,7 +747,7 @@ class Training(Spec):
         default=Adam(), title="Optimizer", description="How gradients become changes of the weights."
     )
     learning_rate: float = Field(
-        0.001,
+        default=0.001,
         ge=1e-8,
         le=10.0,
         title="Learning rate",
@@ -726,7 +758,7 @@ class Training(Spec):
         default=Constant(), title="Schedule", description="How the learning rate changes over the training."
     )
     label_smoothing: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         le=0.5,
         title="Label smoothing",
@@ -734,7 +766,7 @@ class Training(Spec):
         json_schema_extra={"step": 0.05},
     )
     train_size: int = Field(
-        TRAINING_SET_SIZE,
+        default=TRAINING_SET_SIZE,
         ge=20,
         le=TRAINING_SET_SIZE,
         title="Images used",
@@ -742,7 +774,7 @@ class Training(Spec):
         json_schema_extra={"step": 1000},
     )
     validation_split: float = Field(
-        0.1,
+        default=0.1,
         ge=0.0,
         le=0.5,
         title="Held out for validation",
@@ -750,7 +782,7 @@ class Training(Spec):
         json_schema_extra={"step": 0.05},
     )
     patience: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=MAX_EPOCHS,
         title="Early stopping",
@@ -762,7 +794,11 @@ class Training(Spec):
         description="Random changes to the training images that keep the digit the same.",
     )
     seed: int = Field(
-        0, ge=0, le=2**31 - 1, title="Seed", description="The same seed on the same machine gives the same numbers."
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="The same seed on the same machine gives the same numbers.",
     )
 
     @model_validator(mode="after")
@@ -803,7 +839,7 @@ class FineTuning(Spec):
     )
     drawings: int = Field(ge=1, le=1000, title="Drawings", description="How many drawings are learned from.")
     images: int = Field(
-        5000,
+        default=5000,
         ge=0,
         le=TRAINING_SET_SIZE,
         title="MNIST's images",
@@ -811,7 +847,7 @@ class FineTuning(Spec):
         json_schema_extra={"step": 1000},
     )
     share: float = Field(
-        0.25,
+        default=0.25,
         ge=0.05,
         le=0.75,
         title="Share of your drawings",
@@ -866,7 +902,7 @@ def parse_experiment(text: str | bytes) -> Experiment:
     return _in_our_words(lambda: _EXPERIMENT.validate_json(text))
 
 
-def replaced(spec: Spec, **changes: object) -> Spec:
+def replaced(spec: S, **changes: object) -> S:
     """Return `spec` with some fields changed, validated again.
 
     Raises:
@@ -880,7 +916,7 @@ def shape_text(shape: Shape) -> str:
     return " × ".join(map(str, shape))
 
 
-def _in_our_words(validate: Callable[[], Spec]) -> Spec:
+def _in_our_words(validate: Callable[[], S]) -> S:
     try:
         return validate()
     except ValidationError as error:

@@ -30,8 +30,8 @@ def thin(folder: Folder, progress: Progress) -> None:
     files = folder.files("checkpoints")
     sizes = {step: files.get(file_name(step).rpartition("/")[2], 0) for step in steps(folder)}
     kept = {0, max(sizes, default=0)}
-    if progress.history:
-        kept |= {progress.step_of(progress.best.epoch), progress.step_of(progress.history[-1].epoch)}
+    if (best := progress.best) is not None:
+        kept |= {progress.step_of(best.epoch), progress.step_of(progress.history[-1].epoch)}
     too_much = sum(sizes.values()) - MAX_CHECKPOINT_BYTES
     for step, size in sizes.items():
         if too_much <= 0:

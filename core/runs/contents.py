@@ -257,7 +257,10 @@ def parse_evaluation(raw: bytes, step: int) -> Evaluation:
     )  # older runs have no indices
     _require(evaluation.step == step, "answers of this network")
     _require_answers(evaluation.probabilities, evaluation.y_true)
-    _require(_is_whole(evaluation.indices, evaluation.y_true.shape), "the indices of its images")
+    _require(
+        evaluation.indices is not None and _is_whole(evaluation.indices, evaluation.y_true.shape),
+        "the indices of its images",
+    )
     return evaluation
 
 
@@ -269,12 +272,9 @@ def _dataset(arrays: dict[str, np.ndarray]) -> str:
 def parse_robustness(raw: bytes, step: int) -> Robustness:
     """Return a network's predictions for damaged images."""
     arrays = parse_arrays(raw)
-    scalars = {
-        "step": int(arrays.pop("step")),
-        "clean": float(arrays.pop("clean")),
-        "images": int(arrays.pop("images")),
-    }
-    found = Robustness(**scalars, **arrays)
+    found = Robustness(
+        step=int(arrays.pop("step")), clean=float(arrays.pop("clean")), images=int(arrays.pop("images")), **arrays
+    )
     kinds, severities = found.accuracy.shape
     _require(found.step == step, "answers of this network")
     _require(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -98,8 +98,9 @@ class Network:
             return self._folder.read_if_there(self._answer_file(question), TypeAdapter(kind).validate_json)
         return None
 
-    def answered(self, question: str, kind: type[T], find: Callable[[], T]) -> T:
-        """Return the answer that is kept, else what `find` finds, which is then kept. Arguments as `answer`."""
+    def answered(self, question: str, kind: Any, find: Callable[[], T]) -> T:
+        """Return the answer that is kept, else what `find` finds, which is then kept. Arguments as `answer`; `kind` may also be
+        annotated, which is no `type`."""
         kept = self.answer(question, kind)
         if kept is not None:
             return kept

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Len
@@ -188,7 +188,7 @@ def from_wire(message: dict) -> Event:
     return kind(**values)
 
 
-def _as_tuples(value: object) -> object:
+def _as_tuples(value: Any) -> Any:
     return tuple(_as_tuples(inner) for inner in value) if isinstance(value, list | tuple) else value
 
 

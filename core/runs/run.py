@@ -168,7 +168,13 @@ class Run:
         self.write_record(Record(**{**asdict(record), "state": state, "message": message, "ended": ended, **changes}))
 
     def write_epoch(self, progress: Progress, checkpoint: Checkpoint) -> None:
-        """Write all that an epoch leaves behind, its optimizer last: a resume finds a whole epoch or the one before."""
+        """Write all that an epoch leaves behind, its optimizer last: a resume finds a whole epoch or the one before.
+
+        Raises:
+            ValueError: if the checkpoint has no optimizer.
+        """
+        if checkpoint.optimizer is None:
+            raise ValueError(f"the checkpoint after {checkpoint.step} batches has no optimizer")
         self.write_weights(checkpoint)
         self.write_curve(progress)
         self.folder.write("history.json", json.dumps([asdict(row) for row in progress.history]).encode())

@@ -89,7 +89,7 @@ class Storage:
             # To open a named pipe would wait for a writer.
             if self._is_local and not stat.S_ISREG(os.stat(path).st_mode):
                 raise OSError(errno.EINVAL, "it is no file")
-            return self.fs.cat_file(path)
+            return self.fs.cat_file(path)  # pyright: ignore[reportReturnType]  # fsspec opens it as "rb", untold
 
     def names(self, folder: str = "") -> list[str]:
         """Return the names of what is in a folder; empty if there is no such folder."""
@@ -105,7 +105,7 @@ class Storage:
         """Return all files in a folder and below it: name relative to the folder -> size in bytes."""
         with _as_os_errors():
             path = self.path(folder)
-            found = self.fs.find(path, detail=True)
+            found = dict(self.fs.find(path, detail=True))
             return {name.removeprefix(path + "/"): info["size"] or 0 for name, info in found.items()}
 
     def modified(self, name: str) -> float:

@@ -175,7 +175,7 @@ def forget(root: str) -> None:
         with suppress(FileNotFoundError):
             here[one] = storage.modified(f"{FOLDER}/{one}/{FILE}")
     oldest = time.time() - FORGOTTEN_DAYS * DAY_SECONDS
-    for place, one in enumerate(sorted(here, key=here.get, reverse=True)):
+    for place, one in enumerate(sorted(here, key=here.__getitem__, reverse=True)):
         if here[one] < oldest or place >= MOST_VISITORS:
             storage.remove(f"{FOLDER}/{one}")
 

@@ -3,6 +3,10 @@
 The same function serves the training and its preview. Imports TensorFlow: only worker processes may import this module.
 """
 
+# The stubs of TensorFlow know no shapes of tensors and numbers mixed, no `...` in an index, and a seed that is folded in as a whole
+# number; the sides of images are known, though a tensor's type says that they might not be.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalOperand=false
+
 from __future__ import annotations
 
 import numpy as np

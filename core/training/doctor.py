@@ -8,8 +8,9 @@ nothing was found, not that all is well. The thresholds were set on the training
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -181,7 +182,7 @@ def dead_units(experiment: Experiment, progress: Progress) -> Finding | None:
     dead = {name: share for name, share in snapshot.dead.items() if share > DEAD_SHARE}
     if not dead:
         return None
-    worst = max(dead, key=dead.get)
+    worst = max(dead, key=dead.__getitem__)
     reason = (
         f"{dead[worst]:.0%} of the units of {worst} are zero for every image of a batch. Where a ReLU is zero no gradient "
         "passes, so a unit that is always zero learns no more; a leaky ReLU lets a little pass."
@@ -410,13 +411,13 @@ def _against_overfitting(experiment: Experiment) -> Change | None:
 # --- reading the figures -----------------------------------------------------------------------------------------------
 
 
-def _last(values: object, count: int) -> np.ndarray:
+def _last(values: Sequence[float], count: int) -> np.ndarray:
     """Return the last `count` values of a per-batch curve, (n,) float64, without NaN and infinity."""
     last = np.array(values[-count:], np.float64)
     return last[np.isfinite(last)]
 
 
-def _recent(progress: Progress, values: object, back: int = 0) -> np.ndarray:
+def _recent(progress: Progress, values: Sequence[float], back: int = 0) -> np.ndarray:
     """Return the last quarter of a per-batch curve, or the one so many quarters `back`; empty before there is enough
     of it.
 
@@ -457,8 +458,8 @@ def _is_below(progress: Progress, accuracy: float) -> bool:
     any.
     """
     recent, row = _recent(progress, progress.accuracy), _last_row(progress)
-    is_validated = row is not None and row.val_accuracy is not None
-    return len(recent) > 0 and recent.mean() < accuracy and not (is_validated and row.val_accuracy >= accuracy)
+    held_out = row.val_accuracy if row is not None else None
+    return len(recent) > 0 and recent.mean() < accuracy and not (held_out is not None and held_out >= accuracy)
 
 
 def _last_row(progress: Progress) -> EpochEnded | None:
@@ -467,15 +468,25 @@ def _last_row(progress: Progress) -> EpochEnded | None:
     return row if row is not None and math.isfinite(row.loss) and math.isfinite(row.accuracy) else None
 
 
-def _validated(progress: Progress) -> list[EpochEnded]:
+def _validated(progress: Progress) -> list[_Validated]:
     """Return the epochs' rows that have a validation, all values being finite."""
-    return [
-        row
-        for row in progress.history
-        if row.val_loss is not None
+    return [row for row in progress.history if _is_validated(row)]
+
+
+@dataclass(frozen=True)
+class _Validated(EpochEnded):
+    """An epoch's row that has a validation."""
+
+    val_loss: float
+    val_accuracy: float
+
+
+def _is_validated(row: EpochEnded) -> TypeGuard[_Validated]:
+    return (
+        row.val_loss is not None
         and row.val_accuracy is not None
         and all(map(math.isfinite, (row.loss, row.accuracy, row.val_loss, row.val_accuracy)))
-    ]
+    )
 
 
 def _learning_rate(experiment: Experiment, progress: Progress) -> float:

@@ -150,8 +150,13 @@ def mixed(
         train_indices: the training images that weren't held out, (k,) integers.
         start: the drawings.
         experiment: the fine-tuning.
+
+    Raises:
+        ValueError: if it is none.
     """
     fine_tuning, count = experiment.fine_tuning, len(dataset.y_train)
+    if fine_tuning is None:
+        raise ValueError("expected the experiment of a fine-tuning")
     both = replace(
         dataset,
         x_train=np.concatenate([dataset.x_train, start.images]),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import NotRequired, TypedDict
 from weakref import WeakKeyDictionary
 
 import keras
@@ -160,12 +161,22 @@ def _is_patience_over(val_losses: list[float | None], patience: int | None) -> b
     """Return whether the best epoch lies `patience` epochs back. Without held-out images there is nothing to wait
     for.
     """
-    if patience is None or not val_losses or None in val_losses:
+    losses = [loss for loss in val_losses if loss is not None]
+    if patience is None or not losses or len(losses) < len(val_losses):
         return False
-    return len(val_losses) - 1 - int(np.argmin(val_losses)) >= patience
+    return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 _NOBODY = (lambda event: None, Command, lambda checkpoint: None, lambda snapshot: None)
+
+
+class _Validation(TypedDict):
+    """What an epoch's row says of the held-out images, as `EpochEnded`."""
+
+    val_loss: float | None
+    val_accuracy: float | None
+    confusion: NotRequired[tuple[int, ...]]
+    wrongest: NotRequired[tuple[tuple[int, int, float], ...]]
 
 
 class _Loop:
@@ -313,7 +324,7 @@ class _Loop:
         )
         return loss, accuracy
 
-    def _validate(self, epoch: int) -> dict[str, object]:
+    def _validate(self, epoch: int) -> _Validation:
         """Return the fields of an epoch's row about the held-out images."""
         if not len(self.validation_indices):
             return {"val_loss": None, "val_accuracy": None}

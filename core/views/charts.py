@@ -371,7 +371,8 @@ def distribution(values: np.ndarray, title: str, form: str) -> go.Figure:
 
 
 def _small(figure: go.Figure) -> None:
-    figure.update_layout(height=SMALL_HEIGHT, margin=MARGIN, showlegend=len(figure.data) > 1, dragmode=False)
+    has_many = len(figure.data) > 1  # pyright: ignore[reportArgumentType]  # plotly's `data` is a tuple, which it says nowhere
+    figure.update_layout(height=SMALL_HEIGHT, margin=MARGIN, showlegend=has_many, dragmode=False)
     figure.update_xaxes(fixedrange=True)
     figure.update_yaxes(fixedrange=True)
 

@@ -65,12 +65,12 @@ def _channels(unit: Unit) -> str:
     """Show the window, the kernel and their products, of the channels that contribute most."""
     sums = unit.products.sum(axis=(0, 1), dtype=np.float64)
     first = np.argsort(-np.abs(sums), kind="stable")[:MOST_CHANNELS]
-    largest = [float(np.abs(each).max(initial=0)) for each in (unit.patch, unit.kernel, unit.products)]
+    largest = [float(np.abs(each).max(initial=0)) for each in (unit.patch, unit.factors, unit.products)]
     rows = "".join(
         f'<div><div style="margin-bottom:.2rem"><span style="opacity:.75">channel {channel + 1}</span> adds up to '
         f'<b>{_number(sums[channel])}</b></div><div style="display:flex;flex-wrap:wrap;align-items:center;gap:.4rem">'
         f"{_grid(unit.patch[..., channel], largest[0], unit.is_inside)}<span>×</span>"
-        f"{_grid(unit.kernel[..., channel], largest[1])}<span>=</span>"
+        f"{_grid(unit.factors[..., channel], largest[1])}<span>=</span>"
         f"{_grid(unit.products[..., channel], largest[2])}</div></div>"
         for channel in first
     )
@@ -94,12 +94,12 @@ def _chosen_from(unit: Unit) -> str:
 def _contributions(unit: Unit) -> str:
     """Show each input's contribution to a unit, the largest first; as a picture if the inputs were an image."""
     products = unit.products
-    first = np.argsort(-np.abs(products), kind="stable")[:MOST_TERMS]
+    first = [int(k) for k in np.argsort(-np.abs(products), kind="stable")[:MOST_TERMS]]
     largest = float(np.abs(products).max(initial=0)) or 1.0
     terms = "".join(
         f'<div style="display:grid;grid-template-columns:6.5rem 8.5rem 1fr 3.7rem;gap:.4rem;align-items:center;height:1.5rem;'
         f'font-variant-numeric:tabular-nums;font-size:.85rem"><span style="opacity:.75">{_source(unit, k)}</span>'
-        f"<span>{_number(unit.patch[k])} × {_number(unit.kernel[k])}</span>{_signed_bar(products[k] / largest)}"
+        f"<span>{_number(unit.patch[k])} × {_number(unit.factors[k])}</span>{_signed_bar(products[k] / largest)}"
         f'<span style="text-align:right">{_number(products[k])}</span></div>'
         for k in first
     )
@@ -133,7 +133,7 @@ def _sum(unit: Unit) -> str:
             products = unit.products.sum(dtype=np.float64)
             steps = f"{_number(products)} {_added(unit.bias)} (bias) = <b>{_number(unit.total)}</b>"
         case Form.SCALE:
-            read, by = _number(unit.patch[0]), _number(unit.kernel[0])
+            read, by = _number(unit.patch[0]), _number(unit.factors[0])
             steps = f"{read} × {by} {_added(unit.bias)} = <b>{_number(unit.total)}</b>"
         case Form.SUM:
             steps = f"{' + '.join(_number(x) for x in unit.patch)} = <b>{_number(unit.total)}</b>"
@@ -167,13 +167,13 @@ def _grid(
     cells = []
     for place in np.ndindex(values.shape):
         colour = f"rgb({','.join(map(str, colours[place]))})"
-        text = _short(values[place]) if is_written else ""
+        text = _short(float(values[place])) if is_written else ""
         edge = ""
         if is_inside is not None and not is_inside[place]:
             colour, text = "repeating-linear-gradient(45deg,#bbb 0 3px,#ddd 3px 6px)", "0" if is_written else ""
         if is_chosen is not None and is_chosen[place]:
             edge = f"outline:2px solid {pictures.RED};outline-offset:-2px;"
-        cells.append(f'<span style="{_CELL};{edge}background:{colour}" title="{_number(values[place])}">{text}</span>')
+        cells.append(f'<span style="{_CELL};{edge}background:{colour}" title="{_number(float(values[place]))}">{text}</span>')
     said = "; ".join(", ".join(_number(value) for value in row) for row in values[:LARGEST_WRITTEN, :LARGEST_WRITTEN])
     return (
         f'<div role="img" aria-label="{said}" style="display:grid;grid-template-columns:repeat({width},{size}px);'

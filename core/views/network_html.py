@@ -18,7 +18,7 @@ from core.views import pictures
 KERNEL_SIZE, MAP_SIZE = 44, 56  # CSS pixels
 WEAKEST, STRONGEST = 1e-4, 1e1  # gradient norms at the ends of their scale
 _PIXELS = "image-rendering:pixelated;border-radius:4px"
-_BLUE, _WHITE, _OCHRE = (np.float32(colour) for colour in ((85, 102, 245), (247, 245, 240), (203, 124, 2)))
+_BLUE, _WHITE, _OCHRE = (np.array(colour, np.float32) for colour in ((85, 102, 245), (247, 245, 240), (203, 124, 2)))
 
 
 def kernels(values: np.ndarray) -> str:

@@ -296,7 +296,7 @@ def network_diagram(ledger: Ledger, sample: np.ndarray) -> str:
         ledger: of the network.
         sample: a digit, (28, 28) uint8, shown as the input.
     """
-    blocks = [
+    blocks: list[tuple[str, Shape, str, bool]] = [
         ("Input", IMAGE_SHAPE, STONE, False),
         *((row.layer.kind, row.output_shape, _colour(row), isinstance(row.layer, Block)) for row in ledger.rows),
     ]
