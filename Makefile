@@ -34,9 +34,10 @@ run: $(APP) ## install what is missing and open the app (PORT=8502 for another p
 fast: $(DEV) ## the tests that need neither Keras nor Dask nor a browser
 	@$(PYTHON) -m pytest tests -m fast $(IN_PARALLEL)
 
-check: $(DEV) ## lint, format, and whether every requirement is a wheel on each Python
+check: $(DEV) ## lint, format, types, and whether every requirement is a wheel on each Python
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m basedpyright --pythonpath $(PYTHON)
 	@for version in 3.11 3.12 3.13; do \
 		echo "Wheels alone on CPython $$version, manylinux_2_31:"; \
 		$(PYTHON) -m uv pip compile --quiet --only-binary :all: --python-version $$version \

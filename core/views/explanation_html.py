@@ -173,7 +173,9 @@ def _grid(
             colour, text = "repeating-linear-gradient(45deg,#bbb 0 3px,#ddd 3px 6px)", "0" if is_written else ""
         if is_chosen is not None and is_chosen[place]:
             edge = f"outline:2px solid {pictures.RED};outline-offset:-2px;"
-        cells.append(f'<span style="{_CELL};{edge}background:{colour}" title="{_number(float(values[place]))}">{text}</span>')
+        cells.append(
+            f'<span style="{_CELL};{edge}background:{colour}" title="{_number(float(values[place]))}">{text}</span>'
+        )
     said = "; ".join(", ".join(_number(value) for value in row) for row in values[:LARGEST_WRITTEN, :LARGEST_WRITTEN])
     return (
         f'<div role="img" aria-label="{said}" style="display:grid;grid-template-columns:repeat({width},{size}px);'
