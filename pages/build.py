@@ -6,10 +6,10 @@ from core.model import ledger, presets
 from core.views import pictures
 from ui import digits
 from ui.build import stack
-from ui.state import session
+from ui.state import editing
 
 st.title("Build")
-draft = session.draft()
+draft = editing.draft()
 read, hints = ledger.read(draft.experiment.layers), ledger.hints(draft.experiment.layers)
 sample = digits.dataset().x_train[0]
 

@@ -5,7 +5,7 @@ import streamlit as st
 from core.data.splits import Split
 from ui import digits, guards
 from ui.data import browser, digit_map, overview, own_hand
-from ui.state import session
+from ui.state import own_handwriting
 
 st.title("Data")
 dataset = digits.dataset()
@@ -36,11 +36,11 @@ else:
         with sheet:
             index = browser.sheet(selection)
             if selection.split == Split.MINE:
-                own_hand.summary(session.handwriting())
+                own_hand.summary(own_handwriting.handwriting())
         with detail:
             browser.large(selection, index)
             if selection.split == Split.MINE and index is not None:
-                own_hand.correct(session.handwriting(), index)
+                own_hand.correct(own_handwriting.handwriting(), index)
         read, alike = st.columns(2, gap="large")
         with read:
             browser.reading(selection, index, network)

@@ -4,26 +4,26 @@ import streamlit as st
 
 from ui import guards, messages
 from ui.draw import handwriting, whole_number
-from ui.state import session
+from ui.state import session, surfaces
 from ui.widgets import single_digit
 
 st.title("Draw")
 network = guards.trained_network("reads what you draw")
 st.segmented_control(
     "What to draw",
-    session.DRAW_PARTS,
-    default=session.draw_part(),
+    surfaces.DRAW_PARTS,
+    default=surfaces.draw_part(),
     required=True,
     label_visibility="collapsed",
-    **session.showing("draw-part", session.draw_part(), session.choose_draw_part),
+    **session.showing("draw-part", surfaces.draw_part(), surfaces.choose_draw_part),
 )
 name = messages.name(network.run.record().name)
-if session.draw_part() == "One digit":
+if surfaces.draw_part() == "One digit":
     st.markdown(f"One digit, as large as you like. **{name}** answers after every stroke.")
     single_digit.choose_source()
     single_digit.draw_and_read(network)
     single_digit.look_into(network)
-elif session.draw_part() == "A whole number":
+elif surfaces.draw_part() == "A whole number":
     st.markdown(f"Several digits side by side. **{name}** reads them one by one.")
     whole_number.draw_and_read(network)
 else:

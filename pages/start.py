@@ -7,7 +7,7 @@ from core.engine import engine
 from core.model import presets
 from core.views import pictures
 from ui import digits, guards, late_requests, messages, navigation
-from ui.state import session
+from ui.state import editing, runs
 from ui.widgets import run_start, single_digit
 
 st.title("Build a network. Watch it learn. Draw for it.")
@@ -16,15 +16,15 @@ st.markdown(
     "eyes, and then it has to read yours."
 )
 
-run, own = session.run_in_use(), session.chosen_run()
+run, own = runs.run_in_use(), runs.chosen_run()
 progress = None
 with messages.shown():
     progress = engine.shared().progress(run) if run else None
 
 if own is None:  # above what comes late and takes room, or it would be moved from under a finger
     if st.button("Train my first network", type="primary", icon=":material/play_arrow:"):
-        session.use_preset(presets.FAST_99.name)
-        run_start.start_training(session.draft())
+        editing.use_preset(presets.FAST_99.name)
+        run_start.start_training(editing.draft())
         late_requests.switch_page(navigation.TRAIN)
     st.caption(f"It will be *{presets.FAST_99.name}*. {presets.FAST_99.about}")
 

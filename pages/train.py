@@ -5,12 +5,12 @@ import streamlit as st
 from core.model import ledger
 from core.runs.progress import Command
 from ui import messages, navigation
-from ui.state import session
+from ui.state import editing, runs
 from ui.train import live, recipe, time_machine
 from ui.widgets import repair, run_start
 
 st.title("Train")
-draft, run = session.draft(), session.chosen_run()
+draft, run = editing.draft(), runs.chosen_run()
 read = ledger.read(draft.experiment.layers)
 
 with st.container(horizontal=True, vertical_alignment="center"):

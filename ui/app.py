@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui import digits, messages, navigation, runs_menu, status
-from ui.state import session
+from ui.state import editing, runs, surfaces, visit
 from ui.widgets import keys
 
 # Streamlit makes this script Python's `__main__` while it runs, and a worker process that starts meanwhile would run it again
@@ -23,10 +23,12 @@ def main() -> None:
     if _needs_login():
         _login()
         return
+    visit.begin()
     page = navigation.navigation()
-    session.follow_url()
-    session.enter_page(page.url_path)
-    session.keep_visit()
+    editing.follow_url()
+    runs.follow_url()
+    surfaces.enter_page(page.url_path)
+    visit.keep_visit()
     with st.sidebar:
         runs_menu.choose_run()
         status.strip()

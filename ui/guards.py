@@ -12,7 +12,7 @@ from core.runs.network import Network
 from core.runs.progress import Progress
 from core.runs.run import Run
 from ui import digits, navigation
-from ui.state import session
+from ui.state import runs
 
 LOOK_SECONDS = 1.0
 
@@ -24,7 +24,7 @@ def trained_network(purpose: str) -> Network:
     Args:
         purpose: what such a network does on this page, for the sentence.
     """
-    run = session.run_in_use()
+    run = runs.run_in_use()
     if run is None:
         _stop(f"There is no network yet that {purpose}.", "Train one")
     progress = engine.shared().progress(run)
@@ -45,7 +45,7 @@ def trained_network(purpose: str) -> Network:
 
 def network_in_use() -> Network | None:
     """Return the network in use; None if there is none yet, or its run can't be read, which the sidebar tells."""
-    run = session.run_in_use()
+    run = runs.run_in_use()
     if run is None:
         return None
     with suppress(RunDamaged):
@@ -64,7 +64,7 @@ def network_of(run: Run, progress: Progress) -> Network | None:
     if not progress.history:
         return None
     kept, best = run.steps(), progress.step_of(progress.best.epoch)
-    step = next((step for step in (session.chosen_step(run.id), best) if step in kept), None)
+    step = next((step for step in (runs.chosen_step(run.id), best) if step in kept), None)
     if step is None:
         raise RunDamaged(
             f"Run {run.id} has lost the network of its best epoch. Choose another epoch of it in the sidebar, or another run."

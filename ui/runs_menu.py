@@ -12,7 +12,7 @@ from core.errors import RunDamaged
 from core.runs.progress import State
 from core.runs.run import Run
 from ui import digits, driving, messages
-from ui.state import session
+from ui.state import runs, session
 
 MOST_RUNS_LISTED = 50
 BEST = "best"
@@ -20,8 +20,8 @@ BEST = "best"
 
 def choose_run() -> None:
     """Draw a menu of the runs that this visitor may see; nothing if there are none."""
-    in_use = session.run_in_use()
-    listed = session.visible_runs()
+    in_use = runs.run_in_use()
+    listed = runs.visible_runs()
     if in_use is not None and in_use not in listed:
         listed.append(in_use)
     labels = _labels(tuple((run.id, run.root) for run in listed))
@@ -32,8 +32,8 @@ def choose_run() -> None:
     key = f"run-menu-{in_use.id if in_use else ''}"
 
     def chosen() -> None:
-        if session.run_in_use() == in_use:  # a late request may still come from the menu that was here for another run
-            session.use_run(session.widget_value(key))
+        if runs.run_in_use() == in_use:  # a late request may still come from the menu that was here for another run
+            runs.use_run(session.widget_value(key))
 
     st.selectbox(
         "Network in use",
@@ -60,12 +60,12 @@ def _choose_step(run: Run) -> None:
         return
     if len(steps) < 2:
         return
-    key, chosen = f"step-{run.id}", session.chosen_step(run.id)
+    key, chosen = f"step-{run.id}", runs.chosen_step(run.id)
     options = [BEST, *steps]
 
     def changed() -> None:
         value = session.widget_value(key)
-        session.choose_step(run.id, None if value == BEST else value)
+        runs.choose_step(run.id, None if value == BEST else value)
 
     st.selectbox(
         "As it was after",
@@ -94,7 +94,7 @@ def _offer_to_delete(run: Run, label: str) -> None:
 def _delete(run: Run) -> None:
     with messages.kept():
         driving.delete(run)
-        session.forget_run(run.id)
+        runs.forget_run(run.id)
 
 
 def _say_that_room_is_short() -> None:
@@ -132,7 +132,7 @@ def _label(run: Run) -> tuple[float, str]:
 
 def labels() -> dict[str, str]:
     """Return the runs that this visitor may see, newest first: id -> the menu's label."""
-    return _labels(tuple((run.id, run.root) for run in session.visible_runs()))
+    return _labels(tuple((run.id, run.root) for run in runs.visible_runs()))
 
 
 def condition(run: Run) -> str:

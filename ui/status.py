@@ -10,7 +10,7 @@ from core.engine.engine import Status
 from core.errors import RunDamaged
 from core.runs.run import Run
 from ui import digits, messages, runs_menu
-from ui.state import session
+from ui.state import runs, session
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
 
@@ -30,7 +30,7 @@ def strip() -> None:
     """Draw lines that keep themselves up to date. Their second update, after the first page is painted, wakes the
     engine.
     """
-    status, run = engine.shared().status(), session.run_in_use()
+    status, run = engine.shared().status(), runs.run_in_use()
     is_busy = status.phase is not Phase.READY or status.training or status.queued
     st.fragment(_strip, run_every=BUSY_SECONDS if is_busy else IDLE_SECONDS)(status.phase, run)
     if not session.is_lasting():
@@ -61,7 +61,7 @@ def _strip(phase_at_run: Phase, run: Run | None) -> None:
 
 def _who(status: Status) -> str:
     """Return who trains and how many wait; other visitors' runs have no names here."""
-    own = {run.id: run for run in session.visible_runs()}
+    own = {run.id: run for run in runs.visible_runs()}
     names = [_name(own[run_id]) for run_id in status.training if run_id in own]
     others = len(status.training) - len(names)
     parts = [*names, *([f"{others} of others"] if others else [])]

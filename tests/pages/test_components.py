@@ -135,10 +135,10 @@ def test_files_that_were_read_are_not_kept_in_memory(components):
         import streamlit as st
         from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-        from ui.state import session
+        from ui.state import surfaces
         from ui.widgets import given_pictures
 
-        session.choose_draw_source("Picture")
+        surfaces.choose_draw_source("Picture")
         given_pictures.files()
         context = get_script_run_ctx()
         st.text(f"{len(context.uploaded_file_mgr.file_storage[context.session_id])} files")

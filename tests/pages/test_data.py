@@ -23,8 +23,12 @@ from core.runs.contents import Evaluation, Readings
 from core.runs.network import Network
 from core.runs.progress import State
 from core.runs.run import Run
-from tests.page_fields import held
-from ui.state.session import Drawn
+from tests.page_fields import held, part
+from ui.state.drawing_in_use import DrawingInUse
+from ui.state.drawings import Drawings, Drawn
+from ui.state.exploring import Exploring
+from ui.state.runs import Runs
+from ui.state.surfaces import Surfaces
 
 SHEET = 96
 INK = np.zeros((280, 280), np.float32)
@@ -100,7 +104,7 @@ def trained_on(digits, run=None) -> np.ndarray:
 
 def open_test(at, run):
     """Open the test set on Evaluate."""
-    at.session_state["digitlab"].open_tests.add(Network(run, STEP))
+    part(at, Runs).open_tests.add(Network(run, STEP))
     return at.run()
 
 
@@ -256,7 +260,7 @@ class TestDrawings:
         assert "haven't drawn anything yet" in at.info[0].value
 
     def test_ones_own_stands_among_the_digits(self, at):
-        at.session_state["digitlab"].sheets["digit"].sheet = LEANING
+        part(at, Surfaces).canvases["digit"].sheet = LEANING
 
         split(at, "Drawn")
 
@@ -266,7 +270,7 @@ class TestDrawings:
         assert f"ink {to_mnist(LEANING).mean() / 255:.0%}" in at.caption[0].value
 
     def test_an_empty_canvas_is_no_drawing(self, at):
-        assert not at.session_state["digitlab"].sheets["digit"].sheet.any()
+        assert not part(at, Surfaces).canvases["digit"].sheet.any()
 
         split(at, "Drawn")
 
@@ -276,9 +280,9 @@ class TestDrawings:
     def drawn(self, visit, finished_run):
         """A visit that drew a stroke upright, and then one that leans and stands on the canvas still."""
         at = visit("data", finished_run)
-        session = at.session_state["digitlab"]
-        session.drawn = [Drawn(1, "Picture", np.uint8(255 * INK), to_mnist(INK), 7)]
-        session.sheets["digit"].sheet, session.sheets["digit"].number = LEANING, 2
+        canvas = part(at, Surfaces).canvases["digit"]
+        part(at, Drawings).drawn = [Drawn(1, "Picture", np.uint8(255 * INK), to_mnist(INK), 7)]
+        canvas.sheet, canvas.number = LEANING, 2
         return split(at, "Drawn")
 
     def test_all_of_a_visit_s_are_there_the_newest_first(self, drawn):
@@ -300,7 +304,7 @@ class TestDrawings:
 
     def test_they_are_seen_as_draw_prepares_them(self, drawn):
         preparation = Preparation(crop=False, centre=False)
-        drawn.session_state["digitlab"].preparation = preparation
+        part(drawn, DrawingInUse).preparation = preparation
         drawn.run()
 
         assert f"ink {to_mnist(LEANING, preparation).mean() / 255:.0%}" in drawn.caption[0].value
@@ -327,7 +331,7 @@ class TestTheNetworkInUse:
         button(at, "Explain").click().run()
 
         assert not at.exception
-        assert at.session_state["digitlab"].explained == (Split.TEST, 1)
+        assert part(at, Exploring).explained == (Split.TEST, 1)
         assert at.title[0].value == "Explain"
 
     def test_hardest_first_goes_by_the_loss(self, visit, read_run, digits, hardest):
@@ -381,7 +385,7 @@ class TestTheNetworkInUse:
 
         button(at, "Explain").click().run()
 
-        assert at.session_state["digitlab"].explained == (Split.VALIDATION, index)
+        assert part(at, Exploring).explained == (Split.VALIDATION, index)
         assert held(at.text_input[0]) == index
         assert f'alt="a {digits.y_train[index]}"' in " ".join(html.proto.body for html in at.get("html"))
 

@@ -15,9 +15,12 @@ from core.ink.preparation import Preparation, prepare, to_mnist
 from core.ink.strokes import Sheet, Stroke
 from core.runs.progress import State
 from core.views.pictures import png
-from tests.page_fields import held_by_widgets
-from ui.state import session as state
-from ui.state.session import DRAW_SOURCES
+from tests.page_fields import held_by_widgets, in_session, part
+from ui.state import drawing_in_use, surfaces
+from ui.state.drawing_in_use import DrawingInUse
+from ui.state.drawings import DRAW_SOURCES, Drawings
+from ui.state.photos import Photos
+from ui.state.surfaces import Surfaces
 
 
 @pytest.fixture
@@ -50,12 +53,12 @@ def draw(at, *strokes: Stroke, order: int | None = None, is_erasing: bool = Fals
     held = canvas_of(at)
     order = held.orders if order is None else order
     drawn = [Drawn(held.heard + place, order, stroke, is_erasing) for place, stroke in enumerate(strokes, 1)]
-    return do(at, lambda: state.hear_canvas("digit", drawn))
+    return do(at, lambda: surfaces.hear_canvas("digit", drawn))
 
 
 def canvas_of(at, name: str = "digit"):
     """What the session remembers of a canvas."""
-    return at.session_state["digitlab"].sheets[name]
+    return part(at, Surfaces).canvases[name]
 
 
 def sheet(*strokes: Stroke) -> Sheet:
@@ -64,25 +67,24 @@ def sheet(*strokes: Stroke) -> Sheet:
 
 def draw_on_pad(at, *strokes: list):
     """What the live pad does after a stroke."""
-    return do(at, lambda: state.hear_pad(Sheet(canvas_record.strokes(list(strokes), 400, 30), 400, 400)))
+    return do(at, lambda: surfaces.hear_pad(Sheet(canvas_record.strokes(list(strokes), 400, 30), 400, 400)))
 
 
 def bring_back(at, number: int):
     """What a click on a small picture does, which an AppTest can't make."""
-    return do(at, lambda: state.bring_back(number))
+    return do(at, lambda: drawing_in_use.bring_back(number))
 
 
 def do(at, change):
     """A change of a session's state, and the page after it."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(state, "_session", lambda: at.session_state["digitlab"])
+    with in_session(at):
         change()
     return at.run()
 
 
 def drawn(at) -> list[tuple[int, str, bytes]]:
     """What the session has kept: number, source and picture of each."""
-    return [(one.number, one.source, one.image.tobytes()) for one in at.session_state["digitlab"].drawn]
+    return [(one.number, one.source, one.image.tobytes()) for one in part(at, Drawings).drawn]
 
 
 def headings(at) -> list[str]:
@@ -162,7 +164,7 @@ def test_answers_that_are_no_numbers_name_no_digit(visit, finished_run, blown_up
     assert headings(at) == ["#### It can't say"]
     assert "nan" not in pictures(at)
     assert not [button.label for button in at.button if button.label.startswith("Keep it")]
-    assert at.session_state["digitlab"].drawn[-1].digit is None
+    assert part(at, Drawings).drawn[-1].digit is None
 
     at.button_group(key="draw-part").set_value("A whole number").run()
     canvas_of(at, "number").sheet = Sheet((stroke,), 640, 280)
@@ -180,7 +182,7 @@ def test_a_step_of_the_preparation_can_be_switched_off(visit, finished_run, stro
     at.checkbox(key="prepare-centre").set_value(False).run()
 
     assert not at.exception
-    held = at.session_state["digitlab"]
+    held = part(at, DrawingInUse)
     assert held.preparation == Preparation(centre=False)
     np.testing.assert_array_equal(held.last_read[0], to_mnist(sheet(stroke), Preparation(centre=False)))
 
@@ -197,13 +199,13 @@ def test_a_photo_shows_how_its_ink_was_found_and_each_step_can_be_switched_off(v
 
     for step in ("The picture", "Paper taken away", "Ruled lines taken away", "Specks and rim taken away"):
         assert step in shown
-    before = at.session_state["digitlab"].picture_ink
+    before = part(at, Photos).ink
 
     at.checkbox(key="prepare-lines").set_value(False).run()
 
     assert not at.exception
     assert "Ruled lines taken away" not in pictures(at)
-    assert at.session_state["digitlab"].picture_ink.sum() > 1.2 * before.sum()
+    assert part(at, Photos).ink.sum() > 1.2 * before.sum()
 
 
 def test_what_was_drawn_has_no_steps_of_a_photo(visit, finished_run, stroke):
@@ -215,7 +217,7 @@ def test_what_was_drawn_has_no_steps_of_a_photo(visit, finished_run, stroke):
 
 def test_drawings_of_the_session_are_kept_and_come_back(visit, finished_run, press, stroke, across):
     at = draw(visit("draw", finished_run), stroke)
-    held = at.session_state["digitlab"]
+    held = part(at, Drawings)
     first = held.drawn[-1]
     press(at, "Clear")
     draw(at, across)
@@ -223,8 +225,8 @@ def test_drawings_of_the_session_are_kept_and_come_back(visit, finished_run, pre
 
     bring_back(at, first.number)
 
-    assert held.sheets["digit"].sheet == sheet(stroke)
-    np.testing.assert_array_equal(held.last_read[0], to_mnist(sheet(stroke)))
+    assert canvas_of(at).sheet == sheet(stroke)
+    np.testing.assert_array_equal(part(at, DrawingInUse).last_read[0], to_mnist(sheet(stroke)))
     assert held.drawn[-1].number == first.number
     assert len(held.drawn) == 2
 
@@ -235,17 +237,17 @@ def test_a_clock_that_has_not_heard_of_it_yet_takes_no_drawing_off_the_page_agai
     draw_on_pad(at, [[0.5, 0.1], [0.5, 0.9]])
     at.button_group(key="draw-source").set_value("Canvas").run()
     draw(at, stroke)
-    session, before = at.session_state["digitlab"], held_by_widgets(at)
+    on_surfaces, before = part(at, Surfaces), held_by_widgets(at)
 
-    bring_back(at, session.drawn[0].number)
+    bring_back(at, part(at, Drawings).drawn[0].number)
     at._run(before)
-    assert session.draw_source == "Live pad"
+    assert on_surfaces.draw_source == "Live pad"
     assert not at.exception
 
     before = held_by_widgets(at)
-    do(at, lambda: state.read_as_number(sheet(stroke)))
+    do(at, lambda: surfaces.read_as_number(sheet(stroke)))
     at._run(before)
-    assert session.draw_part == "A whole number"
+    assert on_surfaces.draw_part == "A whole number"
 
 
 def test_a_drawing_is_kept_once_whatever_was_drawn_on_between(visit, finished_run, stroke):
@@ -325,7 +327,7 @@ def test_pictures_given_while_the_engine_warms_up_are_kept_as_such(visit, finish
     still_engine.be(Phase.READY)
     at.button_group(key="draw-source").set_value("Canvas").run()
 
-    kept = at.session_state["digitlab"].drawn
+    kept = part(at, Drawings).drawn
     assert [one.source for one in kept] == ["Picture", "Picture", "Canvas"]
     assert [isinstance(one.ink, Sheet) for one in kept] == [False, False, True]
     assert len({one.number for one in kept}) == 3
@@ -339,7 +341,7 @@ def test_a_stroke_begun_before_an_order_reached_the_page_is_drawn(visit, finishe
     held = canvas_of(at)
     begun_under = held.orders
     if order == "Bring back":
-        bring_back(at, at.session_state["digitlab"].drawn[0].number)
+        bring_back(at, part(at, Drawings).drawn[0].number)
     else:
         press(at, order)
     before = held.sheet
@@ -358,7 +360,7 @@ def test_a_stroke_that_arrives_again_is_drawn_once(visit, finished_run, stroke):
     at = draw(visit("draw", finished_run), stroke)
     held = canvas_of(at)
 
-    do(at, lambda: state.hear_canvas("digit", [Drawn(held.heard, 0, stroke, False)]))
+    do(at, lambda: surfaces.hear_canvas("digit", [Drawn(held.heard, 0, stroke, False)]))
 
     assert held.sheet == sheet(stroke)
     assert len(held.undo) == 1
@@ -422,14 +424,14 @@ def test_undo_and_redo_tell_the_canvas_what_to_show(visit, finished_run, press, 
 
 def test_clear_keeps_the_canvas_and_can_be_undone(visit, finished_run, press, stroke):
     at = draw(visit("draw", finished_run), stroke)
-    held = at.session_state["digitlab"]
+    held = part(at, Surfaces)
     before = held.canvas_round
 
     press(at, "Clear")
     press(at, "Undo")
 
     assert held.canvas_round == before
-    assert held.sheets["digit"].told == sheet(stroke)
+    assert held.canvases["digit"].told == sheet(stroke)
 
 
 @pytest.mark.parametrize("source", DRAW_SOURCES)

@@ -18,6 +18,9 @@ from core.runs.contents import Evaluation
 from core.runs.network import Network
 from core.runs.progress import State
 from core.runs.question import KEPT
+from tests.page_fields import part
+from ui.state.exploring import Exploring
+from ui.state.runs import Runs
 
 CONSTANT = np.eye(10, dtype=np.float32)
 
@@ -212,7 +215,7 @@ class TestGallery:
         at.button(key="explain").click().run()
 
         assert at.title[0].value == "Explain"
-        assert at.session_state["digitlab"].explained == (Split.VALIDATION, first)
+        assert part(at, Exploring).explained == (Split.VALIDATION, first)
 
 
 class TestTestSet:
@@ -426,7 +429,7 @@ class TestBreakIt:
     @staticmethod
     def opened(at, *those):
         """The page once the test set was opened for these runs."""
-        at.session_state["digitlab"].open_tests.update(Network(run, 8) for run in those)
+        part(at, Runs).open_tests.update(Network(run, 8) for run in those)
         return at.run()
 
     def test_it_begins_when_it_is_asked_to_and_counts_as_an_opening(self, at, finished_run, still_engine):

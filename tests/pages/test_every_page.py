@@ -20,6 +20,8 @@ from core.model import draft
 from core.model.presets import FIRST_CNN
 from core.model.specs import Dropout, replaced
 from core.runs.progress import State
+from tests.page_fields import part
+from ui.state.editing import Editing
 
 ROOT = Path(__file__).parents[2]
 TITLES = {
@@ -134,8 +136,8 @@ WIDGETS = (
 def test_no_widget_has_markdown_in_its_accessible_name(visit, finished_run, make_run, page, is_under_way):
     """Streamlit says a label as it is written: `**` and `:orange[...]` too."""
     at = visit(page, make_run(State.PAUSED) if is_under_way else finished_run)
-    at.session_state["digitlab"].draft = draft.of_experiment(changed_everywhere()).with_added(Dropout())
-    at.session_state["digitlab"].open_layers = set(at.session_state["digitlab"].draft.layer_ids)
+    part(at, Editing).draft = draft.of_experiment(changed_everywhere()).with_added(Dropout())
+    part(at, Editing).open_layers = set(part(at, Editing).draft.layer_ids)
     at.run()
 
     labels = {element.proto.label for kind in WIDGETS for element in at.get(kind)}

@@ -159,10 +159,10 @@ def test_other_pages_lead_to_a_digit():
         import streamlit as st
 
         from core.data.splits import Split
-        from ui.state import session
+        from ui.state import exploring
 
-        st.button("Why?", on_click=session.explain_digit, args=(Split.VALIDATION, 5))
-        st.markdown(str(session.explained()))
+        st.button("Why?", on_click=exploring.explain_digit, args=(Split.VALIDATION, 5))
+        st.markdown(str(exploring.explained()))
 
     at = AppTest.from_function(lead).run()
     at.button[0].click().run()
@@ -205,10 +205,10 @@ def test_a_file_that_is_no_picture_is_told_in_a_sentence(at):
 
 
 def test_a_digit_has_to_come_from_somewhere():
-    from ui.state import session
+    from ui.state import exploring
 
     with pytest.raises(ValueError, match="Expected a source among"):
-        session.explain_digit("elsewhere", 0)
+        exploring.explain_digit("elsewhere", 0)
 
 
 def test_any_kept_moment_of_the_network_can_be_looked_at(at, finished_run):

@@ -16,7 +16,11 @@ from core.runs.network import Network
 from core.runs.progress import EpochEnded, Progress, State
 from core.runs.run import Run
 from core.training import fine_tuning
-from tests.page_fields import held_by_widgets
+from tests.page_fields import held_by_widgets, part
+from ui.state.drawing_in_use import DrawingInUse
+from ui.state.own_handwriting import OwnHandwriting
+from ui.state.runs import Runs
+from ui.state.session import Conversation
 
 SEVEN = np.float32([0.01] * 7 + [0.91] + [0.01] * 2)
 KEEP = """
@@ -34,9 +38,9 @@ if st.checkbox("Another"):
 SECTION = """
 from core.runs import registry
 from core.runs.network import Network
-from ui.state import session
+from ui.state import runs
 from ui.draw import handwriting
-session.use_run({run_id!r})
+runs.use_run({run_id!r})
 handwriting.section(Network(registry.find({run_id!r}), {step}))
 """
 
@@ -75,14 +79,14 @@ def section(script, finished_run, hand):
 
     def section(run=finished_run, step=8, kept=hand):
         at = script(SECTION.format(run_id=run.id, step=step))
-        at.session_state["digitlab"].handwriting = kept
+        part(at, OwnHandwriting).handwriting = kept
         return at.run()
 
     return section
 
 
 def kept(at) -> Handwriting:
-    return at.session_state["digitlab"].handwriting
+    return part(at, OwnHandwriting).handwriting
 
 
 def texts(at) -> str:
@@ -194,7 +198,7 @@ class TestMeasuring:
     def test_other_networks_are_counted_on_the_same(self, section, read, make_run):
         other = make_run(State.FINISHED, epochs=1, name="Another")
         at = section()
-        at.session_state["digitlab"].own_runs.append(other.id)
+        part(at, Runs).own_runs.append(other.id)
 
         at.run().multiselect[0].set_value([other.id]).run()
 
@@ -274,7 +278,7 @@ class TestData:
     @pytest.fixture
     def at(self, visit, hand):
         at = visit("data")
-        at.session_state["digitlab"].handwriting = hand
+        part(at, OwnHandwriting).handwriting = hand
         return next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
 
     def test_one_s_own_drawings_are_a_split(self, at):
@@ -305,7 +309,7 @@ class TestData:
 
     def test_those_read_wrong_are_marked_and_picked_out(self, visit, finished_run, hand, read):
         at = visit("data", finished_run)
-        at.session_state["digitlab"].handwriting = hand
+        part(at, OwnHandwriting).handwriting = hand
         next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
         assert at.get("plotly_chart")[0].proto.alt.endswith("1 of them, underlined, are read wrong.")
 
@@ -316,7 +320,7 @@ class TestData:
 
     def test_they_are_sorted_by_how_hard_the_network_finds_them(self, visit, finished_run, hand, read):
         at = visit("data", finished_run)
-        at.session_state["digitlab"].handwriting = hand
+        part(at, OwnHandwriting).handwriting = hand
         next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
 
         next(one for one in at.selectbox if one.label == "Sorted by").set_value("Hardest first").run()
@@ -327,7 +331,7 @@ class TestData:
     def test_answers_that_are_no_numbers_mark_none_of_them(self, visit, finished_run, hand, still_engine):
         still_engine.answers["ReadDrawings"] = np.full((len(hand), 10), np.nan, np.float32)
         at = visit("data", finished_run)
-        at.session_state["digitlab"].handwriting = hand
+        part(at, OwnHandwriting).handwriting = hand
         next(one for one in at.segmented_control if one.label == "Split").set_value("My hand").run()
 
         assert not at.exception
@@ -362,7 +366,7 @@ class TestWatching:
     def test_the_ten_lines_are_drawn_as_far_as_known(self, visit, finished_run, still_engine, hand):
         still_engine.answers["TraceDigit"] = np.stack([np.full(10, 0.1, np.float32), SEVEN])
         at = visit("train", finished_run)
-        at.session_state["digitlab"].last_read = hand.images[0], 7
+        part(at, DrawingInUse).last_read = hand.images[0], 7
         at = self.chosen(at.run())
 
         assert not at.exception
@@ -384,9 +388,9 @@ class TestAFile:
         at = self.give(section(kept=Handwriting()), x=1 - hand.images.reshape(-1, 784) / 255, y=np.eye(10)[hand.labels])
 
         assert not at.exception
-        kept = at.session_state["digitlab"].handwriting
+        kept = part(at, OwnHandwriting).handwriting
         assert np.array_equal(kept.images, hand.images)
-        assert at.session_state["digitlab"].messages == ["5 drawings added. 5 came dark on light and were inverted."]
+        assert part(at, Conversation).messages == ["5 drawings added. 5 came dark on light and were inverted."]
 
     def test_a_file_that_a_line_mends_is_answered_with_that_line_to_copy(self, section, hand):
         at = self.give(section(kept=Handwriting()), x=hand.images / 127.5 - 1, y=hand.labels)

@@ -27,8 +27,9 @@ from core.training.doctor import Finding
 from core.training.range_test import RangeTest
 from core.views import pictures
 from tests import strategies
-from tests.page_fields import fill, held
+from tests.page_fields import fill, held, part
 from ui import driving
+from ui.state.editing import Editing
 
 STEPS_PER_EPOCH = 4  # of the runs that `make_run` makes
 
@@ -831,7 +832,7 @@ class TestDoctor:
 
         at = press(visit("train", run), "Raise the learning rate")
 
-        assert at.session_state["digitlab"].draft.preset == "LeNet-5"
+        assert part(at, Editing).draft.preset == "LeNet-5"
 
     def test_what_it_suggests_becomes_the_next_recipe(self, visit, make_run, monkeypatch, press):
         run = make_run(State.RUNNING)

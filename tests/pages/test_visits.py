@@ -16,8 +16,12 @@ from core.model.presets import FIRST_CNN
 from core.model.specs import replaced
 from core.runs import visits
 from core.runs.progress import State
-from tests.page_fields import held
+from tests.page_fields import held, part
 from tests.pages.test_handwriting import KEEP
+from ui.state.photos import Photos
+from ui.state.runs import Runs
+from ui.state.session import Conversation
+from ui.state.surfaces import Surfaces
 
 SHEET = Sheet((Stroke(((100.0, 100.0), (200.0, 300.0)), 30.0),), 400, 400)
 WIDE = replace(SHEET, width=640, height=280)
@@ -48,10 +52,6 @@ def full_disk(monkeypatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(LocalFileSystem, "pipe_file", fail)
-
-
-def session(at):
-    return at.session_state["digitlab"]
 
 
 def field(at, label: str):
@@ -85,29 +85,30 @@ def test_runs_and_the_one_in_use_come_back_and_one_that_is_gone_does_not(visit, 
     later = visit("train")
 
     assert later.query_params["run"] == last.id
-    assert session(later).own_runs == [last.id, opened.id]
+    assert part(later, Runs).own_runs == [last.id, opened.id]
 
 
 def test_what_is_on_every_sheet_comes_back(visit, finished_run):
     at = visit("draw", finished_run)
-    session(at).sheets["digit"].sheet = SHEET
-    session(at).sheets["number"].sheet = WIDE
-    session(at).pad.sheet = SHEET
-    session(at).draw_source = "Live pad"
+    surfaces = part(at, Surfaces)
+    surfaces.canvases["digit"].sheet = SHEET
+    surfaces.canvases["number"].sheet = WIDE
+    surfaces.pad.sheet = SHEET
+    surfaces.draw_source = "Live pad"
     at.run()
 
-    later = session(visit("draw", finished_run))
+    later = part(visit("draw", finished_run), Surfaces)
 
-    assert (later.sheets["digit"].sheet, later.sheets["number"].sheet) == (SHEET, WIDE)
+    assert (later.canvases["digit"].sheet, later.canvases["number"].sheet) == (SHEET, WIDE)
     assert later.pad.sheet == SHEET
     assert later.draw_source == "Live pad"
-    assert len({later.sheets["digit"].number, later.sheets["number"].number, later.pad.number, 0}) == 4
+    assert len({later.canvases["digit"].number, later.canvases["number"].number, later.pad.number, 0}) == 4
 
 
 def test_a_picture_does_not_come_back_which_is_said(visit, finished_run):
     at = visit("draw", finished_run)
-    session(at).draw_source = "Picture"
-    session(at).picture_ink = np.ones((28, 28), np.float32)
+    part(at, Surfaces).draw_source = "Picture"
+    part(at, Photos).ink = np.ones((28, 28), np.float32)
     at.run()
 
     later = visit("draw", finished_run)
@@ -128,7 +129,7 @@ def test_each_session_keeps_its_own_and_the_next_has_what_was_changed_last(visit
     one, other = visit("train"), visit("train")
     choose(one, "Epochs", 3)
     choose(other, "Batch size", 64)
-    session(one).sheets["digit"].sheet = SHEET
+    part(one, Surfaces).canvases["digit"].sheet = SHEET
     one.run()
     other.run()
 
@@ -136,7 +137,7 @@ def test_each_session_keeps_its_own_and_the_next_has_what_was_changed_last(visit
     assert (field(other, "Epochs"), field(other, "Batch size")) == (10, 64)
     later = visit("train")
     assert (field(later, "Epochs"), field(later, "Batch size")) == (10, 64)
-    assert session(later).sheets["digit"].sheet == SHEET
+    assert part(later, Surfaces).canvases["digit"].sheet == SHEET
 
 
 def test_nothing_is_written_where_nothing_changed(visit, choose, monkeypatch, runs_root, visitor):
@@ -148,7 +149,7 @@ def test_nothing_is_written_where_nothing_changed(visit, choose, monkeypatch, ru
 
     at.run()
     visit("train").run()
-    AppTest.from_string("from ui.state import session; session.keep_visit()").run()
+    AppTest.from_string("from ui.state import visit; visit.begin(); visit.keep_visit()").run()
 
     assert written == []
 
@@ -182,7 +183,7 @@ def test_handwriting_is_kept_in_the_tab_where_the_disk_is_full(keep_form, full_d
     next(button for button in at.button if button.label == "Keep it as a 1").click().run()
 
     assert at.pills[0].value == 1
-    assert ONLY_THIS_TAB in session(at).messages[0]
+    assert ONLY_THIS_TAB in part(at, Conversation).messages[0]
 
 
 def test_what_is_damaged_is_said_and_takes_no_page_away(visit, runs_root, visitor):

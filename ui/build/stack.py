@@ -16,7 +16,7 @@ from core.model.presets import Preset
 from core.training.questions import TimeEpoch
 from core.views import pictures
 from ui import messages
-from ui.state import session
+from ui.state import editing, session
 from ui.widgets import fields, history, repair
 
 HEADING_WIDTH = 260  # CSS pixels, of a layer's name beside its figures
@@ -26,16 +26,16 @@ POLL_SECONDS, PATIENT_SECONDS = 0.75, 5.0
 
 def toolbar(presets: Mapping[str, Preset]) -> None:
     """Choose a preset; go back to it; undo and redo."""
-    draft = session.draft()
+    draft = editing.draft()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = draft.differences.count
-        names, shown = list(presets), session.showing("preset", draft.preset, session.use_preset)
+        names, shown = list(presets), session.showing("preset", draft.preset, editing.use_preset)
         st.selectbox("Start from", names, names.index(draft.preset), **shown, width=240)
         st.button(
             "Reset",
             icon=":material/restart_alt:",
             key="reset",
-            on_click=session.use_preset,
+            on_click=editing.use_preset,
             args=(draft.preset,),
             disabled=not count,
             help="Back to the preset as it is." if count else "Nothing differs from the preset.",
@@ -44,7 +44,7 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
         st.button(
             "Clear",
             icon=":material/layers_clear:",
-            on_click=session.remove_all_layers,
+            on_click=editing.remove_all_layers,
             disabled=not draft.layers,
             help="Remove all layers and begin with an empty stack. Undo brings them back.",
         )
@@ -84,11 +84,11 @@ def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
                     key=f"open-{layer_id}",
                     type="tertiary",
                     wrap=True,
-                    on_click=session.open_or_close,
+                    on_click=editing.open_or_close,
                     args=(layer_id,),
                 )
                 st.html(_cost(row, ledger, is_on, place))
-            if session.is_open(layer_id):
+            if editing.is_open(layer_id):
                 with st.container(border=True, key=f"arguments-{layer_id}"):
                     _arguments(draft, layer_id, layer)
             place += is_on
@@ -103,14 +103,14 @@ def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
 
 def palette() -> None:
     """Draw a button for every kind of layer; a click adds one at the end of the stack."""
-    is_full = not session.has_room()
+    is_full = not editing.has_room()
     with st.container(horizontal=True, gap="small"):
         for kind, layer_class in specs.LAYER_KINDS.items():
             st.button(
                 kind,
                 icon=layer_class.icon,
                 key=f"add-{kind}",
-                on_click=session.add_layer,
+                on_click=editing.add_layer,
                 args=(layer_class(),),
                 disabled=is_full,
                 help=layer_class.about,
@@ -135,7 +135,7 @@ def worth_a_thought(hints: tuple[Hint, ...]) -> None:
                 hint.repair.label,
                 icon=":material/auto_fix_high:",
                 key=f"hint-repair-{number}",
-                on_click=session.use_network,
+                on_click=editing.use_network,
                 args=(hint.repair.layers,),
             )
 
@@ -145,7 +145,7 @@ def link() -> None:
     share = st.expander("Share it", icon=":material/link:", key="share", on_change="rerun")
     if share.open:
         with share:
-            st.code(session.link(st.context.url or ""), language=None)
+            st.code(editing.link(st.context.url or ""), language=None)
             st.caption(
                 "Whoever opens this address finds these layers and their training: nothing is stored for it. "
                 "Layers that are switched off stay here."
@@ -172,19 +172,19 @@ def code(experiment: specs.Experiment) -> None:
 def _arguments(draft: Draft, layer_id: int, layer: specs.LayerSpec) -> None:
     st.caption(layer.about)
     fields.editor(
-        lambda: session.layer(layer_id),
+        lambda: editing.layer(layer_id),
         f"layer-{layer_id}.{layer.kind}",
-        lambda new: session.edit_layer(layer_id, new),
+        lambda new: editing.edit_layer(layer_id, new),
         columns=3,
         original=draft.in_preset(layer_id),
     )
     place, is_on = draft.layer_ids.index(layer_id), layer_id not in draft.off
     actions = [
-        ("Up", "arrow_upward", session.move_layer, (layer_id, -1), place == 0),
-        ("Down", "arrow_downward", session.move_layer, (layer_id, 1), place == len(draft.layers) - 1),
-        ("Duplicate", "content_copy", session.copy_layer, (layer_id,), not session.has_room()),
-        ("Switch off" if is_on else "Switch on", "toggle_off" if is_on else "toggle_on", session.switch_layer, (layer_id,), False),
-        ("Remove", "delete", session.remove_layer, (layer_id,), False),
+        ("Up", "arrow_upward", editing.move_layer, (layer_id, -1), place == 0),
+        ("Down", "arrow_downward", editing.move_layer, (layer_id, 1), place == len(draft.layers) - 1),
+        ("Duplicate", "content_copy", editing.copy_layer, (layer_id,), not editing.has_room()),
+        ("Switch off" if is_on else "Switch on", "toggle_off" if is_on else "toggle_on", editing.switch_layer, (layer_id,), False),
+        ("Remove", "delete", editing.remove_layer, (layer_id,), False),
     ]  # fmt: skip
     with st.container(horizontal=True):
         for label, icon, act, arguments, is_disabled in actions:
@@ -237,7 +237,7 @@ def _measured(experiment: specs.Experiment) -> tuple[str, str, float | None]:
     reason = refusal(experiment)
     if reason is not None:
         return "–", reason, None
-    if session.seconds_since_edit() < QUIET_SECONDS:
+    if editing.seconds_since_edit() < QUIET_SECONDS:
         return "…", "Measured as soon as you leave the stack alone for a moment.", POLL_SECONDS
     try:
         seconds = engine.shared().ask(TimeEpoch(experiment))

@@ -21,7 +21,7 @@ from core.model.specs import CLASSES, Training
 from core.runs.network import Network
 from core.views import charts, digit_sheet, pictures
 from ui import cached, digits, late_requests, messages, navigation
-from ui.state import session
+from ui.state import drawing_in_use, editing, exploring, numbers, own_handwriting, runs, session
 from ui.widgets import waiting
 from ui.widgets.number_field import number_field
 
@@ -66,7 +66,7 @@ def training_in_use(network: Network | None) -> Training:
     """Return the training whose splits are looked at: that of the network in use, or else the one that is being
     prepared.
     """
-    return session.training() if network is None else network.run.experiment().training
+    return editing.training() if network is None else network.run.experiment().training
 
 
 def choose(dataset: Dataset, training: Training, network: Network | None) -> Selection | None:
@@ -128,17 +128,17 @@ def sheet(selection: Selection) -> int | None:
         return None
     columns, rows = selection.grid
     size, total, name = columns * rows, len(selection.indices), selection.name
-    place = min(session.place(name), total - 1)
+    place = min(exploring.place(name), total - 1)
     page, pages = place // size, -(-total // size)
     shown = selection.indices[page * size : (page + 1) * size]
     chart_key, page_key = f"sheet-{name}-{size}-{page}", f"page-{name}-{size}-{page}"
 
     def clicked() -> None:
         points = session.widget_value(chart_key)["selection"]["points"]
-        session.click_place(name, page * size + int(points[0]["customdata"]) if points else None)
+        exploring.click_place(name, page * size + int(points[0]["customdata"]) if points else None)
 
     def turned() -> None:
-        session.go_to_place(name, (session.widget_value(page_key) - 1) * size)
+        exploring.go_to_place(name, (session.widget_value(page_key) - 1) * size)
 
     st.plotly_chart(
         digit_sheet.sheet(
@@ -162,7 +162,7 @@ def sheet(selection: Selection) -> int | None:
         ):
             st.button(
                 label,
-                on_click=session.go_to_place,
+                on_click=exploring.go_to_place,
                 args=(name, min(max(place + by, 0), total - 1)),
                 disabled=not 0 <= place + np.sign(by) < total,
                 shortcut=keys,
@@ -214,9 +214,9 @@ def reading(selection: Selection, index: int | None, network: Network | None) ->
         if st.button("Explain", icon=":material/psychology:", help="Why it reads that."):
             split = selection.split
             if split is Split.MINE:  # there, a picture that was given
-                session.keep_upload(selection.images[index])
+                exploring.keep_upload(selection.images[index])
                 split = Split.PICTURE
-            session.explain_digit(split, list(session.drawings())[index] if split is Split.DRAWN else index)
+            exploring.explain_digit(split, list(drawing_in_use.drawings())[index] if split is Split.DRAWN else index)
             late_requests.switch_page(navigation.EXPLAIN)
     st.html(pictures.probability_bars(probabilities))
 
@@ -284,7 +284,7 @@ def _probabilities(dataset: Dataset, split: Split, network: Network) -> np.ndarr
     which is shown.
     """
     if split is Split.TEST:
-        answers = cached.answers(network, Split.TEST) if session.is_test_open(network) else None
+        answers = cached.answers(network, Split.TEST) if runs.is_test_open(network) else None
         if answers is None:
             st.info(
                 "This network hasn't been tested yet in this visit. Evaluate opens the test set; afterwards its digits can be "
@@ -321,7 +321,7 @@ def _by_trait(traits: Traits, order: Order, indices: np.ndarray) -> np.ndarray:
 
 def _drawn(order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None) -> Selection | None:
     """Return this visitor's own drawings, prepared the way MNIST's digits were."""
-    made = list(session.drawings().values())
+    made = list(drawing_in_use.drawings().values())
     images = np.stack(made) if made else np.zeros((0, 28, 28), np.uint8)
     labels, read = np.full(len(images), -1), None
     if order is Order.HARDEST and len(images):
@@ -339,7 +339,7 @@ def _own(
     """Return the drawings that were kept with their labels, with those that the network in use is known to
     misclassify.
     """
-    handwriting = session.handwriting()
+    handwriting = own_handwriting.handwriting()
     images, labels, indices = handwriting.images, handwriting.labels, np.arange(len(handwriting))
     read = _read(images, network) if network is not None and len(handwriting) else None
     is_wrong = None if read is None else read.argmax(axis=1) != labels
@@ -380,19 +380,19 @@ def _search(selection: Selection) -> None:
     key = f"search-{selection.split}"
 
     def searched(wanted: int | None) -> None:
-        session.set_number(key, wanted)
+        numbers.set_number(key, wanted)
         if wanted is None:
             return
         found = np.flatnonzero(selection.indices == wanted)
         if len(found):
-            session.go_to_place(selection.name, int(found[0]))
+            exploring.go_to_place(selection.name, int(found[0]))
         elif wanted >= len(selection.images):
             session.say(f"There is no image number {wanted:,}: here they go from 0 to {len(selection.images) - 1:,}.")
         else:
             what = f"is a {selection.labels[wanted]} and " if selection.labels[wanted] >= 0 else ""
             session.say(f"Image number {wanted:,} {what}isn't among those chosen here. Choose another split or digit.")
 
-    asked = session.number(key, None)
+    asked = numbers.number(key, None)
     number_field("Go to number", asked, 0, None, key, searched, may_be_empty=True, placeholder="0", width=150)
 
 

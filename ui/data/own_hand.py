@@ -12,7 +12,7 @@ from core.data.handwriting import Handwriting
 from core.model.specs import CLASSES
 from core.views import charts
 from ui import messages
-from ui.state import session
+from ui.state import own_handwriting, session
 from ui.widgets import keep_drawing, kept_drawings
 
 
@@ -41,9 +41,9 @@ def correct(handwriting: Handwriting, place: int) -> None:
 
 def _relabel(image: np.ndarray, label: int) -> None:
     with messages.kept():
-        session.change_handwriting(lambda now: now.kept(image, label))
+        own_handwriting.change_handwriting(lambda now: now.kept(image, label))
 
 
 def _remove(image: np.ndarray) -> None:
     with messages.kept():
-        session.change_handwriting(lambda now: keep_drawing.removed(now, image))
+        own_handwriting.change_handwriting(lambda now: keep_drawing.removed(now, image))

@@ -20,7 +20,7 @@ from core.runs.run import Run
 from core.training import fine_tuning
 from core.views import pictures
 from ui import cached, digits, driving, guards, late_requests, messages, navigation, runs_menu
-from ui.state import session
+from ui.state import numbers, own_handwriting, runs, session
 from ui.widgets import kept_drawings, mcnemar, waiting
 from ui.widgets.number_field import number_field
 
@@ -30,7 +30,7 @@ MOST_COMPARED = 5
 
 def section(network: Network) -> None:
     """Show the drawings that were kept, how well networks classify them, and a network that learns them."""
-    handwriting = session.handwriting()
+    handwriting = own_handwriting.handwriting()
     if not len(handwriting):
         st.info(
             "Nothing is kept yet. Draw **One digit**, and keep it with what it was meant to be; or add a file of drawings.",
@@ -92,7 +92,7 @@ def compared(run: Run, handwriting: Handwriting) -> None:
     rows = []
     for run_id in chosen:
         try:
-            other = session.find_run(run_id)
+            other = runs.find_run(run_id)
             progress = engine.shared().progress(other)
             network = guards.network_of(other, progress)
         except (RunNotFound, RunDamaged) as error:
@@ -135,14 +135,14 @@ def learn_form(network: Network, handwriting: Handwriting) -> None:
     with st.expander("How", icon=":material/tune:", key="fine-tuning-how"):
         epochs = st.slider("Epochs", 1, 10, usual.epochs, key="hand-epochs")
         rate_key = f"hand-rate-{run.id}"
-        rate = session.number(rate_key, usual.learning_rate)
+        rate = numbers.number(rate_key, usual.learning_rate)
         number_field(
             "Learning rate",
             rate,
             min(1e-6, usual.learning_rate),
             0.1,
             rate_key,
-            lambda new: session.set_number(rate_key, new),
+            lambda new: numbers.set_number(rate_key, new),
             kind=float,
         )
         images = st.slider(
@@ -184,7 +184,7 @@ def learn_form(network: Network, handwriting: Handwriting) -> None:
                 session.visitor(),
             )
             driving.train(tuned)
-            session.use_run(tuned.id)
+            runs.use_run(tuned.id)
             late_requests.switch_page(navigation.TRAIN)
 
 

@@ -11,7 +11,7 @@ from core.ink.preparation import Ink
 from core.runs.network import Network
 from core.views import pictures
 from ui import messages
-from ui.state import session
+from ui.state import surfaces
 from ui.widgets import canvas, reading, single_digit, spoken, waiting
 
 MOST_DIGITS = 12
@@ -24,7 +24,7 @@ def draw_and_read(network: Network) -> None:
 
 
 def _draw_and_read(network: Network, was_waiting: bool) -> None:
-    taken = session.number_ink()
+    taken = surfaces.number_ink()
     ink = canvas.sheet(canvas.NUMBER) if taken is None else _taken(taken)
     said = ""
     with st.container(key="number"), messages.shown():
@@ -39,7 +39,7 @@ def _taken(ink: Ink) -> Ink:
             np.rint(preparation.seen(ink) * 255).astype(np.uint8), SHOWN, "What you drew, read as a whole number."
         )
     )
-    st.button("Write another", icon=":material/edit:", on_click=session.write_number)
+    st.button("Write another", icon=":material/edit:", on_click=surfaces.write_number)
     return ink
 
 

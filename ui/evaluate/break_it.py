@@ -11,7 +11,7 @@ from core.runs.contents import Robustness
 from core.runs.network import Network
 from core.views import charts, pictures
 from ui import cached, messages
-from ui.state import session
+from ui.state import runs, session
 from ui.widgets import waiting
 
 HERE = "this network"
@@ -49,7 +49,7 @@ def panel(network: Network, other: tuple[Network, str] | None) -> None:
 def _measured(network: Network, name: str) -> Robustness | None:
     """Return a network's robustness if it is known; otherwise show how to measure it."""
     with messages.shown():
-        question, is_open = BreakIt(network), session.is_test_open(network)
+        question, is_open = BreakIt(network), runs.is_test_open(network)
         found = cached.robustness(network) if is_open else None
         if found is not None:
             return found
@@ -71,7 +71,7 @@ def _measured(network: Network, name: str) -> Robustness | None:
 
 def _begin(network: Network) -> None:
     with messages.kept():
-        session.open_test(network)
+        runs.open_test(network)
         session.want(BreakIt(network), True)
 
 

@@ -15,7 +15,7 @@ from core.runs.run import Run
 from core.views import pictures
 from ui import guards, messages, runs_menu
 from ui.evaluate import report
-from ui.state import session
+from ui.state import runs
 from ui.widgets import mcnemar
 
 NONE = "none"
@@ -42,7 +42,7 @@ def other_run(run: Run) -> tuple[Network, str] | None:
         )
         return None
     try:
-        other = session.find_run(chosen)
+        other = runs.find_run(chosen)
         progress = engine.shared().progress(other)
         network = guards.network_of(other, progress)
     except (RunNotFound, RunDamaged) as error:
@@ -58,7 +58,7 @@ def other_run(run: Run) -> tuple[Network, str] | None:
 def verdict(answers: Evaluation, source: Split, other: tuple[Network, str]) -> None:
     """Show both networks on the digits that neither was trained on, and the result of McNemar's test, in words."""
     network, name = other
-    if source is Split.TEST and not session.is_test_open(network):
+    if source is Split.TEST and not runs.is_test_open(network):
         st.markdown("The test set is closed for the other run.")
         st.caption(report.openings(network.run))
         st.button(

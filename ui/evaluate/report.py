@@ -18,7 +18,7 @@ from core.runs.network import Network
 from core.runs.run import Run
 from core.views import charts, digit_sheet, pictures
 from ui import cached, late_requests, messages, navigation
-from ui.state import session
+from ui.state import exploring, runs, session
 from ui.widgets import waiting
 
 SURE, UNSURE, SUSPECTED = "Surest mistakes", "Least sure", "Suspected label errors"
@@ -246,7 +246,7 @@ def certainty(answers: Evaluation, key: str) -> None:
 def _opened_test(dataset: Dataset, network: Network) -> None:
     """Stop the page if the test set is closed for this network."""
     run = network.run
-    if session.is_test_open(network):
+    if runs.is_test_open(network):
         st.caption(f"{len(dataset.y_test):,} test images. {openings(run)}")
         return
     with st.container(border=True):
@@ -269,7 +269,7 @@ def _opened_test(dataset: Dataset, network: Network) -> None:
 def open_test(network: Network) -> None:
     """Open the test set for a network; show the error if that fails."""
     with messages.kept():
-        session.open_test(network)
+        runs.open_test(network)
 
 
 def _mistakes(dataset: Dataset, answers: Evaluation, run: Run, source: Split) -> None:
@@ -347,14 +347,14 @@ def _gallery(
         return
     st.caption(f"{len(indices):,} digit{'s' if len(indices) > 1 else ''}. {said}")
     order = f"{key}-{chosen if cell is None else cell}"
-    place = session.place(order)
+    place = exploring.place(order)
     page = place // PER_PAGE
     places = indices[page * PER_PAGE : (page + 1) * PER_PAGE]
     _choose_page(order, page, -(-len(indices) // PER_PAGE))
     _one(dataset, answers, int(indices[place]), source)
     with st.container(horizontal=True):
         if st.button("Explain this digit", icon=":material/psychology:", key="explain"):
-            session.explain_digit(source, int(answers.indices[indices[place]]))
+            exploring.explain_digit(source, int(answers.indices[indices[place]]))
             late_requests.switch_page(navigation.EXPLAIN)
         _leaf(order, place, len(indices))
     _sheet(dataset, answers, places, source, order, page)
@@ -377,7 +377,7 @@ def _choose_page(order: str, page: int, pages: int) -> None:
     key = f"page-{order}-{page}"
 
     def turned() -> None:
-        session.go_to_place(order, (session.widget_value(key) - 1) * PER_PAGE)
+        exploring.go_to_place(order, (session.widget_value(key) - 1) * PER_PAGE)
 
     st.pagination(pages, default=page + 1, key=key, on_change=turned, max_visible_pages=5)
 
@@ -387,7 +387,7 @@ def _leaf(order: str, place: int, total: int) -> None:
     for label, by, keys in (("Back", -1, "Left"), ("On", 1, "Right")):
         st.button(
             label,
-            on_click=session.go_to_place,
+            on_click=exploring.go_to_place,
             args=(order, place + by),
             disabled=not 0 <= place + by < total,
             shortcut=keys,
@@ -401,7 +401,7 @@ def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: Sp
 
     def clicked() -> None:
         points = session.widget_value(key)["selection"]["points"]
-        session.click_place(order, page * PER_PAGE + int(points[0]["customdata"]) if points else None)
+        exploring.click_place(order, page * PER_PAGE + int(points[0]["customdata"]) if points else None)
 
     probabilities = answers.probabilities
     classes, shares = metrics.leading_two(probabilities[places])
@@ -414,7 +414,7 @@ def _sheet(dataset: Dataset, answers: Evaluation, places: np.ndarray, source: Sp
         f"{source} number {answers.indices[i]:,}: a {t}, read as {a} at {_share(p)}, then {b} at {_share(q)}"
         for i, t, (a, b), (p, q) in zip(places, true, classes, shares, strict=True)
     ]
-    chosen = session.place(order) % PER_PAGE
+    chosen = exploring.place(order) % PER_PAGE
     with st.container(key="gallery"):
         st.plotly_chart(
             digit_sheet.captioned(_images(dataset, answers, places, source), captions, names, COLUMNS, ROWS, chosen),

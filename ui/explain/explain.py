@@ -35,7 +35,7 @@ from core.runs.run import Run
 from core.views import activation_sheet, explanation_html, network_html, pictures
 from ui import cached, messages, navigation
 from ui.explain.feature_map import Span, feature_map
-from ui.state import session
+from ui.state import drawing_in_use, exploring, session
 from ui.widgets import uploads, waiting
 from ui.widgets.number_field import number_field
 
@@ -58,7 +58,7 @@ def choose_source(dataset: Dataset, run: Run) -> Split:
 
     A digit of the training file is shown under the split that this run has it in.
     """
-    source, index = session.explained()
+    source, index = exploring.explained()
     if source in (Split.TRAINING, Split.VALIDATION):
         source = _split_of(dataset, run.experiment().training, source, index)
     st.pills(
@@ -66,7 +66,7 @@ def choose_source(dataset: Dataset, run: Run) -> Split:
         SOURCES,
         default=source,
         required=True,
-        **session.showing("explain-source", source, session.explain_digit),
+        **session.showing("explain-source", source, exploring.explain_digit),
     )
     return source
 
@@ -156,7 +156,7 @@ def _split_of(dataset: Dataset, training: Training, asked: Split, index: int | N
 
 def _of_data(dataset: Dataset, training: Training, source: Split) -> tuple[np.ndarray, str]:
     images, labels, indices = cached.split_of(dataset, training, source)
-    asked, index = session.explained()
+    asked, index = exploring.explained()
     if index is None or index >= len(labels):  # of another data set
         index = int(indices[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -166,13 +166,13 @@ def _of_data(dataset: Dataset, training: Training, source: Split) -> tuple[np.nd
             0,
             len(labels) - 1,
             f"explain-index-{source}",
-            lambda asked: session.explain_digit(source, asked),
+            lambda asked: exploring.explain_digit(source, asked),
             width=170,
         )
         st.button(
             "Another",
             icon=":material/casino:",
-            on_click=lambda: session.explain_digit(source, np.random.default_rng().choice(indices)),
+            on_click=lambda: exploring.explain_digit(source, np.random.default_rng().choice(indices)),
         )
     if index not in indices:
         st.info(f"This run neither was trained on image number {index:,} nor held it out.", icon=":material/info:")
@@ -193,7 +193,7 @@ def _why_moved(source: Split, index: int, training: Training) -> str:
 
 def _drawing() -> np.ndarray:
     """Return the chosen drawing, or else the newest."""
-    (_, number), made = session.explained(), session.drawings()
+    (_, number), made = exploring.explained(), drawing_in_use.drawings()
     if not made:
         st.info("There is no drawing yet.", icon=":material/draw:")
         st.page_link(navigation.DRAW, label="Draw one", icon=":material/arrow_forward:")
@@ -210,8 +210,8 @@ def _upload() -> np.ndarray:
     uploads.failures()
     if given is not None:
         with messages.shown():
-            session.keep_upload(preparation.to_mnist(preparation.ink_from_picture(given.getvalue())))
-    image = session.upload()
+            exploring.keep_upload(preparation.to_mnist(preparation.ink_from_picture(given.getvalue())))
+    image = exploring.upload()
     if image is None:
         st.caption("It is cropped, scaled and centred as MNIST's digits were.")
         st.stop()
@@ -238,7 +238,7 @@ def layers(network: Network, image: np.ndarray, tour: Tour) -> None:
             config={"displayModeBar": False},
             alt=_in_words(tour),
         )
-    session.point_at_unit(None)
+    exploring.point_at_unit(None)
     with unit:
         st.subheader(f"{network_html.layer_name(name)}, {_one(name, place)}", anchor=False)
         _choose_unit(run, tour, name, place)
@@ -251,7 +251,7 @@ def _worked_out_unit(network: Network, image: np.ndarray, tour: Tour, name: str,
 
     It is a fragment of its own, so that nothing else is drawn again as the pointer moves.
     """
-    place = session.pointed_unit() or chosen
+    place = exploring.pointed_unit() or chosen
     if len(place) == 3:
         _map(network.run, image, tour, name, chosen, place)
     elif tour.layers[name].form is Form.DENSE:
@@ -266,7 +266,7 @@ def _choose_on_map(name: str, place: tuple[int, ...]) -> None:
     """Choose the number that was clicked on the map. A callback; the map's fragment is a part of what is to be drawn
     again.
     """
-    session.explain_unit(name, place)
+    exploring.explain_unit(name, place)
     st.rerun(LAYERS_KEY)
 
 
@@ -289,10 +289,10 @@ def _choose_unit(run: Run, tour: Tour, name: str, place: tuple[int, ...]) -> Non
     first, count = int(name != OUTPUT), tour.outputs[name].shape[-1]
 
     def another_layer(chosen: str) -> None:
-        session.explain_unit(chosen, place if len(tour.layers[chosen].shape) == 3 else ())
+        exploring.explain_unit(chosen, place if len(tour.layers[chosen].shape) == 3 else ())
 
     def another_number(asked: int) -> None:
-        session.explain_unit(name, (*place[:-1], asked - first))
+        exploring.explain_unit(name, (*place[:-1], asked - first))
 
     with st.container(horizontal=True):
         names = [each for each, layer in tour.layers.items() if layer.form not in activation_sheet.LEFT_OUT]
@@ -322,14 +322,14 @@ def _map(run: Run, image: np.ndarray, tour: Tour, name: str, chosen: tuple[int, 
         place[:2],
         f"Map {channel + 1} of {network_html.layer_name(name)}, {values.shape[0]} by {values.shape[1]}.",
         on_chosen=lambda row, column: _choose_on_map(name, (row, column, channel)),
-        on_pointed=lambda row, column: session.point_at_unit((row, column, channel)),
+        on_pointed=lambda row, column: exploring.point_at_unit((row, column, channel)),
     )
     st.caption("Red: the chosen unit. Point at others to compare; click one to choose it.")
 
 
 def _slider(label: str, axis: int, name: str, place: tuple[int, ...], side: int) -> None:
     def moved(to: int) -> None:
-        session.explain_unit(name, (*place[:axis], to, *place[axis + 1 :]))
+        exploring.explain_unit(name, (*place[:axis], to, *place[axis + 1 :]))
 
     shown = session.showing(f"explain-{label}-{side}", place[axis], moved)
     st.slider(label, 0, side - 1, place[axis], **shown)
@@ -340,14 +340,14 @@ def _take_cell(key: str, place: tuple[int, ...]) -> None:
     points = session.widget_value(key)["selection"]["points"]
     if points:
         name, index = points[0]["customdata"]
-        session.explain_unit(name, (*place[:-1], int(index)))
+        exploring.explain_unit(name, (*place[:-1], int(index)))
 
 
 def _unit_in_use(tour: Tour) -> tuple[str, tuple[int, ...]]:
     """Return the chosen number, if this network has it; else the strongest of the first convolution or of the
     output.
     """
-    name, place = session.explained_unit()
+    name, place = exploring.explained_unit()
     if name not in tour.outputs:
         name = next((n for n, layer in tour.layers.items() if layer.form is Form.WINDOW), next(reversed(tour.layers)))
         place = ()

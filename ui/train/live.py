@@ -12,12 +12,13 @@ from core.engine import engine
 from core.engine.cluster import Phase
 from core.engine.trainings import ABANDONED_SECONDS
 from core.model import script, specs
+from core.model.draft import Draft
 from core.runs.progress import Progress, Snapshot, State
 from core.runs.run import Run
 from core.training import doctor
 from core.views import charts, moving_lines, network_html, pictures
 from ui import digits, driving, late_requests, messages, navigation
-from ui.state import session
+from ui.state import drawing_in_use, editing, exploring, session
 from ui.train import prediction_history
 from ui.widgets import fields, run_start
 from ui.widgets.number_field import number_field
@@ -54,7 +55,7 @@ def _look_seconds(run: Run, progress: Progress) -> float | None:
     return TICK_SECONDS if engine.shared().is_held(run.id) else LOOK_SECONDS
 
 
-def invitation(draft: session.Draft) -> None:
+def invitation(draft: Draft) -> None:
     """Show empty curves before the first run."""
     empty = Progress(epochs=draft.experiment.training.epochs)
     st.markdown("No run is open. **Start training**, and two curves begin to grow here.")
@@ -314,7 +315,7 @@ def _findings(run: Run, progress: Progress, experiment: specs.Experiment) -> Non
 
 
 def _try(finding: doctor.Finding, experiment: specs.Experiment) -> None:
-    session.use_experiment(finding.experiment)
+    editing.use_experiment(finding.experiment)
     session.head_for(
         navigation.BUILD if finding.experiment.layers != experiment.layers else navigation.TRAIN,
         f"Changed for the next run: {finding.try_this}. Undo on Build brings the old recipe back.",
@@ -366,13 +367,13 @@ def _inside(run: Run) -> None:
 
 
 def _views(run: Run, progress: Progress, experiment: specs.Experiment) -> None:
-    drawing = session.last_drawing()
+    drawing = drawing_in_use.last_drawing()
     usual = [_KERNELS, _CONFUSION] if drawing is None else [_KERNELS, _MINE, _CONFUSION]
     chosen = st.pills("Look inside", VIEWS, selection_mode="multi", default=usual, key=f"views-{run.id}")
     snapshot = None
     if (_OF_SNAPSHOTS | {_MINE}) & set(chosen):
         is_watched = _MINE in chosen and drawing is not None
-        snapshot = engine.shared().watch(run.id, session.watched_digit(), drawing if is_watched else None)
+        snapshot = engine.shared().watch(run.id, exploring.watched_digit(), drawing if is_watched else None)
     columns = st.columns(2, gap="large")
     for place, view in enumerate(view for view in VIEWS if view in chosen):
         with columns[place % 2].container(key=f"view-{run.id}-{view}"):
@@ -401,7 +402,7 @@ def _snapshot_view(view: str, snapshot: Snapshot | None, progress: Progress) -> 
         st.segmented_control(
             "Of a held-out",
             range(specs.CLASSES),
-            default=session.watched_digit(),
+            default=exploring.watched_digit(),
             required=True,
             key="watched-digit",
             on_change=_watch_digit,
@@ -455,4 +456,4 @@ def _validation_view(view: str, run: Run, progress: Progress) -> None:
 
 
 def _watch_digit() -> None:
-    session.watch_digit(session.widget_value("watched-digit"))
+    exploring.watch_digit(session.widget_value("watched-digit"))

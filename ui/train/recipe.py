@@ -13,7 +13,7 @@ from core.training.questions import Augment, FindRange
 from core.training.range_test import RangeTest, suggestion
 from core.views import charts, pictures
 from ui import digits
-from ui.state import session
+from ui.state import editing, exploring, session
 from ui.widgets import fields, history, waiting
 
 PREVIEWED, CHANGES = 4, 3
@@ -25,7 +25,7 @@ def editor(draft: Draft) -> None:
     with st.container(horizontal=True):
         history.undo_and_redo()
     original = PRESETS[draft.preset].experiment.training
-    fields.editor(session.training, f"training-{session.draft_version()}", session.edit_training, 1, original)
+    fields.editor(editing.training, f"training-{editing.draft_version()}", editing.edit_training, 1, original)
     if draft.training.augmentation.is_active:
         _preview(draft.training)
 
@@ -64,12 +64,12 @@ def _found(test: RangeTest) -> None:
 
 
 def _use(learning_rate: float) -> None:
-    session.edit_training(replaced(session.training(), learning_rate=learning_rate))
+    editing.edit_training(replaced(editing.training(), learning_rate=learning_rate))
 
 
 def _preview(training: Training) -> None:
     """Show some digits, each unchanged and as some steps would see it."""
-    augmentation, first = training.augmentation, training.seed + session.preview_seed() * CHANGES
+    augmentation, first = training.augmentation, training.seed + exploring.preview_seed() * CHANGES
     question = Augment(augmentation, tuple(range(PREVIEWED)), tuple(range(first, first + CHANGES)))
     changes = waiting.result(question, "preview", "Changing some digits", "Change some digits")
     if changes is None:
@@ -79,4 +79,4 @@ def _preview(training: Training) -> None:
     sheet = pictures.data_url(pictures.png(pictures.sheet(images, columns=1 + CHANGES), scale=2))
     st.image(sheet, width="stretch", alt="Four digits, each before and after three random changes.")
     st.caption("Left as they are, then as three steps of the training would see them.")
-    st.button("Other changes", icon=":material/casino:", on_click=session.other_preview)
+    st.button("Other changes", icon=":material/casino:", on_click=exploring.other_preview)

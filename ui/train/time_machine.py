@@ -13,7 +13,7 @@ from core.runs.progress import Progress
 from core.runs.run import Run
 from core.views import network_html, pictures
 from ui import cached, digits, messages
-from ui.state import session
+from ui.state import drawing_in_use, runs, session
 from ui.train import prediction_history
 
 OWN = "My drawing"
@@ -36,7 +36,7 @@ def _panel(run: Run) -> None:
         if len(steps) < 2:
             st.caption("It opens after the first batches.")
             return
-        step, key = session.moment(run.id, steps), f"moment-{run.id}"
+        step, key = runs.moment(run.id, steps), f"moment-{run.id}"
         session.show_in_widget(key, step)
         st.select_slider(
             "After",
@@ -44,7 +44,7 @@ def _panel(run: Run) -> None:
             step,
             format_func=lambda step: _name(step, progress),
             key=key,
-            on_change=lambda: session.go_to_moment(run.id, session.widget_value(key)),
+            on_change=lambda: runs.go_to_moment(run.id, session.widget_value(key)),
         )
         image, said = _digit(run)
         with st.spinner("Going there …", show_time=False):
@@ -77,7 +77,7 @@ def _digit(run: Run) -> tuple[np.ndarray, str]:
 
     It is one's own drawing if there is one, or one that was held out; one of the training file if none was.
     """
-    own = session.last_drawing()
+    own = drawing_in_use.last_drawing()
     options = [*([OWN] if own is not None else []), *range(10)]
     chosen = st.segmented_control("Look at", options, default=options[0], required=True, key="moment-digit")
     if chosen == OWN:

@@ -15,11 +15,11 @@ from core.errors import DrawingError
 from core.ink import canvas_record
 from core.ink.strokes import Sheet
 from ui import messages
-from ui.state import session
+from ui.state import session, surfaces
 from ui.widgets.components import component
 
 DIGIT, NUMBER = "digit", "number"
-SIZES = {name: (session.BARE[name].width, session.BARE[name].height) for name in (DIGIT, NUMBER)}
+SIZES = {name: (surfaces.BARE[name].width, surfaces.BARE[name].height) for name in (DIGIT, NUMBER)}
 ROOM = {DIGIT: 400, NUMBER: 200}  # pixels that a digit may fill
 PENS = {"Fine": 0.035, "Medium": 0.075, "Bold": 0.094}  # of that room; medium is MNIST's share of a large digit
 ERASE = "Eraser"
@@ -34,7 +34,7 @@ def sheet(name: str) -> Sheet:
         name: DIGIT or NUMBER.
     """
     width, height = SIZES[name]
-    key, pen = session.canvas_key(name), session.pen()
+    key, pen = surfaces.canvas_key(name), surfaces.pen()
     stroke_width = round(PENS.get(pen, ERASER) * ROOM[name])
     _fit(width + 4)
     with st.container(width=width + 4, key="pad"), messages.shown():
@@ -44,7 +44,7 @@ def sheet(name: str) -> Sheet:
                 stroke_color=canvas_record.INK,
                 width=width,
                 height=height,
-                initial_drawing=session.told_canvas(name),
+                initial_drawing=surfaces.told_canvas(name),
                 update_streamlit=False,
                 key=key,
             )
@@ -54,7 +54,7 @@ def sheet(name: str) -> Sheet:
             TypeError,
         ):  # the component would take what it is sent for what it sends, which differ here
             raise DrawingError("The canvas sent something other than a drawing. Load the page again.") from None
-        order, heard = session.canvas_order(name)
+        order, heard = surfaces.canvas_order(name)
         component(__file__, "", "")(
             key=f"{key}-pen",
             data={"width": stroke_width, "erases": pen == ERASE, "order": order, "heard": heard},
@@ -62,7 +62,7 @@ def sheet(name: str) -> Sheet:
             height="content",
         )
     _tools(name, f"{key}-pen")
-    return session.sheet(name)
+    return surfaces.sheet(name)
 
 
 def _fit(width: int) -> None:
@@ -91,8 +91,8 @@ def _tools(name: str, pen_key: str) -> None:
             "Undo",
             icon=":material/undo:",
             on_click=act,
-            args=(session.undo_stroke,),
-            disabled=not session.can_undo_stroke(name),
+            args=(surfaces.undo_stroke,),
+            disabled=not surfaces.can_undo_stroke(name),
             shortcut="Ctrl+Z",
             help="Ctrl + Z",
             key=f"undo-{name}",
@@ -101,8 +101,8 @@ def _tools(name: str, pen_key: str) -> None:
             "Redo",
             icon=":material/redo:",
             on_click=act,
-            args=(session.redo_stroke,),
-            disabled=not session.can_redo_stroke(name),
+            args=(surfaces.redo_stroke,),
+            disabled=not surfaces.can_redo_stroke(name),
             shortcut="Ctrl+Shift+Z",
             help="Ctrl + Shift + Z",
             key=f"redo-{name}",
@@ -111,7 +111,7 @@ def _tools(name: str, pen_key: str) -> None:
             "Clear",
             icon=":material/delete:",
             on_click=act,
-            args=(session.clear_canvas,),
+            args=(surfaces.clear_canvas,),
             shortcut="Ctrl+Backspace",
             help="Ctrl + Backspace. Undo brings the drawing back.",
             key=f"clear-{name}",
@@ -119,10 +119,10 @@ def _tools(name: str, pen_key: str) -> None:
         st.segmented_control(
             "Pen",
             [*PENS, ERASE],
-            default=session.pen(),
+            default=surfaces.pen(),
             required=True,
             label_visibility="collapsed",
-            **session.showing("pen", session.pen(), session.take_pen),
+            **session.showing("pen", surfaces.pen(), surfaces.take_pen),
         )
 
 
@@ -130,4 +130,4 @@ def _hear(name: str, pen_key: str) -> None:
     """Take what was drawn, if there is more of it. A callback."""
     with messages.kept():
         drawn = canvas_record.drawn(session.component_value(pen_key).get("drawn") or [], max(SIZES[name]))
-        session.hear_canvas(name, drawn)
+        surfaces.hear_canvas(name, drawn)

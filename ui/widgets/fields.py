@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from core.errors import SpecError
 from core.model.specs import Spec, replaced
-from ui.state import session
+from ui.state import editing, session
 from ui.widgets.number_field import number_field
 
 MOST_SLIDER_STEPS = 100
@@ -72,7 +72,7 @@ def _field(
         try:
             on_edit(replaced(current(), **{name: new}))
         except SpecError as error:
-            session.refuse(str(error))
+            editing.refuse(str(error))
 
     kinds = _kinds(field)
     if kinds:

@@ -14,7 +14,7 @@ from core.errors import DrawingError
 from core.ink import photo as scan
 from core.views import pictures
 from ui import messages
-from ui.state import session
+from ui.state import drawing_in_use, photos
 from ui.widgets import uploads
 from ui.widgets.components import component
 
@@ -63,7 +63,7 @@ def _take(given: list[UploadedFile], called: str = "") -> None:
     """Make each new picture the drawing, the last one in the end; show which can't be used, until others are
     uploaded.
     """
-    new = [file for file in given if not session.has_picture_file(file.file_id)]
+    new = [file for file in given if not photos.has_picture_file(file.file_id)]
     if new:
         faults = []
         for file in new[:MOST_FILES]:
@@ -73,9 +73,9 @@ def _take(given: list[UploadedFile], called: str = "") -> None:
                 faults.append(f"{messages.name(called or file.name)}: {messages.plain(str(error))}")
         if len(new) > MOST_FILES:
             faults.append(f"Only the first {MOST_FILES} files were read.")
-        session.note_picture_files([file.file_id for file in new], faults)
+        photos.note_picture_files([file.file_id for file in new], faults)
         _forget(new)
-    for fault in session.picture_faults():
+    for fault in photos.picture_faults():
         st.error(fault, icon=":material/error:")
 
 
@@ -88,12 +88,12 @@ def _forget(files: list[UploadedFile]) -> None:
 
 def _keep(content: bytes) -> None:
     photo = scan.grey_from_picture(content)
-    session.keep_picture(photo, scan.ink_on_paper(photo, **session.preparation().of_photo))
+    drawing_in_use.keep_picture(photo, scan.ink_on_paper(photo, **drawing_in_use.preparation().of_photo))
 
 
 def _found() -> np.ndarray | None:
     """Return the ink that was found, and show it."""
-    ink = session.ink()
+    ink = drawing_in_use.ink()
     if ink is not None:
         st.html(pictures.digit(np.rint(ink * 255).astype(np.uint8), SIDE, "The ink that was found in the picture."))
     return ink

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.state import session
+from ui.state import editing
 
 
 def undo_and_redo() -> None:
     """Take back what was last done to the layers or their training, and bring it back."""
-    st.button("Undo", icon=":material/undo:", on_click=session.undo, disabled=not session.can_undo(), shortcut="Ctrl+Z")
+    st.button("Undo", icon=":material/undo:", on_click=editing.undo, disabled=not editing.can_undo(), shortcut="Ctrl+Z")
     st.button(
-        "Redo", icon=":material/redo:", on_click=session.redo, disabled=not session.can_redo(), shortcut="Ctrl+Shift+Z"
+        "Redo", icon=":material/redo:", on_click=editing.redo, disabled=not editing.can_redo(), shortcut="Ctrl+Shift+Z"
     )

@@ -11,7 +11,7 @@ import streamlit as st
 from core.data.handwriting import Handwriting
 from core.model.specs import CLASSES
 from ui import messages
-from ui.state import session
+from ui.state import own_handwriting, session
 
 
 def keep_form(image: np.ndarray, guess: int | None) -> None:
@@ -23,7 +23,7 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
         guess: the predicted digit; None for no digit.
     """
     with messages.caption():
-        handwriting = session.handwriting()
+        handwriting = own_handwriting.handwriting()
         place = handwriting.index(image)
         label = None if place is None else int(handwriting.labels[place])
         st.pills(
@@ -39,7 +39,7 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
                     st.button(
                         f"Keep it as a {guess}", icon=":material/bookmark_add:", on_click=_keep, args=(image, guess)
                     )
-                elif session.can_undo_keeping(image):
+                elif own_handwriting.can_undo_keeping(image):
                     st.button("Undo keeping", icon=":material/undo:", on_click=_undo, key="undo-keeping")
             st.caption(
                 f"{len(handwriting):,} kept" + ("" if label is None else f", this as a {label}"), width="content"
@@ -49,9 +49,9 @@ def keep_form(image: np.ndarray, guess: int | None) -> None:
 def _keep_chosen(image: np.ndarray, label: int | None) -> None:
     with messages.kept():
         if label is None:
-            session.change_handwriting(lambda now: removed(now, image))
+            own_handwriting.change_handwriting(lambda now: removed(now, image))
         else:
-            session.keep_in_handwriting(image, label)
+            own_handwriting.keep_in_handwriting(image, label)
 
 
 def removed(handwriting: Handwriting, image: np.ndarray) -> Handwriting:
@@ -61,9 +61,9 @@ def removed(handwriting: Handwriting, image: np.ndarray) -> Handwriting:
 
 def _keep(image: np.ndarray, label: int) -> None:
     with messages.kept():
-        session.keep_in_handwriting(image, label)
+        own_handwriting.keep_in_handwriting(image, label)
 
 
 def _undo() -> None:
     with messages.kept():
-        session.undo_keeping()
+        own_handwriting.undo_keeping()

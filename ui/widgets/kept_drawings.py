@@ -9,7 +9,7 @@ from core.data.handwriting import MOST_BYTES, MOST_DRAWINGS, Handwriting
 from core.errors import DataError
 from core.runs.visits import FORGOTTEN_DAYS
 from ui import messages
-from ui.state import session
+from ui.state import own_handwriting, session
 from ui.widgets import uploads
 
 
@@ -66,7 +66,7 @@ def _add(new: Handwriting, handwriting: Handwriting) -> None:
     if not added:
         st.caption("All of these are kept already.")
         return
-    session.change_handwriting(lambda now: now.added(new))
+    own_handwriting.change_handwriting(lambda now: now.added(new))
     inverted = f" {new.inverted} came dark on light and were inverted." if new.inverted else ""
     known = f", {len(new) - added} were kept already" if len(new) > added else ""
     session.say(f"{counted(added)} added{known}.{inverted}")

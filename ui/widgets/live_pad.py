@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from core.ink import canvas_record
 from ui import messages
-from ui.state import session
+from ui.state import session, surfaces
 from ui.widgets.components import component
 
-SIDE = session.BARE["pad"].width  # CSS pixels at most; on a phone as wide as the page
+SIDE = surfaces.BARE["pad"].width  # CSS pixels at most; on a phone as wide as the page
 PEN = 0.075  # the pen's diameter, as a share of the side
 _HTML = """
 <div class="pad">
@@ -45,8 +45,8 @@ def pad(said: str) -> None:
     Args:
         said: the answer to what is on it, for those who can't see it.
     """
-    key = session.pad_key()
-    order, told = session.told_pad()
+    key = surfaces.pad_key()
+    order, told = surfaces.told_pad()
     strokes = [[[x / SIDE, y / SIDE] for x, y in stroke.points] for stroke in told.strokes]
     component(__file__, _HTML, _CSS)(
         key=key,
@@ -62,4 +62,4 @@ def _heard(key: str) -> None:
         said = session.component_value(key)
         if "drawing" in said:
             strokes = canvas_record.strokes(said["drawing"], SIDE, PEN * SIDE)
-            session.hear_pad(replace(session.BARE["pad"], strokes=strokes))
+            surfaces.hear_pad(replace(surfaces.BARE["pad"], strokes=strokes))

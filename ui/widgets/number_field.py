@@ -14,7 +14,7 @@ import streamlit as st
 from core.errors import SpecError
 from core.model import typed_numbers
 from ui import messages
-from ui.state import session
+from ui.state import numbers, session
 
 _HOW = {
     int: "1000, 1,000 and 1.000 are the same here.",
@@ -48,7 +48,7 @@ def number_field(
     """
 
     def typed(text: str) -> None:
-        session.accept_number(key)
+        numbers.accept_number(key)
         if not text.strip():
             if may_be_empty:
                 on_number(None)
@@ -56,12 +56,12 @@ def number_field(
         try:
             new = typed_numbers.within(text, kind, low, high)
         except SpecError as error:
-            session.refuse_number(key, value, text, str(error))
+            numbers.refuse_number(key, value, text, str(error))
         else:
             on_number(new)
 
     written = typed_numbers.written(value)
-    text, why_not = session.refused_number(key, value) or (written, "")
+    text, why_not = numbers.refused_number(key, value) or (written, "")
     with st.container(gap="xxsmall", width=width):
         said = f"{help} {_HOW[kind]}".strip() if kind is float or high is None or high >= 1000 else help
         st.text_input(

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.model import specs
 from core.model.ledger import Ledger, refusal
-from ui.state import session
+from ui.state import editing
 
 
 def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
@@ -16,7 +16,7 @@ def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
     if ledger.problem is None:
         title, repair = "This batch is too large", (f"Batch size {largest}", _use_batch, largest)
     elif ledger.problem.repair is not None:
-        repair = (ledger.problem.repair.label, session.use_network, ledger.problem.repair.layers)
+        repair = (ledger.problem.repair.label, editing.use_network, ledger.problem.repair.layers)
     said, place = st.columns([5, 2], vertical_alignment="center")
     said.error(reason, title=title, icon=":material/build:")
     if repair is not None:
@@ -33,4 +33,4 @@ def problem(experiment: specs.Experiment, ledger: Ledger) -> None:
 
 
 def _use_batch(batch_size: int) -> None:
-    session.edit_training(specs.replaced(session.training(), batch_size=batch_size))
+    editing.edit_training(specs.replaced(editing.training(), batch_size=batch_size))

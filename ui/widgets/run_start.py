@@ -6,15 +6,16 @@ import streamlit as st
 
 from core.engine import engine
 from core.model import ledger
+from core.model.draft import Draft
 from core.runs import registry
 from core.runs.progress import Command, Progress
 from core.runs.run import Run
 from core.training import fine_tuning
 from ui import driving, navigation
-from ui.state import session
+from ui.state import runs, session
 
 
-def start_training(draft: session.Draft, command: Command = engine.FULL_SPEED) -> None:
+def start_training(draft: Draft, command: Command = engine.FULL_SPEED) -> None:
     """Make a run of a draft, queue it, and take it into use.
 
     Args:
@@ -27,7 +28,7 @@ def start_training(draft: session.Draft, command: Command = engine.FULL_SPEED) -
     ledger.check(draft.experiment)
     run = registry.create(draft.experiment, draft.preset, owner=session.visitor())
     driving.train(run, command)
-    session.use_run(run.id)
+    runs.use_run(run.id)
 
 
 def start_again(run: Run) -> None:
@@ -43,7 +44,7 @@ def start_again(run: Run) -> None:
         fine_tuning.again(run, owner) if is_fine_tuning else registry.create(experiment, run.record().name, owner=owner)
     )
     driving.train(again)
-    session.use_run(again.id)
+    runs.use_run(again.id)
 
 
 def steps(progress: Progress | None) -> None:

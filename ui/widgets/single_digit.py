@@ -21,7 +21,7 @@ from core.ink.preparation import Ink, Prepared
 from core.runs.network import Network
 from core.views import explanation_html, pictures
 from ui import cached, digits, messages
-from ui.state import session
+from ui.state import drawing_in_use, drawings, photos, session, surfaces
 from ui.widgets import canvas, given_pictures, keep_drawing, live_pad, picture_strip, reading, spoken, waiting
 
 WIDTH = 320
@@ -51,18 +51,18 @@ def choose_source() -> None:
     """Let the visitor choose what to draw on."""
     st.pills(
         "Draw on",
-        session.DRAW_SOURCES,
-        default=session.draw_source(),
+        drawings.DRAW_SOURCES,
+        default=surfaces.draw_source(),
         required=True,
         label_visibility="collapsed",
-        **session.showing("draw-source", session.draw_source(), session.choose_draw_source),
+        **session.showing("draw-source", surfaces.draw_source(), surfaces.choose_draw_source),
     )
 
 
 def use_canvas() -> None:
     """Draw on the standard canvas, whatever was chosen on the Draw page."""
-    if session.draw_source() != "Canvas":
-        session.choose_draw_source("Canvas")
+    if surfaces.draw_source() != "Canvas":
+        surfaces.choose_draw_source("Canvas")
 
 
 def draw_and_read(network: Network) -> None:
@@ -71,12 +71,12 @@ def draw_and_read(network: Network) -> None:
 
 
 def _draw_and_read(network: Network, was_waiting: bool) -> None:
-    source = session.draw_source()
+    source = surfaces.draw_source()
     with st.container(horizontal=True, gap="large"):
         surface, answer = st.container(width=canvas.SIZES[canvas.DIGIT][0] + 4), st.container(width=WIDTH, key="answer")
     below = st.container()
     with surface:
-        ink = session.pad_sheet() if source == "Live pad" else SURFACES[source]()
+        ink = surfaces.pad_sheet() if source == "Live pad" else SURFACES[source]()
     said = ""
     with answer, messages.shown():
         said = _answer(network, ink, was_waiting, below)
@@ -88,13 +88,13 @@ def _answer(network: Network, ink: Ink | None, was_waiting: bool, below: DeltaGe
     """Show the answer to a drawing, with its preparation below; return the answer in a sentence."""
     if ink is None or not ink.any():
         return _invitation()
-    is_open = session.is_preparation_shown()
-    photo = session.photo() if is_open else None
-    found = () if photo is None else scan.steps(photo, **session.preparation().of_photo)
-    prepared = preparation.prepare(ink, session.preparation(), found) if is_open else None
-    image = prepared.image if prepared else preparation.to_mnist(ink, session.preparation())
+    is_open = drawing_in_use.is_preparation_shown()
+    photo = drawing_in_use.photo() if is_open else None
+    found = () if photo is None else scan.steps(photo, **drawing_in_use.preparation().of_photo)
+    prepared = preparation.prepare(ink, drawing_in_use.preparation(), found) if is_open else None
+    image = prepared.image if prepared else preparation.to_mnist(ink, drawing_in_use.preparation())
     images = [stage.image for stage in prepared.stages] if prepared else []
-    unread = [given for given in session.unread_pictures() if given[0] != session.drawing_number()]
+    unread = [given for given in photos.unread_pictures() if given[0] != drawing_in_use.drawing_number()]
     others_given = [(*given, preparation.to_mnist(given[-1])) for given in unread]
     try:
         questions = np.stack([image, *images, *(picture for *_, picture in others_given)])
@@ -109,12 +109,12 @@ def _answer(network: Network, ink: Ink | None, was_waiting: bool, below: DeltaGe
     if was_waiting:
         st.rerun()
     for given, found in zip(others_given, others[len(images) :], strict=True):
-        session.keep_drawn(*given, _digit(found))
+        drawings.keep_drawn(*given, _digit(found))
     answer = rejection.of_drawing(preparation.seen(ink), first)
     said = _reading(answer)
     if answer.count > 1:
         st.button("Read it as a whole number", icon=":material/pin:", on_click=_read_as_number, args=(ink,))
-    session.keep_reading(image, _digit(answer))
+    drawing_in_use.keep_reading(image, _digit(answer))
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(image, 112, "The drawing as 28 by 28 pixels."), width=112)
         st.html(
@@ -129,7 +129,7 @@ def _answer(network: Network, ink: Ink | None, was_waiting: bool, below: DeltaGe
 
 
 def _read_as_number(ink: Ink) -> None:
-    session.read_as_number(ink)
+    surfaces.read_as_number(ink)
     st.rerun()  # the whole page is another part of Draw, not only the fragment with the button
 
 
@@ -182,9 +182,9 @@ def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
     """Show a switch for each step of the preparation, and the drawing and the prediction after each."""
     st.toggle(
         "Step by step",
-        value=session.is_preparation_shown(),
+        value=drawing_in_use.is_preparation_shown(),
         key="preparation-shown",
-        on_change=lambda: session.show_preparation(session.widget_value("preparation-shown")),
+        on_change=lambda: drawing_in_use.show_preparation(session.widget_value("preparation-shown")),
         help="How your drawing became what the network sees, with what it would read after each step.",
     )
     if prepared is None:
@@ -196,20 +196,20 @@ def _preparation(prepared: Prepared | None, readings: list[Reading]) -> None:
     stages = prepared.stages
     st.html(pictures.preparation([stage.picture for stage in stages], [stage.name for stage in stages], answers))
     with st.container(horizontal=True):
-        is_drawn = session.photo() is None
+        is_drawn = drawing_in_use.photo() is None
         for field, label in SWITCHES.items():
             if is_drawn and field in preparation.OF_PHOTO:
                 continue
-            is_on = getattr(session.preparation(), field)
+            is_on = getattr(drawing_in_use.preparation(), field)
             st.checkbox(label, is_on, **session.showing(f"prepare-{field}", is_on, partial(_switch, field)))
 
 
 def _switch(field: str, is_on: bool) -> None:
-    session.prepare_by(field, is_on)
-    photo = session.photo()
+    drawing_in_use.prepare_by(field, is_on)
+    photo = drawing_in_use.photo()
     if field in preparation.OF_PHOTO and photo is not None:
         with messages.kept():
-            session.find_ink_anew(scan.ink_on_paper(photo, **session.preparation().of_photo))
+            photos.find_ink_anew(scan.ink_on_paper(photo, **drawing_in_use.preparation().of_photo))
 
 
 # --- looked into --------------------------------------------------------------------------------------------------------
@@ -220,9 +220,9 @@ def look_into(network: Network) -> None:
     """Show the nearest training digits, the pixels that mattered, and earlier drawings; they may come later than the
     bars.
     """
-    image, ink = session.last_drawing(), session.ink()
+    image, ink = drawing_in_use.last_drawing(), drawing_in_use.ink()
     is_there = image is not None and ink is not None and bool(ink.any())
-    is_resting = session.seconds_since_reading() > REST_SECONDS
+    is_resting = drawing_in_use.seconds_since_reading() > REST_SECONDS
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Nearest training digits**")
@@ -278,7 +278,7 @@ def _have_read(question: ReadAll) -> None:
 
 
 def _pixels(network: Network, image: np.ndarray, is_resting: bool) -> None:
-    digit = session.last_digit()
+    digit = drawing_in_use.last_digit()
     if digit is None:
         st.caption("There is no digit whose pixels could have mattered.")
         return
@@ -298,7 +298,7 @@ def _pixels(network: Network, image: np.ndarray, is_resting: bool) -> None:
 
 def _session(is_there: bool) -> None:
     """Show earlier drawings; a click brings one back."""
-    drawn = session.drawn()[: -1 if is_there else None][::-1]
+    drawn = drawings.drawn()[: -1 if is_there else None][::-1]
     st.markdown("**Drawn in this session**")
     if not drawn:
         st.caption("What you drew before stands here. A click brings it back.")
@@ -312,5 +312,5 @@ def _session(is_there: bool) -> None:
         "drawn",
     )
     if chosen is not None:
-        session.bring_back(chosen)
+        drawing_in_use.bring_back(chosen)
         st.rerun()

@@ -12,7 +12,7 @@ from core.engine.cluster import Phase
 from core.errors import DigitLabError, EngineNotReady, NotExplainable
 from core.runs.question import Question
 from ui import messages
-from ui.state import session
+from ui.state import session, visit
 
 POLL_SECONDS = 0.5
 READY_SECONDS = 1.0
@@ -27,7 +27,7 @@ def once_ready(part: Callable[..., None], *arguments: Any) -> None:
     was_waiting = engine.shared().status().phase is not Phase.READY
 
     def kept_and_drawn() -> None:
-        session.keep_visit()
+        visit.keep_visit()
         part(*arguments, was_waiting)
 
     st.fragment(kept_and_drawn, run_every=READY_SECONDS if was_waiting else None)()
