@@ -153,7 +153,7 @@ class StillEngine(Engine):
         live = self.trainings._progress.get(run_id)
         return live.snapshot if live is not None else None
 
-    def _found(self, question: Question) -> object:
+    def _found(self, question: Question, is_under_way: bool) -> object:
         self.cluster.require_ready()
         kind = type(question).__name__
         self.asked.append(kind)
