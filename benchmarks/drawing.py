@@ -1,8 +1,8 @@
 """How well hand-drawn digits are read: `python -m benchmarks.drawing --strokes FILE [--width 18] [--all]`, or `--images CSV`.
 
-Strokes are replayed on a canvas of 320 pixels, and go the way that every drawing goes: preparation, and the network's answer as it
-is judged. The file is a JSON list of `label`, `box` (w, h), `strokes` (lists of
-points) and, if known, `writer`. Pictures are named in a CSV with the columns `path`, from its folder on, and `label`.
+Strokes are replayed on a canvas of 320 pixels, and go the way that every drawing goes: preparation, and the network's
+answer as it is judged. The file is a JSON list of `label`, `box` (w, h), `strokes` (lists of points) and, if known,
+`writer`. Pictures are named in a CSV with the columns `path`, from its folder on, and `label`.
 
 The last line has `accuracy`; `ece`, the expected calibration error; `confident_wrong`, the share of the wrong answers that claim
 90 % or more; and `refused`, the share of digits called none, which count as read, right or wrong. A picture that can't be read

@@ -2,11 +2,11 @@
 frame that shows the answer.
 
 A rerun is a page's answer to one of its controls, until all of it is there and its script at rest. A stroke is mouse-up
-on the canvas to new bars beside it, the canvas' own wait included. On the live pad a move of the pointer is on the clock,
-until the bars change while the pen is still down. Both are drawn for a finished Fast 99 while nothing else runs, and again
-while a First CNN trains. An edit is a change to a layer on Build (a number typed or stepped, a choice,
-a slider, a layer more, undo) to the new figures of the whole stack, its script at rest. An opening is a click in the menu to the
-whole page, for the first time in a visit.
+on the canvas to new bars beside it, the canvas' own wait included. On the live pad a move of the pointer is on the
+clock, until the bars change while the pen is still down. Both are drawn for a finished Fast 99 while nothing else runs,
+and again while a First CNN trains. An edit is a change to a layer on Build (a number typed or stepped, a choice, a
+slider, a layer more, undo) to the new figures of the whole stack, its script at rest. An opening is a click in the menu
+to the whole page, for the first time in a visit.
 """
 
 from __future__ import annotations
@@ -302,9 +302,8 @@ def _draw(page: Page, samples: int) -> tuple[list[float], list[float]]:
 
 
 def _pad(page: Page, samples: int) -> tuple[list[float], list[float]]:
-    """Measure sevens on the live pad, of long strokes: each counted move is one more piece of a stroke, the pen
-    still down.
-    """
+    """Measure sevens on the live pad, of long strokes: each counted move is one more piece of a stroke, the pen still
+    down."""
     _open(page, "Draw")
     page.get_by_text("Live pad", exact=True).click()
     pad = page.get_by_role("application")
@@ -362,8 +361,7 @@ def _seconds(
     is_whole: bool = True,
     is_on_moves: bool = False,
 ) -> float:
-    """Return the seconds from the release of the mouse button in `act`, or from its move, to another complete
-    answer.
+    """Return the seconds from the release of the mouse button in `act`, or from its move, to another complete answer.
 
     Args:
         read: JavaScript that reads the answer from the page.

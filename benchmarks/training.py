@@ -199,9 +199,8 @@ def _fit(experiment: Experiment) -> Timing:
 
 
 def _growth(count: int) -> float:
-    """Return the megabytes that a worker keeps of each run: the slope of its memory after many short runs of
-    different seeds.
-    """
+    """Return the megabytes that a worker keeps of each run: the slope of its memory after many short runs of different
+    seeds."""
     memory = []
     with tempfile.TemporaryDirectory(prefix="digitlab-benchmark-") as root:
         engine = Engine()

@@ -135,15 +135,14 @@ def load(on_progress: Callable[[float], None] | None = None) -> Dataset:
     """Return the data set in use: the one that `using` names, or else the one that this process chose.
 
     It is chosen on the first call as the module's docstring says, and stays; a stand-in stays until `look_again` finds
-    MNIST. Calls during
-    the first one wait for it. An error is not remembered.
+    MNIST. Calls during the first one wait for it. An error is not remembered.
 
     Args:
         on_progress: called while downloading with the share that has arrived, in [0, 1].
 
     Raises:
-        DataError: if `DIGITLAB_MNIST` names a file that is missing, broken or foreign, or if the named data set
-            isn't on this machine.
+        DataError: if `DIGITLAB_MNIST` names a file that is missing, broken or foreign, or if the named data set isn't
+            on this machine.
         EngineNotReady: if the process that asks doesn't know the data set yet.
     """
     global _loaded
@@ -223,8 +222,8 @@ def split(y: np.ndarray, train_size: int | None, validation_split: float, seed: 
     """Choose which images to train on and which to hold out for validation, both stratified by class.
 
     The images used in all hold each class with its share of y to within one image, and the held-out ones each class
-    with its share of the used to within one image (largest remainders, the lower class first among equals).
-    Same arguments, same indices.
+    with its share of the used to within one image (largest remainders, the lower class first among equals). Same
+    arguments, same indices.
 
     Args:
         y: (n,) integer, the class of every image there is.
@@ -362,10 +361,8 @@ def _stand_in(trouble: str = "") -> Dataset:
     """Return scikit-learn's 1,797 digits of 8x8, 0..16, made to look like MNIST, 1,497 of them for training.
 
     They go through the same steps as a drawing, except for the width of strokes, which 8x8 pixels hardly show. That
-    matters:
-    trained on them, a support vector machine classifies 80% of 550 drawn digits correctly, but 67% to 71% if they are
-    only
-    enlarged to 20x20 in the middle.
+    matters: trained on them, a support vector machine classifies 80% of 550 drawn digits correctly, but 67% to 71% if
+    they are only enlarged to 20x20 in the middle.
 
     Source: sklearn.datasets.load_digits, from E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI.
     """

@@ -1,10 +1,9 @@
 """One's own handwriting as a data set: drawings prepared the way MNIST's digits were, each with its label.
 
 It is saved and loaded as a plain `.npz` of two arrays, `x` (n, 28, 28) uint8 and `y` (n,) integers 0..9. A file can
-come from anyone:
-nothing in it is unpickled, and nothing is unpacked before its size, type and shape are known to be right. Other layouts
-are accepted
-if their meaning is clear; otherwise the error shows the line of NumPy that corrects the file.
+come from anyone: nothing in it is unpickled, and nothing is unpacked before its size, type and shape are known to be
+right. Other layouts are accepted if their meaning is clear; otherwise the error shows the line of NumPy that corrects
+the file.
 """
 
 from __future__ import annotations
@@ -87,8 +86,8 @@ class Handwriting:
         return Handwriting(np.delete(self.images, place, axis=0), np.delete(self.labels, place))
 
     def added(self, other: Handwriting) -> Handwriting:
-        """Return the handwriting with another's drawings that aren't kept yet; those that are keep the label they
-        have here.
+        """Return the handwriting with another's drawings that aren't kept yet; those that are keep the label they have
+        here.
 
         Raises:
             DataError: if there is no room for all of them.
@@ -113,12 +112,11 @@ def from_npz(content: bytes) -> Handwriting:
     """Return the handwriting in a file that `to_npz` wrote, or in one of the same kind.
 
     Pixels may be (n, 784), (n, 28, 28), (n, 28, 28, 1) or (n, 1, 28, 28), 0..255 or 0..1 of any type; labels (n,), (n,
-    1) or one-hot
-    (n, 10). Drawings that are dark on light are inverted. Of drawings with the same pixels the first is kept.
+    1) or one-hot (n, 10). Drawings that are dark on light are inverted. Of drawings with the same pixels the first is
+    kept.
 
     Raises:
-        DataError: with what is wrong, what was expected and what was received, and the line of NumPy that corrects
-            it.
+        DataError: with what is wrong, what was expected and what was received, and the line of NumPy that corrects it.
     """
     if len(content) > MOST_BYTES:
         raise _wrong(f"a file of at most {MOST_BYTES / 1e6:g} MB", f"{len(content) / 1e6:.1f} MB")
@@ -197,9 +195,8 @@ def _array(archive: zipfile.ZipFile, name: str, bytes_each: int) -> np.ndarray:
 
 
 def _checked(raw: bytes, name: str) -> io.BytesIO:
-    """Return the bytes of an array if its header asks for no more values than there are: NumPy allocates what a
-    header says.
-    """
+    """Return the bytes of an array if its header asks for no more values than there are: NumPy allocates what a header
+    says."""
     stream = io.BytesIO(raw)
     version = np.lib.format.read_magic(stream)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

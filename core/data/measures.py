@@ -1,8 +1,7 @@
 """Measures of digits: ink, slant, stroke width, a summary of the whole set, neighbours, near-duplicates, maps.
 
 Images are (n, 28, 28) uint8, ink 255 on paper 0. Everything is NumPy; scikit-learn and openTSNE, slow to import, are
-loaded by
-the functions that need them, which run in worker processes.
+loaded by the functions that need them, which run in worker processes.
 """
 
 from __future__ import annotations
@@ -97,15 +96,12 @@ def traits(images: np.ndarray) -> Traits:
     """Measure ink, slant and stroke width of every image.
 
     Slant is the shear that would set the digit upright: minus the covariance of column and row over the variance of the
-    rows,
-    both weighted by ink. Stroke width is twice the ink's area over the length of its outline, as for a long stroke; the
-    outline's length is the total variation of the grey values, which anti-aliasing doesn't change. It is right within a
-    tenth for pens
-    of 2 pixels and more; a thinner one, spread over two rows, measures up to 2.
+    rows, both weighted by ink. Stroke width is twice the ink's area over the length of its outline, as for a long
+    stroke; the outline's length is the total variation of the grey values, which anti-aliasing doesn't change. It is
+    right within a tenth for pens of 2 pixels and more; a thinner one, spread over two rows, measures up to 2.
 
     Source: for the slant, the deskewing in Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied
-    to
-    document recognition", 1998; for the outline, the coarea formula.
+    to document recognition", 1998; for the outline, the coarea formula.
 
     Args:
         images: (n, 28, 28) uint8.
@@ -169,12 +165,11 @@ def survey(images: np.ndarray, labels: np.ndarray) -> Survey:
 
 
 def near_duplicates(images: np.ndarray, labels: np.ndarray, within: float = NEAR, tell: Tell | None = None) -> Pairs:
-    """Find all pairs of images of one class that differ by at most `within` grey values, and always each class'
-    closest pair.
+    """Find all pairs of images of one class that differ by at most `within` grey values, and always each class' closest
+    pair.
 
     Candidates are found among the leading principal components and then compared pixel by pixel. A projection never
-    makes a
-    distance longer, so none is missed.
+    makes a distance longer, so none is missed.
 
     Args:
         images: (n, 28, 28) uint8.
@@ -278,9 +273,7 @@ class PrincipalComponents:
 
 
 def sample(indices: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` of the indices, or all if there are no more, ascending; always the same ones for the same
-    indices.
-    """
+    """Return `count` of the indices, or all if there are no more, ascending; always the same ones for the same indices."""
     drawn = np.random.default_rng(0).permutation(indices)[:count]
     return np.sort(drawn)
 

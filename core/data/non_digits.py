@@ -1,9 +1,8 @@
 """Pictures that are no digits, from which it is learned how a network responds to what it doesn't know.
 
 Some are made of digits: two on one sheet, halves that don't belong together, one upon another, mirrored and rotated
-ones. Others
-are letters of an unsteady hand, and random lines, with pens of any width. All are prepared as drawings are. The pens
-are those that `core.data.redraw` redraws digits with; otherwise thick strokes would be a sign of letters.
+ones. Others are letters of an unsteady hand, and random lines, with pens of any width. All are prepared as drawings
+are. The pens are those that `core.data.redraw` redraws digits with; otherwise thick strokes would be a sign of letters.
 """
 
 from __future__ import annotations
@@ -117,9 +116,7 @@ def smooth(points: np.ndarray, between: int = 8) -> np.ndarray:
 
 
 def unsteady(strokes: Strokes, rng: np.random.Generator) -> Strokes:
-    """Return the same strokes as another hand would draw them: rotated, slanted, stretched, with more or less
-    tremor.
-    """
+    """Return the same strokes as another hand would draw them: rotated, slanted, stretched, with more or less tremor."""
     angle, slant = rng.normal(0, 0.12), rng.normal(0, 0.15)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1, slant], [0, 1]]) @ np.diag(rng.uniform(0.7, 1.15, 2)) * rng.uniform(0.35, 0.9)
@@ -181,9 +178,7 @@ def _scribble(rng: np.random.Generator) -> np.ndarray:
 
 
 def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
-    """Return strokes drawn with a round pen as wide as those that digits are redrawn with, (SHEET, SHEET) float32
-    ink.
-    """
+    """Return strokes drawn with a round pen as wide as those that digits are redrawn with, (SHEET, SHEET) float32 ink."""
     sheet = Image.new("L", (SHEET, SHEET))
     longer = float(np.ptp(np.vstack(strokes), axis=0).max()) * 8
     pen, width = ImageDraw.Draw(sheet), max(2, round(longer * redraw.any_pen(rng)))

@@ -1,11 +1,9 @@
 """MNIST's digits as other hands, with other pens, would have drawn them on the lab's canvas.
 
 MNIST was written with pencils and pens on paper. On a screen people draw with a finger's width, give a one its flag and
-foot
-and a seven its bar, and rotate the sheet. A digit is thinned to its centre lines, these are moved, and a round pen of
-any width
-follows them. The result is prepared like every drawing, so that a network learns what the preparation makes of a thick
-pen's digits.
+foot and a seven its bar, and rotate the sheet. A digit is thinned to its centre lines, these are moved, and a round pen
+of any width follows them. The result is prepared like every drawing, so that a network learns what the preparation
+makes of a thick pen's digits.
 """
 
 from __future__ import annotations
@@ -87,8 +85,8 @@ def centre_lines(image: np.ndarray) -> np.ndarray:
 
 
 def enlarging(dataset: Dataset, seed: int) -> Callable[[Dataset, np.ndarray], tuple[Dataset, np.ndarray]]:
-    """Return a function that enlarges a data set's training images: each is used twice as it is, once with any pen
-    and once with a thick one.
+    """Return a function that enlarges a data set's training images: each is used twice as it is, once with any pen and
+    once with a thick one.
 
     The images are redrawn here, in as many processes as there are cores; the same seed gives the same.
 

@@ -1,8 +1,7 @@
 """The life cycle of the workers: start, warm-up, watch, restart, end.
 
 Embedded (the default) is a local cluster of one worker process with two threads, on loopback with TLS. With a
-scheduler's address
-the same code uses a cluster that is there already.
+scheduler's address the same code uses a cluster that is there already.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""Orders to the workers: pause, step, go on, stop. The caller waits a moment at most; a worker that doesn't answer
-yet gets the order
-again in the background until it has taken it.
-"""
+"""Orders to the workers: pause, step, go on, stop. The caller waits a moment at most; a worker that doesn't answer yet
+gets the order again in the background until it has taken it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Questions to the workers: asked once, waited for, shared, cancelled. Questions are defined in the rooms they
-belong to, see
-`core.runs.question`.
-"""
+"""Questions to the workers: asked once, waited for, shared, cancelled. Questions are defined in the rooms they belong
+to, see
+`core.runs.question`."""
 
 from __future__ import annotations
 

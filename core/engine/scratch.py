@@ -1,10 +1,8 @@
-"""The folder for temporary files of a server's worker, TensorFlow's generated ones too. It is removed with the
-server; that of a server
-which was killed is removed when the next one starts.
+"""The folder for temporary files of a server's worker, TensorFlow's generated ones too. It is removed with the server;
+that of a server which was killed is removed when the next one starts.
 
 Each holds a file that its server keeps locked. The system releases the lock however a process ends, and gives it to
-nobody
-while the process lives, whatever its process id and whichever container it is in.
+nobody while the process lives, whatever its process id and whichever container it is in.
 """
 
 from __future__ import annotations

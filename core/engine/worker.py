@@ -1,7 +1,6 @@
-"""Functions that run in a worker, called by name: a training, a question, an order. No object of TensorFlow's
-crosses back, see
-`Failure`.
-"""
+"""Functions that run in a worker, called by name: a training, a question, an order. No object of TensorFlow's crosses
+back, see
+`Failure`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """Temperature scaling, which makes probabilities agree with how often the network is right.
 
 The network's logits are divided by one number, the temperature, chosen to make the labels of held-out images likeliest;
-half of these
-images are redrawn first, so that it fits drawings too. Source: Guo et al. 2017, On Calibration of Modern Neural
-Networks,
-arXiv:1706.04599.
+half of these images are redrawn first, so that it fits drawings too. Source: Guo et al. 2017, On Calibration of Modern
+Neural Networks, arXiv:1706.04599.
 """
 
 from __future__ import annotations

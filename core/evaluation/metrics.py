@@ -1,7 +1,5 @@
-"""Measures of a network from its probabilities for labelled images: shares with their intervals, calibration,
-accuracy with
-abstention, its mistakes, and whether it differs from another network by more than chance.
-"""
+"""Measures of a network from its probabilities for labelled images: shares with their intervals, calibration, accuracy
+with abstention, its mistakes, and whether it differs from another network by more than chance."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ CHANCE = 0.05  # a difference is reported if it occurs by chance with a probabil
 
 @dataclass(frozen=True)
 class Interval:
-    """The confidence interval of a share at the level `CONFIDENCE`: both ends 0..1, NaN if there is nothing to
-    count.
-    """
+    """The confidence interval of a share at the level `CONFIDENCE`: both ends 0..1, NaN if there is nothing to count."""
 
     low: float
     high: float
@@ -131,8 +127,8 @@ def without_answer(probabilities: np.ndarray) -> int:
 
 
 def wilson(hits: int | np.ndarray, of: int | np.ndarray) -> np.ndarray:
-    """Return the confidence interval of the share `hits` of `of` at the level `CONFIDENCE`, (..., 2) float64; NaN
-    where `of` is 0.
+    """Return the confidence interval of the share `hits` of `of` at the level `CONFIDENCE`, (..., 2) float64; NaN where
+    `of` is 0.
 
     Source: E. B. Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22.
     """
@@ -177,8 +173,7 @@ def class_intervals(matrix: np.ndarray) -> Intervals:
     true.
 
     F1 itself is no share of anything, but F1 / (2 - F1) is: of the images that are the digit or are predicted as it,
-    the share of
-    those that are both. Its interval, transformed back, is that of F1.
+    the share of those that are both. Its interval, transformed back, is that of F1.
 
     Source: Hand, Christen & Kirielle 2021, F*: an interpretable transformation of the F-measure, Machine Learning 110.
     """
@@ -236,9 +231,8 @@ def mistakes(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def least_sure(probabilities: np.ndarray) -> np.ndarray:
-    """Return the indices of all images by the gap between their two largest probabilities, the smallest gap first,
-    (n,) int64.
-    """
+    """Return the indices of all images by the gap between their two largest probabilities, the smallest gap first, (n,)
+    int64."""
     leading = np.sort(probabilities, axis=1)[:, -2:]
     return np.argsort(leading[:, 1] - leading[:, 0], kind="stable")
 
@@ -247,12 +241,10 @@ def suspected_label_errors(y_true: np.ndarray, probabilities: np.ndarray) -> np.
     """Return the indices of the images whose label may be wrong, the most suspect first, (k,) int64.
 
     Confident learning: the network is confident of a class if it gives it at least the mean probability that it gives
-    to this class on
-    images with this label. An image is suspect if the likeliest class of which the network is confident isn't its
-    label. Those with the
-    smallest probability of their label, relative to the likeliest other class, come first. Use it only for images that
-    were not trained
-    on. There are none if the network gives every image the same answer: then its doubts reveal nothing about labels.
+    to this class on images with this label. An image is suspect if the likeliest class of which the network is
+    confident isn't its label. Those with the smallest probability of their label, relative to the likeliest other
+    class, come first. Use it only for images that were not trained on. There are none if the network gives every image
+    the same answer: then its doubts reveal nothing about labels.
 
     Source: Northcutt, Jiang & Chuang 2021, Confident Learning, JAIR 70, arXiv:1911.00068, sections 3.1 and 3.2.
 
@@ -288,15 +280,13 @@ def mcnemar(is_right_first: np.ndarray, is_right_second: np.ndarray) -> McNemar:
     """Test whether two networks differ on the same images by more than chance: the exact, two-sided test.
 
     Only images that exactly one of them classifies correctly count. If both were equally good, each of these would be
-    either's with
-    probability one half.
+    either's with probability one half.
 
     Args:
         is_right_first, is_right_second: (n,) bool, which images each classifies correctly.
 
     Source: Q. McNemar 1947, Note on the sampling error of the difference between correlated proportions, Psychometrika
-    12;
-    T. Dietterich 1998, Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms.
+    12; T. Dietterich 1998, Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms.
     """
     only_first = int((is_right_first & ~is_right_second).sum())
     only_second = int((is_right_second & ~is_right_first).sum())

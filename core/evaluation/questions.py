@@ -1,7 +1,5 @@
-"""Questions about a network's predictions: on the held-out images, on the test set, on damaged digits, on drawings,
-and on one digit
-during the training.
-"""
+"""Questions about a network's predictions: on the held-out images, on the test set, on damaged digits, on drawings, and
+on one digit during the training."""
 
 from __future__ import annotations
 

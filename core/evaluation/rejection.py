@@ -1,14 +1,11 @@
 """Out-of-distribution detection: whether a picture is a digit at all, by what a network makes of it.
 
-Logistic regression separates digits from other things by the network's values for them: the features that
-its last layer takes, its logits, their distance from the nearest class (Mahalanobis; after Lee et al. 2018,
-arXiv:1807.03888),
+Logistic regression separates digits from other things by the network's values for them: the features that its last
+layer takes, its logits, their distance from the nearest class (Mahalanobis; after Lee et al. 2018, arXiv:1807.03888),
 and the squared distance of the last feature maps from the subspaces of the nearest classes' maps (the residual after
 principal components; after Wang et al. 2022, ViM, arXiv:2203.10807). It is fitted on digits and on
-`core.data.non_digits` (outlier
-exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPTED` of the held-out digits stay below, a
-picture
-is classified as no digit.
+`core.data.non_digits` (outlier exposure; Hendrycks et al. 2019, arXiv:1812.04606). Above the score that `ACCEPTED` of
+the held-out digits stay below, a picture is classified as no digit.
 
 Everything is fitted once per network, by the question `FitRejection`, and kept in the run's folder.
 """
@@ -47,8 +44,7 @@ class Reading:
 
     Attributes:
         probabilities: (10,) float32, calibrated if the network has been fitted for rejection.
-        ood_score: score of how unlike a digit it is: above 0 it is classified as none; NaN if nothing has been
-            fitted.
+        ood_score: score of how unlike a digit it is: above 0 it is classified as none; NaN if nothing has been fitted.
         is_digit: whether it is classified as one.
         reason: why not, in plain words; "" for a digit.
         count: how many digits there seem to be on its sheet.

@@ -4,9 +4,8 @@ Every damage is the same at each run: what differs from image to image (a direct
 drawn alike at each severity, so that a curve shows the severity and nothing else.
 
 Source: the idea of kinds and severities is that of Hendrycks & Dietterich 2019, Benchmarking Neural Network Robustness
-to Common
-Corruptions and Perturbations, arXiv:1903.12261, and of Mu & Gilmer 2019, MNIST-C, arXiv:1906.02337; the maps are those
-of
+to Common Corruptions and Perturbations, arXiv:1903.12261, and of Mu & Gilmer 2019, MNIST-C, arXiv:1906.02337; the maps
+are those of
 `core.training.augmentation`, here with fixed instead of random sizes.
 """
 
@@ -40,8 +39,7 @@ class Damage:
         severities: in rising order, in this unit.
         said: what a severity means, in words.
         apply: takes images (n, 28, 28) float32 0..255, a severity and a generator, and returns such images, whose
-            values may be
-            below 0 and above 255.
+            values may be below 0 and above 255.
     """
 
     name: str

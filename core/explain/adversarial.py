@@ -2,8 +2,8 @@
 
 Images are ink, float32 in 0..1 with (28, 28) pixels; `Reader` is that of `core.explain.attribution`.
 
-Sources: projected gradient ascent, A. Madry et al. 2018, arXiv:1706.06083; the margin as what is raised, N. Carlini,
-D. Wagner 2017, arXiv:1608.04644; activation maximisation with a penalty on ink, K. Simonyan et al. 2013, arXiv:1312.6034,
+Sources: projected gradient ascent, A. Madry et al. 2018, arXiv:1706.06083; the margin as what is raised, N. Carlini, D.
+Wagner 2017, arXiv:1608.04644; activation maximisation with a penalty on ink, K. Simonyan et al. 2013, arXiv:1312.6034,
 with jitter and smoothed gradients, C. Olah, A. Mordvintsev, L. Schubert, "Feature Visualization", Distill 2017.
 """
 
@@ -64,9 +64,8 @@ def smallest_change(reader: Reader, image: np.ndarray, target: int, norm: Norm) 
     """Find the smallest change that makes a network predict `target` for a digit.
 
     Several bounds are tried at once by projected gradient ascent, from the digit itself, so that the same question has
-    the same
-    answer; then bounds between the last too small and the first large enough; at last the change is shortened as far as
-    possible. Ink stays between 0 and 1. The prediction is checked on the picture in whole levels.
+    the same answer; then bounds between the last too small and the first large enough; at last the change is shortened
+    as far as possible. Ink stays between 0 and 1. The prediction is checked on the picture in whole levels.
 
     Args:
         reader: the network.
@@ -97,10 +96,8 @@ def perfect_digits(reader: Reader, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     maximisation.
 
     Without constraints the result is stripes that no pen draws. So the gradient is taken of noisy, shifted copies and
-    smoothed, less
-    and less over time, and ink is penalised, more so beyond the 20 × 20 pixels that MNIST's digits fill, but only as
-    far as the network
-    is certain.
+    smoothed, less and less over time, and ink is penalised, more so beyond the 20 × 20 pixels that MNIST's digits fill,
+    but only as far as the network is certain.
 
     Returns:
         (10, 28, 28) float32 ink, and the probabilities (10, 10) float32 for it.
@@ -139,9 +136,8 @@ def _price() -> np.ndarray:
 
 
 def _blur(sigma: float) -> np.ndarray:
-    """Return a matrix (28, 28) that smooths columns, and its transpose rows, by a Gaussian with this standard
-    deviation in pixels.
-    """
+    """Return a matrix (28, 28) that smooths columns, and its transpose rows, by a Gaussian with this standard deviation
+    in pixels."""
     apart = np.subtract.outer(np.arange(SIDES[0]), np.arange(SIDES[0]))
     bells = np.exp(-(apart**2) / (2 * sigma**2))
     return bells / bells.sum(axis=1, keepdims=True)

@@ -1,13 +1,11 @@
 """The calculation of one number of a network by hand: its inputs, their weights, and their sum.
 
 All in NumPy, from values and weights that a worker took out of the network; the worker also returns Keras' result, so
-that both
-can be compared.
+that both can be compared.
 
 Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, for windows,
-strides
-and padding; the receptive field as in A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional Neural
-Networks", Distill 2019.
+strides and padding; the receptive field as in A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of
+Convolutional Neural Networks", Distill 2019.
 """
 
 from __future__ import annotations
@@ -48,11 +46,9 @@ class Layer:
         inputs: the layers that it takes its values from.
         shape: of its output, without the batch axis.
         size, strides, before: of its window, in pixels of its input, (rows, columns); `before` is how far the first
-            window
-            begins outside the image.
+            window begins outside the image.
         activation: Keras' name of the function it ends in.
-        weights: by name, float32: `kernel` (kh, kw, c, filters) or (n, units) and `bias`; or `scale` and `shift`
-            (c,).
+        weights: by name, float32: `kernel` (kh, kw, c, filters) or (n, units) and `bias`; or `scale` and `shift` (c,).
     """
 
     name: str

@@ -64,15 +64,12 @@ class Reader(Protocol):
         ...
 
     def gradients(self, images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores (n, 10), and the gradients (n, 28, 28) of each image's weighted sum of scores, weights (n,
-        10).
-        """
+        """Return scores (n, 10), and the gradients (n, 28, 28) of each image's weighted sum of scores, weights (n, 10)."""
         ...
 
     def last_maps(self, image: np.ndarray, digit: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the feature maps of the last convolution, (h, w, c), and the gradient of a score in them; None
-        without one.
-        """
+        """Return the feature maps of the last convolution, (h, w, c), and the gradient of a score in them; None without
+        one."""
         ...
 
 
@@ -105,8 +102,8 @@ class Explanation:
     Attributes:
         maps: (28, 28) float32 by method, in units of the score: larger speaks for the digit more.
         missing: by method, the reason why there is no map, in a sentence.
-        attributed, difference: the sum of integrated gradients, and what it should be: the image's score minus an
-            empty sheet's.
+        attributed, difference: the sum of integrated gradients, and what it should be: the image's score minus an empty
+            sheet's.
         curves: by method.
         chance: the curves of pixels in random order.
     """
@@ -189,8 +186,7 @@ def integrated_gradients(reader: Reader, image: np.ndarray, digit: int) -> np.nd
     float32.
 
     Its sum is the difference of the two scores (completeness). The path is cut into pieces, and those whose gradient in
-    the
-    middle doesn't account for the change of the score between the ends are cut again.
+    the middle doesn't account for the change of the score between the ends are cut again.
 
     Source: arXiv:1703.01365; the integral by the midpoint rule, refined where the network's score bends.
     """
@@ -228,8 +224,7 @@ def grad_cam(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray | None
 
 
 def occlusion(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray:
-    """Return the loss of score when a square is erased, averaged over the squares that cover a pixel, (28, 28)
-    float32.
+    """Return the loss of score when a square is erased, averaged over the squares that cover a pixel, (28, 28) float32.
 
     Source: Zeiler & Fergus 2014, section 4.2, with an empty square for their grey one.
     """
@@ -246,9 +241,7 @@ def occlusion(reader: Reader, image: np.ndarray, digit: int) -> np.ndarray:
 
 
 def order(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return the pixels by their value in a map, the most important first and equal ones in random order, (784,)
-    int64.
-    """
+    """Return the pixels by their value in a map, the most important first and equal ones in random order, (784,) int64."""
     ties = np.random.default_rng(seed).random(values.size)
     return np.lexsort((ties, -values.ravel()))
 
@@ -301,8 +294,7 @@ def randomised(
     """Return the weights of a network in which some layers have lost what they learned.
 
     These get the random weights that the training began with, and not new ones as in arXiv:1810.03292. So a network
-    that has
-    learned nothing stays the same, as do its maps, and fails the check. That is the stricter test.
+    that has learned nothing stays the same, as do its maps, and fails the check. That is the stricter test.
     """
     return {name: initial[name] if name.partition(".")[0] in layers else values for name, values in weights.items()}
 

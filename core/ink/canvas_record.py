@@ -1,7 +1,5 @@
 """The messages of the drawing surfaces: strokes as JSON, checked before they are used, and the record with which the
-standard canvas
-shows strokes, in the format of Fabric.js.
-"""
+standard canvas shows strokes, in the format of Fabric.js."""
 
 from __future__ import annotations
 
@@ -113,9 +111,8 @@ def _path(stroke: Stroke) -> dict:
 
 
 def _lines(sent: object, side: float) -> list[tuple[Point, ...]]:
-    """Return lists of points, counted before they are looked at, and checked before they are used; empty ones are
-    left out.
-    """
+    """Return lists of points, counted before they are looked at, and checked before they are used; empty ones are left
+    out."""
     if not isinstance(sent, list) or not all(isinstance(line, list) for line in sent[:MOST_STROKES]):
         raise DrawingError(SOMETHING_ELSE)
     if len(sent) > MOST_STROKES or sum(map(len, sent)) > MOST_POINTS:

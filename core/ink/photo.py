@@ -1,8 +1,7 @@
 """From a picture file to ink: a photo, a scan or a screenshot of something written, dark on light or light on dark.
 
 What a camera adds is removed step by step: the picture's rotation, uneven light, the paper's lines, the table around
-the paper,
-specks. Ink is (h, w) float32, 0 for paper and 1 for full ink.
+the paper, specks. Ink is (h, w) float32, 0 for paper and 1 for full ink.
 """
 
 from __future__ import annotations
@@ -227,12 +226,11 @@ def _smooth(grey: np.ndarray) -> np.ndarray:
 
 
 def _contrast(grey: np.ndarray, is_dark_on_light: bool, is_local: bool) -> np.ndarray:
-    """Return how far each pixel stands out from the paper around it, or from that of the whole picture, (h, w)
-    float32 in [0, 1].
+    """Return how far each pixel stands out from the paper around it, or from that of the whole picture, (h, w) float32
+    in [0, 1].
 
     The paper's brightness is a high (or low) quantile of the brightness around each pixel. Light falls on ink as on
-    paper, so the share
-    of light that ink takes away is the same in a shadow.
+    paper, so the share of light that ink takes away is the same in a shadow.
     """
     side = grey + 0.02 if is_dark_on_light else 1.02 - grey
     paper = _paper(side) if is_local else np.quantile(side, PAPER_RANK)
@@ -243,8 +241,7 @@ def _is_dark_on_light(grey: np.ndarray) -> bool:
     """Return whether ink is darker than its paper.
 
     Around a pixel there is more paper than ink, so the median there is paper, and what differs much from it is ink. The
-    edge of a
-    shadow differs as much to one side as to the other.
+    edge of a shadow differs as much to one side as to the other.
     """
     small = _small(grey)
     middle = np.asarray(small.filter(ImageFilter.MedianFilter(PAPER_WINDOW)), np.float32)
@@ -300,8 +297,7 @@ def _without_lines(mask: np.ndarray) -> np.ndarray:
     stays.
 
     Source: C. Dalitz, M. Droettboom, B. Pranzas, I. Fujinaga, "A comparative study of staff removal algorithms", IEEE
-    Trans.
-    PAMI 30(5), 2008: the removal by the length of vertical runs.
+    Trans. PAMI 30(5), 2008: the removal by the length of vertical runs.
     """
     cleaned = _without_level_lines(_without_level_lines(mask).T).T
     return cleaned if cleaned.any() else mask

@@ -1,8 +1,7 @@
 """From a drawing to a picture as in MNIST: cropped, scaled to 20x20, centred by mass in 28x28.
 
 A network that learned MNIST has only ever seen pictures made in one way, so a drawing has to be prepared in that way
-too.
-"Ink" is a float32 array in [0, 1], 0 where the canvas is bare and 1 where the pen covered a pixel fully.
+too. "Ink" is a float32 array in [0, 1], 0 where the canvas is bare and 1 where the pen covered a pixel fully.
 
 Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", http://yann.lecun.com/exdb/mnist/: scaled to 20x20 keeping
 the aspect ratio, grey from anti-aliasing, the centre of mass moved to the centre of 28x28. What that page leaves open
@@ -112,9 +111,8 @@ def sheet_of_strokes(
 def ink_from_strokes(
     recorded: Sequence[Sequence[Sequence[float]]], box: Sequence[float], size: int = 280, width: float = 14
 ) -> np.ndarray:
-    """Return the visible ink of `sheet_of_strokes`: (size, size) float32 in [0, 1], anti-aliased, with round caps
-    and joins.
-    """
+    """Return the visible ink of `sheet_of_strokes`: (size, size) float32 in [0, 1], anti-aliased, with round caps and
+    joins."""
     return sheet_of_strokes(recorded, box, size, width).ink
 
 
@@ -194,12 +192,9 @@ def _redrawn(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Draw the strokes again as wide as MNIST's would be: thinned to their centre lines, then inked.
 
     The pen is as wide as `STROKE_WIDTH` is in 20x20, and therefore grows with the digit. Where a thick pen's strokes
-    have run
-    into each other, a line down their middle would be another digit. There the ink is only made thinner on each side by
-    as much as the
-    pen was too thick, so that a blot stays a blot. Of 550 digits drawn with 30 pixels on 320 a network classified 494
-    correctly by their
-    centre lines alone, 527 as they were and 537 in this way.
+    have run into each other, a line down their middle would be another digit. There the ink is only made thinner on
+    each side by as much as the pen was too thick, so that a blot stays a blot. Of 550 digits drawn with 30 pixels on
+    320 a network classified 494 correctly by their centre lines alone, 527 as they were and 537 in this way.
 
     Returns:
         The sheet (h, w) float32 in [0, 1], and the digit alone (a, b) float32, finer than 20x20.

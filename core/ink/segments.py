@@ -1,8 +1,7 @@
 """Segmentation of a number into its digits: pieces of ink are joined to digits, and digits that touch are cut apart.
 
 Only shapes decide, and no network is asked, so that a single digit stays whole whatever it looks like, unless it is far
-wider
-than high.
+wider than high.
 """
 
 from __future__ import annotations
@@ -80,8 +79,7 @@ def shared_out(ink: Ink, found: Sequence[Segment]) -> list[Ink]:
     """Return the drawing of each digit of a number.
 
     Where strokes are known it is the digit's strokes, cut where a line goes on into another digit; otherwise, or if no
-    line's middle lies
-    in the digit, it is the digit's ink.
+    line's middle lies in the digit, it is the digit's ink.
 
     Args:
         found: as `segments` finds them in the ink.
@@ -96,8 +94,8 @@ def shared_out(ink: Ink, found: Sequence[Segment]) -> list[Ink]:
 
 
 def count_apart(ink: np.ndarray) -> int:
-    """Return how many separate digits stand on a sheet, without cutting any apart and without counting low pieces
-    that may be parts.
+    """Return how many separate digits stand on a sheet, without cutting any apart and without counting low pieces that
+    may be parts.
 
     Args:
         ink: (h, w) float32 in [0, 1], not empty.
@@ -201,8 +199,8 @@ def _mended(labels: np.ndarray, boxes: list[Box]) -> list[list[int]]:
 
 
 def _gaps(labels: np.ndarray) -> list[tuple[int, int, float]]:
-    """Return pairs of pieces between which nothing else lies, counted from 0, and their distance in pixels; the
-    nearest first.
+    """Return pairs of pieces between which nothing else lies, counted from 0, and their distance in pixels; the nearest
+    first.
 
     Each pixel of the paper belongs to the piece nearest to it. Where the areas of two pieces meet, the distances to
     both are added.
@@ -316,8 +314,7 @@ def _seams(mask: np.ndarray) -> np.ndarray:
     """Return paths from top to bottom through the least ink, in windows side by side.
 
     Source: J. Wang, J. Jean, "Segmentation of merged characters by neural networks and shortest path", Pattern
-    Recognition
-    27(5), 1994: the shortest path, where a pixel of ink is long.
+    Recognition 27(5), 1994: the shortest path, where a pixel of ink is long.
 
     Returns:
         The column in each row, (WINDOWS, h) int64.

@@ -58,9 +58,8 @@ def kind(content: bytes) -> str:
 
 
 def _of_brands(head: bytes) -> str:
-    """Return the kind of a file whose first box lists its brands, the main one first; a general brand is followed by
-    a specific one.
-    """
+    """Return the kind of a file whose first box lists its brands, the main one first; a general brand is followed by a
+    specific one."""
     length = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[place : place + 4] for place in range(16, min(length, len(head)), 4))]
     found = next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "")

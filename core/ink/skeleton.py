@@ -13,8 +13,7 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
     """Return the centre lines of the ink, one pixel wide, in as many pieces and around as many holes as the ink.
 
     Source: Z. Guo, R. W. Hall, "Parallel thinning with two-subiteration algorithms", Communications of the ACM 32(3),
-    1989,
-    algorithm A1: its ends stay where a round pen began and ended, and no diagonal vanishes as in Zhang & Suen's.
+    1989, algorithm A1: its ends stay where a round pen began and ended, and no diagonal vanishes as in Zhang & Suen's.
 
     Args:
         mask: (h, w) bool.

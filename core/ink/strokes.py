@@ -1,8 +1,7 @@
 """Strokes: lines with the width of the pen that drew them, and pictures computed from each pixel's distance to them.
 
 Nothing here uses pixels that a browser painted, and nothing is thinned: a thick pen's line is the same line as a thin
-one's.
-Points are x to the right and y down, in the sheet's own units; a pixel of `Sheet.ink` is one unit wide.
+one's. Points are x to the right and y down, in the sheet's own units; a pixel of `Sheet.ink` is one unit wide.
 """
 
 from __future__ import annotations
@@ -101,8 +100,7 @@ def length(line: Sequence[Point]) -> float:
 
 
 def inked(strokes: Sequence[Stroke], width: int, height: int, supersampling: int = SUPERSAMPLING) -> np.ndarray:
-    """Return the ink of strokes on a sheet, anti-aliased, with round caps and joins: (height, width) float32 in [0,
-    1].
+    """Return the ink of strokes on a sheet, anti-aliased, with round caps and joins: (height, width) float32 in [0, 1].
 
     Args:
         strokes: in the sheet's units.
@@ -145,8 +143,8 @@ def fitted(strokes: Sequence[Stroke], side: int, pen: float) -> np.ndarray:
 
 
 def redrawn(sheet: Sheet, side: int, pen: float) -> np.ndarray:
-    """Return a sheet's strokes drawn with the one pen of `fitted`, before they are fitted: (height, width) float32
-    in [0, 1].
+    """Return a sheet's strokes drawn with the one pen of `fitted`, before they are fitted: (height, width) float32 in
+    [0, 1].
 
     Args:
         sheet: with at least one stroke.

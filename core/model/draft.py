@@ -61,8 +61,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class Draft:
-    """Layers with ids that stay the same while they are edited, some perhaps switched off, and the training's
-    settings.
+    """Layers with ids that stay the same while they are edited, some perhaps switched off, and the training's settings.
 
     `preset_ids` are the ids of the layers of the preset it began as, in the preset's order; layers that are still here
     have kept theirs.
@@ -216,8 +215,8 @@ def of_experiment(experiment: Experiment) -> Draft:
 
 
 def renamed(drafts: Sequence[Draft]) -> list[Draft]:
-    """Return drafts that another process kept, with ids of this process: a layer that several of them share still
-    has one id.
+    """Return drafts that another process kept, with ids of this process: a layer that several of them share still has
+    one id.
 
     Raises:
         ValueError: if one of them is no draft that can be edited here.
@@ -249,9 +248,8 @@ def differing_fields(one, other) -> tuple[str, ...]:
 
 
 def _matched(named: Sequence[tuple[int, LayerSpec]], layers: Sequence[LayerSpec]) -> list[tuple[int, LayerSpec]]:
-    """Return `layers` with ids: equal layers in the same order keep theirs, and a layer in the place of one of the
-    same kind takes its id.
-    """
+    """Return `layers` with ids: equal layers in the same order keep theirs, and a layer in the place of one of the same
+    kind takes its id."""
     old = [layer for _, layer in named]
     result = []
     for _, a, a_end, b, b_end in SequenceMatcher(None, old, layers, autojunk=False).get_opcodes():

@@ -1,10 +1,8 @@
-"""The costs of a stack of layers, in pure Python: shape, parameters, multiply-adds and receptive field of every
-layer.
+"""The costs of a stack of layers, in pure Python: shape, parameters, multiply-adds and receptive field of every layer.
 
 If a stack can't be built, the ledger names the layer, the reason and a repair. If it can be built but is unwise,
-`hints` says why.
-The rules of both look at a layer's fields and its arithmetic, and hardly ever at its kind, so that they hold for new
-kinds too.
+`hints` says why. The rules of both look at a layer's fields and its arithmetic, and hardly ever at its kind, so that
+they hold for new kinds too.
 """
 
 from __future__ import annotations
@@ -65,9 +63,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class Problem:
-    """The reason why a stack can't be built: `index` is that of the layer at fault, `len(layers)` for the output
-    layer.
-    """
+    """The reason why a stack can't be built: `index` is that of the layer at fault, `len(layers)` for the output layer."""
 
     index: int
     reason: str
@@ -345,9 +341,8 @@ def _loses_an_edge(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hi
 
 
 def _heavy(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
-    """Yield a hint for each vector layer with more parameters than most networks for digits need; the cause is a
-    large image.
-    """
+    """Yield a hint for each vector layer with more parameters than most networks for digits need; the cause is a large
+    image."""
     for index, row in enumerate(ledger.rows[:-1]):
         if row.layer.takes != "vector" or row.parameters <= HEAVY_VECTOR_LAYER:
             continue
@@ -360,9 +355,7 @@ def _heavy(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hint]:
 
 
 def _pooled(layers: tuple[LayerSpec, ...], ledger: Ledger, index: int, pool_size: int = 2) -> Repair | None:
-    """Return the repair that adds a pooling before the image becomes a vector, if that image has been through a
-    layer.
-    """
+    """Return the repair that adds a pooling before the image becomes a vector, if that image has been through a layer."""
     flat = next(i for i, row in enumerate(ledger.rows) if len(row.output_shape) == 1)
     is_small = min(ledger.rows[flat].input_shape[:2]) < 2 * pool_size
     if flat == 0 or flat > index or is_small or len(layers) >= specs.MAX_LAYERS:
@@ -403,8 +396,7 @@ def _stays_linear(layers: tuple[LayerSpec, ...], ledger: Ledger) -> Iterator[Hin
     map.
 
     The hint is milder where that isn't quite so. A maximum is not linear, a block does more than one linear map, and a
-    separable
-    convolution does less than any.
+    separable convolution does less than any.
     """
     for index, layer in enumerate(layers):
         if not (_weighs(layer) and _activation(layer) == "linear"):

@@ -1,10 +1,9 @@
 """An experiment as a short text for a link, and back: JSON, compressed, in base64 without padding.
 
 Such a text can come from anyone: it is unpacked only up to the largest size of an experiment, and validated like any
-other input.
-Chats and mail programs put characters into it, around it and behind it, and encode it once more: characters that can't
-be part of
-it are dropped. The Adler-32 checksum at the end of the compressed bytes shows whether all of it has arrived unchanged.
+other input. Chats and mail programs put characters into it, around it and behind it, and encode it once more:
+characters that can't be part of it are dropped. The Adler-32 checksum at the end of the compressed bytes shows whether
+all of it has arrived unchanged.
 """
 
 from __future__ import annotations

@@ -131,9 +131,8 @@ def script(experiment: Experiment) -> str:
 
 
 def usage(file_name: str) -> str:
-    """Return Python code that asks a saved network for the digits of `images`, and refuses images that were divided
-    by 255 before.
-    """
+    """Return Python code that asks a saved network for the digits of `images`, and refuses images that were divided by
+    255 before."""
     return f"import keras\n\n# images: (n, 28, 28), ink 255 on paper 0\n{_used(file_name)}"
 
 
@@ -142,9 +141,8 @@ def _used(file_name: str) -> str:
 
 
 def may_end_elsewhere(training: Training) -> bool:
-    """Return whether the last epoch's network, which the script saves, may differ from the best epoch's, which the
-    lab shows.
-    """
+    """Return whether the last epoch's network, which the script saves, may differ from the best epoch's, which the lab
+    shows."""
     return _is_validated(training) and training.epochs > 1
 
 
@@ -273,9 +271,8 @@ def _seed_layers() -> str:
 
 
 def _transform(augmentation: Augmentation) -> list[str]:
-    """Return `core.training.augmentation.transform` reduced to what is used, with the functions it calls and the
-    values they read.
-    """
+    """Return `core.training.augmentation.transform` reduced to what is used, with the functions it calls and the values
+    they read."""
     text = _AUGMENT.read_text(encoding="utf-8")
     functions = _functions(text)
     transform = _Asked(augmentation).visit(functions.pop("transform"))

@@ -663,9 +663,7 @@ Schedule = Annotated[Constant | Cosine | OneCycle | Exponential, Field(discrimin
 
 
 class Augmentation(Spec):
-    """The limits of the random changes to each training image before every step. With all at zero nothing is
-    changed.
-    """
+    """The limits of the random changes to each training image before every step. With all at zero nothing is changed."""
 
     shift: float = Field(
         default=0.0,
@@ -856,9 +854,7 @@ class FineTuning(Spec):
     )
 
     def repeated(self, images: int) -> int:
-        """Return how many images of an epoch are drawings, beside `images` images of MNIST: each drawing at least
-        once.
-        """
+        """Return how many images of an epoch are drawings, beside `images` images of MNIST: each drawing at least once."""
         return max(self.drawings, round(images * self.share / (1 - self.share)))
 
 

@@ -35,8 +35,7 @@ def decimal(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """Return the integer in a text typed into a field for whole numbers: "1.000", "1,000" and "1 000" are a
-    thousand.
+    """Return the integer in a text typed into a field for whole numbers: "1.000", "1,000" and "1 000" are a thousand.
 
     Raises:
         SpecError: if it is no whole number.

@@ -1,6 +1,5 @@
-"""NumPy arrays as fields that pydantic writes to JSON and checks when it reads them back, and the errors that
-damaged ones raise.
-"""
+"""NumPy arrays as fields that pydantic writes to JSON and checks when it reads them back, and the errors that damaged
+ones raise."""
 
 from __future__ import annotations
 

@@ -102,8 +102,7 @@ class EpochEnded:
 
     Attributes:
         loss: the minimised loss, including label smoothing and L2 penalties.
-        val_loss: plain mean cross-entropy on the validation images; None without them, as are all fields about
-            them.
+        val_loss: plain mean cross-entropy on the validation images; None without them, as are all fields about them.
         accuracy, val_accuracy: shares 0..1.
         seconds: wall time of the epoch without pauses.
         confusion: the 100 counts of the validation images' confusion matrix, row by row.
@@ -132,13 +131,12 @@ class HyperparameterChanged:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A look inside the network after `step` batches. Too large to be kept, it is no event: those who watch fetch
-    it.
+    """A look inside the network after `step` batches. Too large to be kept, it is no event: those who watch fetch it.
 
     Attributes:
         gradient_norms: layer name -> Euclidean norm of the gradient of its kernel, over the last batch.
-        dead: name of each layer with ReLUs -> share 0..1 of its units or channels that are zero for every image of
-            that batch.
+        dead: name of each layer with ReLUs -> share 0..1 of its units or channels that are zero for every image of that
+            batch.
         kernels: the first convolution's, (n, k, k) float32, n up to 32; empty without one.
         image: the digit that the maps are for, (28, 28) uint8.
         maps: name of each layer whose output is an image -> up to 8 channels (n, h, w) uint8, scaled to the layer's

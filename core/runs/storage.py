@@ -1,8 +1,7 @@
 """Storage for runs: a folder of this machine or any fsspec URL, and the files in it by their names.
 
 No link is followed out of it, only regular files are opened, and a file is written completely or not at all. Messages
-contain
-no path, since visitors read them; the log does.
+contain no path, since visitors read them; the log does.
 """
 
 from __future__ import annotations

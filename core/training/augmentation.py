@@ -32,8 +32,7 @@ def preview(images: np.ndarray, augmentation: Augmentation, seed: int) -> np.nda
 
 def transform(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
     """Change each image at random: moved and bent in one bilinear sampling, black beyond the edge, then strokes made
-    thicker or
-    thinner, then noise. Changes that aren't asked for cost nothing.
+    thicker or thinner, then noise. Changes that aren't asked for cost nothing.
 
     Args:
         images: (batch, 28, 28, 1) float32.
@@ -57,9 +56,8 @@ def transform(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) ->
 
 
 def _affine_maps(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Return one map per image from output to input pixels, (batch, 8): x' = a x + b y + x0, y' = c x + d y + y0,
-    and two zeros.
-    """
+    """Return one map per image from output to input pixels, (batch, 8): x' = a x + b y + x0, y' = c x + d y + y0, and
+    two zeros."""
     batch = tf.shape(images)[0]
     unit = tf.random.stateless_uniform((batch, 5), seed, -1.0, 1.0)
     angle = unit[:, 0] * (augmentation.rotation * 3.141592653589793 / 180)
@@ -101,12 +99,11 @@ def _bent(images: tf.Tensor, maps: tf.Tensor, most: float, seed: tf.Tensor) -> t
 
 def _drift(batch: tf.Tensor, side: int, most: float, seed: tf.Tensor) -> tf.Tensor:
     """Return how far each pixel is displaced in x and y, (batch, side, side, 2): random vectors of `most` pixels'
-    length at knots 7
-    pixels apart, and cubic B-splines between them, so that no displacement is longer and neighbours go together.
+    length at knots 7 pixels apart, and cubic B-splines between them, so that no displacement is longer and neighbours
+    go together.
 
     Source: Simard, Steinkraus & Platt 2003, Best Practices for Convolutional Neural Networks; their Gaussian of 4
-    pixels
-    is as wide as such a spline, and their strength of 34 moves pixels about as far as `most` 4.
+    pixels is as wide as such a spline, and their strength of 34 moves pixels about as far as `most` 4.
     """
     knots = np.arange(-1, -(-side // 7) + 2)
     distance = np.abs((np.arange(side)[:, None] + 0.5) / 7 - knots)
@@ -133,10 +130,8 @@ def _sampled(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def _thickened(images: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
-    """Make strokes thicker or thinner by up to `most` pixels on each side: part of the way to each pixel's brightest
-    or darkest
-    neighbour, which for a whole pixel is a grey dilation or erosion by 3 × 3.
-    """
+    """Make strokes thicker or thinner by up to `most` pixels on each side: part of the way to each pixel's brightest or
+    darkest neighbour, which for a whole pixel is a grey dilation or erosion by 3 × 3."""
     amount = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed, -most, most)
     brightest = tf.nn.max_pool2d(images, 3, 1, "SAME")
     darkest = -tf.nn.max_pool2d(-images, 3, 1, "SAME")
@@ -144,9 +139,8 @@ def _thickened(images: tf.Tensor, most: float, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _grained(images: tf.Tensor, most: float, seed_of_deviations: tf.Tensor, seed_of_grain: tf.Tensor) -> tf.Tensor:
-    """Add Gaussian noise, in each image with a standard deviation of its own of up to `most` of white; pixels stay
-    in 0..255.
-    """
+    """Add Gaussian noise, in each image with a standard deviation of its own of up to `most` of white; pixels stay in
+    0..255."""
     deviation = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed_of_deviations, 0.0, most * 255)
     grain = deviation * tf.random.stateless_normal(tf.shape(images), seed_of_grain)
     return tf.clip_by_value(images + grain, 0.0, 255.0)

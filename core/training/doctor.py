@@ -1,8 +1,8 @@
 """The training doctor: what is wrong with a training, as its curves show, and what to try next.
 
 A rule looks at one thing and knows nothing of screens. It reports only what the figures show clearly: no finding means
-that
-nothing was found, not that all is well. The thresholds were set on the trainings in `tests/core/training/histories`.
+that nothing was found, not that all is well. The thresholds were set on the trainings in
+`tests/core/training/histories`.
 """
 
 from __future__ import annotations
@@ -221,9 +221,8 @@ def rate_is_too_high(experiment: Experiment, progress: Progress) -> Finding | No
 
 
 def batch_is_too_large(experiment: Experiment, progress: Progress) -> Finding | None:
-    """Find a training with few steps that are too short. Source: Goyal et al. 2017, arXiv:1706.02677: scale the rate
-    as well.
-    """
+    """Find a training with few steps that are too short. Source: Goyal et al. 2017, arXiv:1706.02677: scale the rate as
+    well."""
     training, row = experiment.training, _last_row(progress)
     if row is None or training.batch_size < LARGE_BATCH or progress.steps_per_epoch > MANY_STEPS:
         return None
@@ -418,8 +417,8 @@ def _last(values: Sequence[float], count: int) -> np.ndarray:
 
 
 def _recent(progress: Progress, values: Sequence[float], back: int = 0) -> np.ndarray:
-    """Return the last quarter of a per-batch curve, or the one so many quarters `back`; empty before there is enough
-    of it.
+    """Return the last quarter of a per-batch curve, or the one so many quarters `back`; empty before there is enough of
+    it.
 
     An epoch's last batch, often smaller and so noisier, is left out.
     """
@@ -454,9 +453,7 @@ def _is_not_finite(progress: Progress) -> bool:
 
 
 def _is_below(progress: Progress, accuracy: float) -> bool:
-    """Return whether the accuracy is below this one: of the last batches, and of the held-out images if there are
-    any.
-    """
+    """Return whether the accuracy is below this one: of the last batches, and of the held-out images if there are any."""
     recent, row = _recent(progress, progress.accuracy), _last_row(progress)
     held_out = row.val_accuracy if row is not None else None
     return len(recent) > 0 and recent.mean() < accuracy and not (held_out is not None and held_out >= accuracy)

@@ -2,10 +2,8 @@
 forgetting.
 
 A fine-tuning is a run like others. Its folder holds all that it depends on, so nothing is lost when the run that it
-began
-with is deleted: that network's weights are its checkpoint after no batch, and the drawings are in `drawings.npz`. The
-split of MNIST
-is that of the run it began with: what was held out of that training is held out of this one.
+began with is deleted: that network's weights are its checkpoint after no batch, and the drawings are in `drawings.npz`.
+The split of MNIST is that of the run it began with: what was held out of that training is held out of this one.
 
 Source of mixing old examples in: Robins 1995, Catastrophic Forgetting, Rehearsal and Pseudorehearsal, Connection
 Science 7.
@@ -107,8 +105,7 @@ def create(
 
 
 def again(run: Run, owner: str = "") -> Run:
-    """Make a new run of a fine-tuning, from the same weights and drawings; `owner` is the visitor who may control
-    it.
+    """Make a new run of a fine-tuning, from the same weights and drawings; `owner` is the visitor who may control it.
 
     Raises:
         RunDamaged: if they can't be read.
@@ -138,12 +135,11 @@ def start_of(run: Run) -> Start | None:
 def mixed(
     dataset: datasets.Dataset, train_indices: np.ndarray, start: Start, experiment: Experiment
 ) -> tuple[datasets.Dataset, np.ndarray]:
-    """Return the data set with the drawings after its training images, and the indices that are used in an epoch,
-    (n,) int64.
+    """Return the data set with the drawings after its training images, and the indices that are used in an epoch, (n,)
+    int64.
 
     An epoch uses some of the images trained on before, each digit with its share of them, and the drawings, each as
-    often as needed
-    for their share.
+    often as needed for their share.
 
     Args:
         dataset: MNIST.

@@ -1,9 +1,8 @@
 """The training loop: compiled in chunks of batches, without knowing an engine or a screen.
 
-A chunk is one call into a `tf.function` that takes many optimizer steps, with the data on the device, so no
-Python and no NumPy run per batch. Chunks are sized to about a tenth of a second: between two of them commands are
-obeyed
-and events sent.
+A chunk is one call into a `tf.function` that takes many optimizer steps, with the data on the device, so no Python and
+no NumPy run per batch. Chunks are sized to about a tenth of a second: between two of them commands are obeyed and
+events sent.
 
 Imports TensorFlow: only worker processes may import this module.
 """
@@ -158,9 +157,7 @@ def find_range(experiment: Experiment, dataset: datasets.Dataset) -> range_test.
 
 
 def _is_patience_over(val_losses: list[float | None], patience: int | None) -> bool:
-    """Return whether the best epoch lies `patience` epochs back. Without held-out images there is nothing to wait
-    for.
-    """
+    """Return whether the best epoch lies `patience` epochs back. Without held-out images there is nothing to wait for."""
     losses = [loss for loss in val_losses if loss is not None]
     if patience is None or not losses or len(losses) < len(val_losses):
         return False
@@ -461,12 +458,10 @@ def _on_device(dataset: datasets.Dataset) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _compiled_steps(network: keras.Model, training: Training) -> Callable:
-    """Return a function of (x, y, order, learning_rates, first, step) that takes one optimizer step per learning
-    rate.
+    """Return a function of (x, y, order, learning_rates, first, step) that takes one optimizer step per learning rate.
 
     It begins at batch `first` of `order`, with `step` batches taken before in the whole training, and returns each
-    batch's loss and
-    accuracy.
+    batch's loss and accuracy.
     """
     batch_size, optimizer, augmentation = training.batch_size, network.optimizer, training.augmentation
 

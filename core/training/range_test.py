@@ -1,5 +1,4 @@
-"""A learning-rate range test: the rate rises from batch to batch, and the loss shows which rates this network can
-take.
+"""A learning-rate range test: the rate rises from batch to batch, and the loss shows which rates this network can take.
 
 Source: Smith 2017, Cyclical Learning Rates for Training Neural Networks, arXiv:1506.01186.
 """
@@ -39,8 +38,8 @@ def has_exploded(losses: np.ndarray) -> bool:
 
 
 def smoothed(losses: np.ndarray, beta: float = SMOOTHING) -> np.ndarray:
-    """Return the exponentially weighted mean of the losses up to each, (n,) float64; NaN from the first non-finite
-    loss on.
+    """Return the exponentially weighted mean of the losses up to each, (n,) float64; NaN from the first non-finite loss
+    on.
 
     The weights add up to 1 from the start (bias correction). Source: Kingma & Ba 2015, arXiv:1412.6980, section 3.
     """
@@ -55,8 +54,7 @@ def suggestion(test: RangeTest) -> float | None:
     """Return a learning rate to train with, as 1, 2 or 5 times a power of ten; None if the loss never fell.
 
     It is the lower of two: the rate at which the smoothed loss falls most steeply, by the rate's logarithm, and a tenth
-    of the rate
-    at its minimum. Source: Howard & Gugger 2020, fastai, arXiv:2002.04688, whose `lr_find` gave both.
+    of the rate at its minimum. Source: Howard & Gugger 2020, fastai, arXiv:2002.04688, whose `lr_find` gave both.
     """
     losses = smoothed(_finite(test.losses))
     if len(losses) < 2:

@@ -89,8 +89,8 @@ def confusion_matrix(matrix: np.ndarray, as_shares: bool, is_diagonal_dim: bool 
     """Draw a confusion matrix whose cells can be clicked.
 
     The colour is the share of the row's digit on a root scale, so that rare mistakes are visible beside the full
-    diagonal. Heat
-    maps send no selections; an invisible square in each cell does: its `customdata` is (true, predicted, count).
+    diagonal. Heat maps send no selections; an invisible square in each cell does: its `customdata` is (true, predicted,
+    count).
 
     Args:
         matrix: (10, 10) counts, rows true.

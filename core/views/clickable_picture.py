@@ -1,8 +1,7 @@
 """A picture in a chart whose cells can be clicked.
 
 Plotly sends no selections from pictures; an invisible square in each cell sends one, with its `customdata`. The layout
-is given
-to a figure complete: each part that is added to a figure later copies those before it.
+is given to a figure complete: each part that is added to a figure later copies those before it.
 """
 
 from __future__ import annotations

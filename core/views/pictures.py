@@ -228,8 +228,7 @@ def preparation(pictures: Sequence[np.ndarray], names: Sequence[str], answers: S
 
 
 def number(images: np.ndarray, probabilities: np.ndarray, are_digits: Sequence[bool]) -> str:
-    """Show a number in large type, its least certain digit marked, and below it each digit's picture and bars, as
-    HTML.
+    """Show a number in large type, its least certain digit marked, and below it each digit's picture and bars, as HTML.
 
     Args:
         images: its digits from left to right, (n, 28, 28) uint8.
@@ -289,8 +288,8 @@ def network_diagram(ledger: Ledger, sample: np.ndarray) -> str:
     """Draw the network from left to right, as HTML in a box that scrolls if it is too narrow.
 
     Images are drawn as stacks of squares whose side follows their height and whose depth their channels; vectors as
-    bars
-    whose height follows the logarithm of their length. A block of layers with two paths through it has an arc above.
+    bars whose height follows the logarithm of their length. A block of layers with two paths through it has an arc
+    above.
 
     Args:
         ledger: of the network.
@@ -317,8 +316,7 @@ def ledger_row(row: Row, ledger: Ledger) -> str:
     """Show a layer's output and cost as HTML.
 
     That is the form of its output, the square of the digit that one output depends on, and its share of the network's
-    parameters and
-    multiply-adds as bars.
+    parameters and multiply-adds as bars.
     """
     side = row.receptive_field
     sees = "all of the digit" if side >= IMAGE_SHAPE[0] else f"{side} × {side} pixels"
@@ -428,9 +426,8 @@ def _block(name: str, shape: Shape, colour: str, has_two_ways: bool, sample: np.
 
 
 def _sheets(left: float, top: float, side: float, colour: str, count: int, apart: int) -> str:
-    """Draw `count` squares one behind the other, up and to the right: one element and its shadows, which browsers
-    draw faster.
-    """
+    """Draw `count` squares one behind the other, up and to the right: one element and its shadows, which browsers draw
+    faster."""
     pale = "#" + "".join(f"{(int(colour[k : k + 2], 16) + 255) // 2:02X}" for k in (1, 3, 5))
     behind = ",".join(
         f"{apart * k}px -{apart * k}px 0 -1px {pale},{apart * k}px -{apart * k}px 0 0 {colour}" for k in range(1, count)

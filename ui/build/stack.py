@@ -66,9 +66,8 @@ def whole(draft: Draft, ledger: Ledger) -> None:
 
 
 def editor(draft: Draft, ledger: Ledger, hints: tuple[Hint, ...]) -> None:
-    """Draw a row per layer with its kind, output and cost; opened, its arguments and its place. The output layer
-    stays last.
-    """
+    """Draw a row per layer with its kind, output and cost; opened, its arguments and its place. The output layer stays
+    last."""
     at_fault = ledger.problem.index if ledger.problem else None
     hinted = {hint.index for hint in hints}
     place = 0

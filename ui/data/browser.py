@@ -70,9 +70,8 @@ def training_in_use(network: Network | None) -> Training:
 
 
 def choose(dataset: Dataset, training: Training, network: Network | None) -> Selection | None:
-    """Draw the controls of the selection and return it; None if it is empty or something has to be done first, which
-    is shown.
-    """
+    """Draw the controls of the selection and return it; None if it is empty or something has to be done first, which is
+    shown."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = st.segmented_control(
             "Split",
@@ -280,9 +279,8 @@ def _sorted(
 
 
 def _probabilities(dataset: Dataset, split: Split, network: Network) -> np.ndarray | None:
-    """Return the network's answers (m, 10) to all images of a split's file; None if they have to be found first,
-    which is shown.
-    """
+    """Return the network's answers (m, 10) to all images of a split's file; None if they have to be found first, which
+    is shown."""
     if split is Split.TEST:
         answers = cached.answers(network, Split.TEST) if runs.is_test_open(network) else None
         if answers is None:
@@ -336,9 +334,7 @@ def _drawn(order: Order, is_reversed: bool, grid: tuple[int, int], network: Netw
 def _own(
     digit: int | None, order: Order, is_reversed: bool, grid: tuple[int, int], network: Network | None
 ) -> Selection:
-    """Return the drawings that were kept with their labels, with those that the network in use is known to
-    misclassify.
-    """
+    """Return the drawings that were kept with their labels, with those that the network in use is known to misclassify."""
     handwriting = own_handwriting.handwriting()
     images, labels, indices = handwriting.images, handwriting.labels, np.arange(len(handwriting))
     read = _read(images, network) if network is not None and len(handwriting) else None

@@ -1,6 +1,4 @@
-"""One's own handwriting: how well networks classify it, and a network that learns it. The third part of the Draw
-page.
-"""
+"""One's own handwriting: how well networks classify it, and a network that learns it. The third part of the Draw page."""
 
 from __future__ import annotations
 

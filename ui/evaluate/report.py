@@ -361,9 +361,7 @@ def _gallery(
 
 
 def _cells(matrix: np.ndarray) -> dict[str, tuple[int, int]]:
-    """Return the cells (true, predicted) that contain digits, by name: the commonest mistakes first, correct ones
-    last.
-    """
+    """Return the cells (true, predicted) that contain digits, by name: the commonest mistakes first, correct ones last."""
     mistaken = [(true, predicted) for true, predicted, _ in metrics.confusions(matrix, matrix.size)]
     right = [(int(digit), int(digit)) for digit in np.flatnonzero(np.diag(matrix))]
     return {_cell_name(*cell): cell for cell in mistaken + right}

@@ -147,8 +147,8 @@ def choose_view() -> str:
 
 
 def _split_of(dataset: Dataset, training: Training, asked: Split, index: int | None) -> Split:
-    """Return which split holds an image of the training file: the one that was asked for, unless the image is
-    the other's or there is none in it."""
+    """Return which split holds an image of the training file: the one that was asked for, unless the image is the
+    other's or there is none in it."""
     other = Split.TRAINING if asked is Split.VALIDATION else Split.VALIDATION
     own, others = (cached.split_of(dataset, training, source)[2] for source in (asked, other))
     return other if not len(own) or (index is not None and index in others) else asked
@@ -344,9 +344,7 @@ def _take_cell(key: str, place: tuple[int, ...]) -> None:
 
 
 def _unit_in_use(tour: Tour) -> tuple[str, tuple[int, ...]]:
-    """Return the chosen number, if this network has it; else the strongest of the first convolution or of the
-    output.
-    """
+    """Return the chosen number, if this network has it; else the strongest of the first convolution or of the output."""
     name, place = exploring.explained_unit()
     if name not in tour.outputs:
         name = next((n for n, layer in tour.layers.items() if layer.form is Form.WINDOW), next(reversed(tour.layers)))
@@ -415,9 +413,8 @@ def _forgotten(network: Network, pixels: bytes, digit: int) -> list[Forgotten]:
 
 
 def mind(network: Network, image: np.ndarray, probabilities: np.ndarray) -> None:
-    """Show the smallest change that makes the network predict another digit, and the picture that each class
-    responds to most.
-    """
+    """Show the smallest change that makes the network predict another digit, and the picture that each class responds
+    to most."""
     pixels, best = image.tobytes(), int(probabilities.argmax())
     others = [digit for digit in range(CLASSES) if digit != best]
     st.subheader("The smallest change", anchor=False)
@@ -487,8 +484,8 @@ def _worked_out(network: Network, pixels: bytes, name: str, place: tuple[int, ..
 
 @st.cache_data(max_entries=40, show_spinner=False)
 def _windows(run_id: str, name: str, _layers: Mapping[str, Layer]) -> tuple[list[Span], list[Span]]:
-    """Return, for every row and column of a layer's maps, the first pixel of the digit that it depends on and the
-    one after the last.
+    """Return, for every row and column of a layer's maps, the first pixel of the digit that it depends on and the one
+    after the last.
 
     They are cached, since they follow from the network's shape.
     """

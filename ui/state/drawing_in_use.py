@@ -1,4 +1,4 @@
-"""The drawing in use, on whatever it was drawn: its ink, how it is prepared, how it was read, and how an earlier one comes back."""
+"""The drawing in use, on any surface: its ink, its preparation, its prediction, and the return of earlier drawings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from ui.state.surfaces import DRAW_PARTS, Pad, Surfaces, note_for_undo, renew_su
 
 @dataclass
 class DrawingInUse:
-    """How the drawing in use is prepared, and how it was read.
+    """The preparation and the prediction of the drawing in use.
 
     Attributes:
-        last_read: what the network saw of it, (28, 28) uint8, and the digit; None for no digit.
-        read_at: since when it is as it is, on the monotonic clock.
+        preparation: the steps that are on.
+        is_preparation_shown: whether the visitor looks at the steps.
+        last_read: the prepared drawing, (28, 28) uint8, and the predicted digit; None for no digit.
+        read_at: the time of the last prediction, in seconds on the monotonic clock.
     """
 
     preparation: Preparation = field(default_factory=Preparation)
@@ -30,7 +32,7 @@ class DrawingInUse:
 
 
 def ink() -> Ink | None:
-    """Return what is drawn, on the surface in use or in the picture given; also after a visit to another page."""
+    """Return the drawing on the surface in use or in the uploaded picture; it stays after a visit to another page."""
     surfaces = part(Surfaces)
     on_surfaces = {"Canvas": surfaces.canvases["digit"].sheet, "Live pad": surfaces.pad.sheet}
     return on_surfaces.get(surfaces.draw_source, part(Photos).ink)
@@ -44,7 +46,12 @@ def drawing_number() -> int:
 
 
 def keep_picture(photo: np.ndarray, ink: np.ndarray) -> None:
-    """Have the ink that was found in a picture be the drawing, (h, w) float32 both."""
+    """Make the ink that was found in a picture the drawing.
+
+    Args:
+        photo: the picture, (h, w) float32 0..1.
+        ink: of the same shape and type.
+    """
     photos = part(Photos)
     photos.ink, photos.number = ink, begin_drawing()
     photos.photo = photos.number, np.rint(photo * 255).astype(np.uint8)
@@ -53,16 +60,19 @@ def keep_picture(photo: np.ndarray, ink: np.ndarray) -> None:
 
 
 def photo() -> np.ndarray | None:
-    """Return the picture that the drawing in use was found in, (h, w) float32 0..1; None for one that was drawn, or is no longer
-    at hand."""
+    """Return the picture that the drawing in use was found in, (h, w) float32 0..1; None if it was drawn, or the
+    picture is gone.
+    """
     photos = part(Photos)
     is_there = photos.photo is not None and photos.photo[0] == drawing_number()
     return photos.photo[1].astype(np.float32) / 255 if is_there else None
 
 
 def drawings() -> dict[int, np.ndarray]:
-    """Return what this visitor drew, by the drawings' numbers, the newest first: each as a network sees it, (28, 28) uint8. The one
-    that is there now is among them though no network has read it."""
+    """Return this visitor's drawings by their numbers, the newest first: each as a network sees it, (28, 28) uint8.
+
+    The drawing in use is among them even if no network has classified it.
+    """
     earlier = {one.number: one.image for one in reversed(drawn())}
     here = ink()
     if here is None or not here.any():
@@ -77,7 +87,7 @@ def preparation() -> Preparation:
 
 
 def prepare_by(step: str, is_on: bool) -> None:
-    """Switch a step of the preparation, by its name in `Preparation`."""
+    """Switch a step of the preparation on or off, by its name in `Preparation`."""
     part(DrawingInUse).preparation = replace(preparation(), **{step: is_on})
 
 
@@ -91,11 +101,11 @@ def show_preparation(is_shown: bool) -> None:
 
 
 def keep_reading(image: np.ndarray, digit: int | None) -> None:
-    """Remember how the drawing was read, and the drawing among those of this session.
+    """Remember the prediction for the drawing, and the drawing among those of this session.
 
     Args:
-        image: what the network saw, (28, 28) uint8.
-        digit: None for no digit.
+        image: the prepared drawing, (28, 28) uint8.
+        digit: the prediction; None for no digit.
     """
     in_use = part(DrawingInUse)
     if in_use.last_read is None or not np.array_equal(in_use.last_read[0], image):
@@ -106,22 +116,22 @@ def keep_reading(image: np.ndarray, digit: int | None) -> None:
 
 
 def last_drawing() -> np.ndarray | None:
-    """Return the drawing last read, on whatever it was drawn, as the network saw it: (28, 28) uint8."""
+    """Return the drawing classified last, on any surface, as the network saw it: (28, 28) uint8."""
     return part(DrawingInUse).last_read[0] if part(DrawingInUse).last_read else None
 
 
 def last_digit() -> int | None:
-    """Return how the drawing last read was read; None for no digit."""
+    """Return the last prediction; None for no digit."""
     return part(DrawingInUse).last_read[1] if part(DrawingInUse).last_read else None
 
 
 def seconds_since_reading() -> float:
-    """Return for how long the last drawing has been as it is."""
+    """Return how many seconds ago the last prediction changed."""
     return time.monotonic() - part(DrawingInUse).read_at
 
 
 def bring_back(number: int) -> None:
-    """Have an earlier drawing be the drawing again, on what it was drawn on."""
+    """Make an earlier drawing the drawing in use, on the surface that it was drawn on."""
     drawings, surfaces, photos = part(Drawings), part(Surfaces), part(Photos)
     found = next((one for one in drawings.drawn if one.number == number), None)
     if found is None:

@@ -1,4 +1,4 @@
-"""What was drawn in this session, to be brought back."""
+"""The drawings of this session, which can be brought back."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MOST_DRAWN = 24  # drawings of a session that are kept to be brought back
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Something that was drawn in this session.
+    """A drawing of this session.
 
     Attributes:
         number: tells drawings apart.
         source: one of `DRAW_SOURCES`.
         ink: the sheet with its strokes, or of a picture (h, w) uint8.
-        image: what the network saw of it, (28, 28) uint8.
-        digit: how it was read; None for no digit.
+        image: the prepared drawing, (28, 28) uint8.
+        digit: the prediction; None for no digit.
     """
 
     number: int
@@ -35,21 +35,21 @@ class Drawn:
 
 @dataclass
 class Drawings:
-    """How many were begun, and those that are kept, the newest last."""
+    """The number of drawings begun, and those that are kept, the newest last."""
 
     begun: int = 0
     drawn: list[Drawn] = field(default_factory=list)
 
 
 def drawn() -> list[Drawn]:
-    """Return what was drawn in this session, the newest last."""
+    """Return the drawings of this session, the newest last."""
     return part(Drawings).drawn
 
 
 def keep_drawn(number: int, source: str, ink: Ink, image: np.ndarray, digit: int | None) -> None:
-    """Remember a drawing among those of this session; a number that is there already is the same one, drawn further.
+    """Remember a drawing among those of this session; one with a known number replaces its earlier state.
 
-    Args: as the fields of `Drawn`, but for a picture's ink, (h, w) float32.
+    Args: as the fields of `Drawn`, but a picture's ink is (h, w) float32.
     """
     drawings = part(Drawings)
     kept = ink if isinstance(ink, Sheet) else np.rint(ink * 255).astype(np.uint8)

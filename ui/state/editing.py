@@ -19,14 +19,14 @@ _NETWORK_PARAMETER = "net"
 
 @dataclass
 class Editing:
-    """The draft, and what editing it leads back and forth to.
+    """The draft, and the drafts that undo and redo lead to.
 
     Attributes:
         undo, redo: drafts, the next one last.
-        edited_at: when the draft became what it is, on the monotonic clock.
+        edited_at: the time of the last edit, in seconds on the monotonic clock.
         open_layers: ids of those that show their arguments.
-        refusals: how many edits could not be.
-        url_network: what the address was last found to say.
+        refusals: number of refused edits.
+        url_network: the network that was last found in the address.
     """
 
     draft: Draft = field(default_factory=lambda: drafts.of_preset(presets.FIRST_CNN.name))
@@ -69,7 +69,9 @@ def use_network(layers: tuple[LayerSpec, ...]) -> None:
 
 
 def use_experiment(experiment: Experiment) -> None:
-    """Put other layers in place of those that are on, and another training; under another preset's name where that is nearer."""
+    """Put other layers and another training in place of the current ones, under another preset's name if that is
+    nearer.
+    """
     changed = draft().with_network(experiment.layers).with_training(experiment.training)
     edit(min(changed, drafts.of_experiment(experiment), key=lambda one: one.differences.count))
 
@@ -102,7 +104,7 @@ def move_layer(layer_id: int, by: int) -> None:
 
 
 def switch_layer(layer_id: int) -> None:
-    """Switch a layer off, if it is on; on, if it is off and there is room."""
+    """Switch a layer off if it is on, or on if it is off and there is room."""
     new = draft().with_switched(layer_id)
     if len(new.on) > MAX_LAYERS:
         session.say(f"A stack holds at most {MAX_LAYERS} layers. Remove one, or switch another off first.")
@@ -142,7 +144,7 @@ def can_redo() -> bool:
 
 
 def seconds_since_edit() -> float:
-    """Return how long the draft has been what it is."""
+    """Return how many seconds ago the draft was last edited."""
     return time.monotonic() - part(Editing).edited_at
 
 
@@ -161,7 +163,7 @@ def draft_version() -> str:
 
 
 def refuse(message: str) -> None:
-    """Say why an edit can't be, and let its widget go back to what the draft holds."""
+    """Tell why an edit is refused, and let its widget go back to the draft's value."""
     part(Editing).refusals += 1
     session.say(message)
 
@@ -172,7 +174,7 @@ def link(address: str) -> str:
 
 
 def follow_url() -> None:
-    """Take up the network that the address names, once: what is made of it afterwards stays, also where the address still says it."""
+    """Use the network that the address names, once: later edits stay, even while the address still names it."""
     editing, asked = part(Editing), session.parameter(_NETWORK_PARAMETER)
     if asked is None or asked == editing.url_network:
         return

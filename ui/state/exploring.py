@@ -1,4 +1,6 @@
-"""What this visitor looks at: the digit being explained and the unit in it, places in sheets of digits, and previews."""
+"""The places that this visitor looks at: the digit being explained and the unit in it, places in sheets of digits,
+previews.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ EXPLAINED_FROM = tuple(one for one in Split if one is not Split.MINE)
 
 @dataclass
 class Exploring:
-    """Where this visitor is in what there is to see. What each field means, the functions of its name say."""
+    """The places that this visitor looks at. Each field is explained by the function of its name."""
 
     explained: tuple[Split, int | None] = (Split.VALIDATION, None)
     upload: np.ndarray | None = None
@@ -32,12 +34,16 @@ def explained() -> tuple[Split, int | None]:
 
 
 def explain_digit(source: Split, index: int | None = None) -> None:
-    """Have Explain be about another digit.
+    """Choose the digit that Explain is about.
 
     Args:
         source: one of `EXPLAINED_FROM`.
-        index: into the images of the training file for "train" and "validation", into those of the test file for "test"; for
-            "drawing" its number; means nothing for "upload", of which there is one. None for the first, and the newest drawing.
+        index: into the images of the training file for "train" and "validation", into those of the test file for
+            "test"; for "drawing" its number; ignored for "upload", of which there is one. None for the first, and the
+            newest drawing.
+
+    Raises:
+        ValueError: if the source is none of these.
     """
     if source not in EXPLAINED_FROM:
         raise ValueError(f"Expected a source among {', '.join(EXPLAINED_FROM)}, received {source!r}.")
@@ -45,7 +51,7 @@ def explain_digit(source: Split, index: int | None = None) -> None:
 
 
 def explained_unit() -> tuple[str, tuple[int, ...]]:
-    """Return the layer and the place in it whose arithmetic is shown; a network in use may have no such."""
+    """Return the layer and the place in it whose arithmetic is shown; the network in use may not have it."""
     return part(Exploring).explained_unit
 
 
@@ -59,7 +65,9 @@ def explain_unit(layer: str, place: tuple[int, ...]) -> None:
 
 
 def pointed_unit() -> tuple[int, ...] | None:
-    """Return the place on the map on show that is pointed at, in whose arithmetic the chosen one's is replaced meanwhile."""
+    """Return the place under the pointer on the map, whose arithmetic replaces the chosen one's meanwhile; None if
+    there is none.
+    """
     return part(Exploring).pointed_unit
 
 
@@ -68,7 +76,7 @@ def point_at_unit(place: tuple[int, ...] | None) -> None:
 
 
 def upload() -> np.ndarray | None:
-    """Return the picture that was uploaded last, made the way MNIST's were: (28, 28) uint8."""
+    """Return the picture that was uploaded last, prepared as MNIST's were: (28, 28) uint8."""
     return part(Exploring).upload
 
 
@@ -86,8 +94,13 @@ def go_to_place(order: str, place: int) -> None:
 
 
 def click_place(order: str, place: int | None) -> None:
-    """Go where a sheet was clicked. None stands for a second click on the same digit, by which a chart lets it go: that digit
-    is meant again, also where the arrow keys have led away from it meanwhile."""
+    """Go to the place that was clicked on a sheet.
+
+    Args:
+        order: the selection's name.
+        place: None for a second click on the same digit, by which a chart deselects it: that digit is chosen again,
+            even if the arrow keys have led away from it meanwhile.
+    """
     exploring = part(Exploring)
     if place is not None:
         exploring.clicked_places[order] = place

@@ -1,4 +1,4 @@
-"""The drawings that this visitor kept with their labels, wherever they are kept."""
+"""The drawings that this visitor kept with their labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ui.state.session import Visitor, part
 
 @dataclass
 class OwnHandwriting:
-    """The session's own drawings, where they are kept nowhere else, and the last change.
+    """The session's own drawings, if they are kept nowhere else, and the last change.
 
     Attributes:
         last_kept: the drawing that was kept last, (28, 28) uint8, and the label that it had before; None for none.
@@ -29,8 +29,9 @@ class OwnHandwriting:
 
 
 def handwriting() -> Handwriting:
-    """Return the drawings that were kept with their labels: one's own on one's own machine, else the visitor's, or the session's
-    where that is all that is known of them.
+    """Return the drawings that were kept with their labels.
+
+    They are the machine's on one's own machine, or else the visitor's, or else the session's.
 
     Raises:
         DataError: if the file of one's own machine can't be used.
@@ -46,7 +47,7 @@ def handwriting() -> Handwriting:
 
 
 def change_handwriting(changed: Callable[[Handwriting], Handwriting]) -> None:
-    """Put what a function makes of the handwriting in its place.
+    """Replace the handwriting by what a function returns for it.
 
     Raises:
         DataError: if there is no room for more, or the file of one's own machine can't be used.
@@ -60,7 +61,7 @@ def change_handwriting(changed: Callable[[Handwriting], Handwriting]) -> None:
 
 
 def keep_in_handwriting(image: np.ndarray, label: int) -> None:
-    """Keep a drawing, (28, 28) uint8, with what it was meant to be. Raises as `change_handwriting`."""
+    """Keep a drawing, (28, 28) uint8, with its label. Raises as `change_handwriting`."""
     before = handwriting()
     place = before.index(image)
     change_handwriting(lambda now: now.kept(image, label))
@@ -74,7 +75,9 @@ def can_undo_keeping(image: np.ndarray) -> bool:
 
 
 def undo_keeping() -> None:
-    """Have the drawing that was kept last be as it was before: not kept, or with another label. Raises as `change_handwriting`."""
+    """Undo the last change of the drawings kept: remove that drawing, or give it its earlier label. Raises as
+    `change_handwriting`.
+    """
     if part(OwnHandwriting).last_kept is None:
         return
     image, label = part(OwnHandwriting).last_kept
@@ -89,7 +92,7 @@ def undo_keeping() -> None:
 
 
 def stop_lasting() -> None:
-    """Have what is made from now on last as long as the session, and say so."""
+    """Keep what is made from now on for this session only, and tell the visitor."""
     with suppress(DataError):
         part(OwnHandwriting).handwriting = own_hand.at(visits.folder(registry.root(), session.visitor()))
     part(Visitor).is_lasting = False

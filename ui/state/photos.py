@@ -1,4 +1,4 @@
-"""Pictures given in place of a drawing: the ink found in the last one, and the files that were read."""
+"""Pictures that replace a drawing: the ink found in the last one, and the files that were used."""
 
 from __future__ import annotations
 
@@ -33,27 +33,29 @@ class Photos:
 
 
 def find_ink_anew(ink: np.ndarray) -> None:
-    """Have this be the ink of the picture that is the drawing, (h, w) float32."""
+    """Replace the ink of the picture that is the drawing, (h, w) float32."""
     part(Photos).ink = ink
 
 
 def has_picture_file(file_id: str) -> bool:
-    """Return whether a file was read already, by Streamlit's id."""
+    """Return whether a file was used already, by Streamlit's id."""
     return file_id in part(Photos).files
 
 
 def note_picture_files(file_ids: list[str], faults: list[str]) -> None:
-    """Remember files that were read just now, and what is to be said of them until others are."""
+    """Remember files that were just used, and the messages about them until other files come."""
     photos = part(Photos)
     photos.files = [*photos.files, *file_ids][-MOST_FILES_KNOWN:]
     photos.faults = faults
 
 
 def picture_faults() -> list[str]:
-    """Return what was wrong with the files read last."""
+    """Return the messages about the files used last."""
     return part(Photos).faults
 
 
 def unread_pictures() -> list[tuple[int, str, np.ndarray]]:
-    """Return the pictures that were not read yet, each with its drawing's number and what it was given by, of `DRAW_SOURCES`."""
+    """Return the pictures that were not classified yet, each with its drawing's number and its source, one of
+    `DRAW_SOURCES`.
+    """
     return part(Photos).unread

@@ -1,4 +1,4 @@
-"""The runs that this visitor made or opened, the one in use, and what they look at in each."""
+"""The runs that this visitor made or opened, the one in use, and the moment of each that is looked at."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _RUN_PARAMETER = "run"
 
 @dataclass
 class Runs:
-    """Which runs this session has, by their ids.
+    """The runs of this session, by their ids.
 
     Attributes:
         run_id: the one that was begun or opened last.
         url_run_id: the one that the address was last made to name.
         own_runs: those that were made or opened, the newest first.
-        is_told_of_shipped: whether it was said why there is no shipped one.
-        chosen_steps: after how many batches a run's network is wanted; None for its best epoch's end.
-        moments: where the time machine is, as a step.
+        is_told_of_shipped: whether the visitor was told why there is no shipped one.
+        chosen_steps: the number of batches after which a run's network is wanted; None for its best epoch's end.
+        moments: the time machine's place, as a number of batches.
         open_tests: the networks that the test set was opened for.
     """
 
@@ -41,12 +41,12 @@ class Runs:
 
 
 def run_in_use() -> Run | None:
-    """Return the run that Evaluate, Explain and Draw are about: the one this visitor chose, else the one that is shipped."""
+    """Return the run that Evaluate, Explain and Draw are about: the one this visitor chose, or else the shipped one."""
     return chosen_run() or shipped_run()
 
 
 def shipped_run() -> Run | None:
-    """Return the run that came with the lab; None in a lab without it. Why nothing else can be had is said once."""
+    """Return the run that came with the lab, or None; a reason why it isn't among the runs is told once."""
     run, why_not = shipped.installed(registry.root())
     if why_not and not part(Runs).is_told_of_shipped:
         part(Runs).is_told_of_shipped = True
@@ -68,7 +68,7 @@ def chosen_run() -> Run | None:
 
 
 def find_run(run_id: str) -> Run:
-    """Return the run with this id, the shipped one wherever it could be put.
+    """Return the run with this id; the shipped one is found wherever it could be put.
 
     Raises:
         RunNotFound: if there is none, or it can't be an id.
@@ -78,7 +78,7 @@ def find_run(run_id: str) -> Run:
 
 
 def use_run(run_id: str) -> None:
-    """Take a run into use and into this session's list."""
+    """Use a run, and put it on this session's list."""
     runs = part(Runs)
     runs.run_id = run_id
     with suppress(RunNotFound):
@@ -88,7 +88,7 @@ def use_run(run_id: str) -> None:
 
 
 def forget_run(run_id: str) -> None:
-    """Take a run out of this session's list; where it was in use, the newest that is left takes its place."""
+    """Remove a run from this session's list; if it was in use, the newest that is left takes its place."""
     runs = part(Runs)
     runs.own_runs = [own for own in runs.own_runs if own != run_id]
     runs.run_id = next(iter(runs.own_runs), None) if runs.run_id == run_id else runs.run_id
@@ -116,7 +116,7 @@ def follow_url() -> None:
 
 
 def chosen_step(run_id: str) -> int | None:
-    """Return after how many batches this visitor wants a run's network; None for its best epoch's end."""
+    """Return the number of batches after which this visitor wants a run's network; None for its best epoch's end."""
     return part(Runs).chosen_steps.get(run_id)
 
 
@@ -126,7 +126,9 @@ def choose_step(run_id: str, step: int | None) -> None:
 
 
 def moment(run_id: str, steps: list[int]) -> int:
-    """Return which of the kept steps the time machine is at: the one nearest to what was chosen, the last while nothing was."""
+    """Return the kept step that the time machine is at: the one nearest to the chosen step, or the last if none was
+    chosen.
+    """
     chosen = part(Runs).moments.get(run_id)
     return steps[-1] if chosen is None else min(steps, key=lambda step: abs(step - chosen))
 

@@ -1,8 +1,8 @@
-"""This session: what it remembers, behind one key, and what is about the session itself. The only file that touches
+"""This session: its memory, behind one key, and what concerns the session itself. The only file that touches
 `st.session_state` and the page's address.
 
-What a session remembers stands in small dataclasses, its parts, each in a module of its own that keeps it by `part`. A widget's key is
-no storage: what must last stands in a part, in the address or in the run.
+The memory consists of small dataclasses, its parts, each in a module of its own that gets it by `part`. A widget's key
+is no storage: what must last belongs in a part, in the address or in the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Part = TypeVar("Part")
 
 @dataclass
 class Visitor:
-    """Who visits, and whether what they make is kept beyond the session."""
+    """The visitor, and whether what they make is kept beyond the session."""
 
     name: str = field(init=False)
     is_lasting: bool = field(init=False)
@@ -36,15 +36,15 @@ class Visitor:
 
 @dataclass
 class Conversation:
-    """What the page and its visitor have still to tell each other.
+    """The messages and requests between the page and its visitor.
 
     Attributes:
         messages: for the top of the page at the next run of the script.
         destination: the page to go to next, with a message.
         is_painted: whether the browser has asked before.
-        shown: keys of widgets by their names, and what they were drawn with.
+        shown: keys of widgets by their names, and the values that they were drawn with.
         wanted: questions that the visitor wants answered, or not.
-        looked_up: what was found for the last question of a kind, with what it was asked about.
+        looked_up: the last answer to each kind of question, with the key of what it is about.
     """
 
     messages: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Conversation:
 
 
 def part(kind: type[Part]) -> Part:
-    """Return this session's instance of a dataclass, made where there is none yet."""
+    """Return this session's instance of a dataclass, made if there is none yet."""
     parts = _parts()
     name = f"{kind.__module__}.{kind.__qualname__}"  # the class itself is another one once its module is loaded anew
     if name not in parts:
@@ -71,12 +71,12 @@ def _parts() -> dict[str, Any]:
 
 
 def parameter(name: str) -> str | None:
-    """Return what the page's address says by this name; None where it says nothing."""
+    """Return the address' value for this name; None if it has none."""
     return st.query_params.get(name)
 
 
 def set_parameter(name: str, value: str | None) -> None:
-    """Have the page's address say this by that name, or nothing."""
+    """Set the address' value for this name, or remove it."""
     if value is None:
         st.query_params.pop(name, None)
     else:
@@ -90,15 +90,15 @@ def _visitor() -> tuple[str, bool]:
 
 
 def widget_value(key: str) -> Any:
-    """Return what the widget with this key holds now; for its own on_change callback."""
+    """Return the current value of the widget with this key; for its own on_change callback."""
     return st.session_state[key]
 
 
 def show_in_widget(key: str, value: Any) -> None:
-    """Have the widget with this key, which is about to be drawn, hold `value`; one that holds it is left alone.
+    """Set the value of the widget with this key, which is about to be drawn; one that has the value is left alone.
 
-    Where a widget would else begin with nothing, its first or its lowest value, give it this one as its default too: a browser
-    that has lost what a widget holds shows its default, and sends that.
+    If the widget would otherwise begin with nothing, its first or its lowest value, give it this value as its default
+    too: a browser that has lost a widget's value shows its default, and sends that.
     """
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
@@ -136,12 +136,12 @@ def showing(
 
 
 def component_value(key: str) -> dict[str, Any]:
-    """Return what a component of ours says; nothing for one that is gone, of which a late request still speaks."""
+    """Return the value of a component of ours; nothing for one that is gone, about which a late request may still come."""
     return st.session_state.get(key) or {}
 
 
 def visitor() -> str:
-    """Return who visits, in `core.runs.visits`: the owner of the runs that they begin."""
+    """Return the visitor's name in `core.runs.visits`: the owner of the runs that they begin."""
     return part(Visitor).name
 
 
@@ -156,7 +156,7 @@ def is_local() -> bool:
 
 
 def is_wanted(question: object, by_itself: bool) -> bool:
-    """Return whether this visitor wants a question answered: as they last said, else as it goes `by_itself`."""
+    """Return whether this visitor wants a question answered: their last choice, or else `by_itself`."""
     return part(Conversation).wanted.get(question, by_itself)
 
 
@@ -165,13 +165,13 @@ def want(question: object, is_wanted: bool) -> None:
 
 
 def looked_up(question: str, key: tuple) -> Any:
-    """Return what was found for exactly this question; None where it was another."""
+    """Return the last answer to this kind of question, if it was for exactly this key; else None."""
     held = part(Conversation).looked_up.get(question)
     return held[1] if held and held[0] == key else None
 
 
 def looked_up_last(question: str) -> Any:
-    """Return what was found for the last such question, to stand until the next is answered."""
+    """Return the last answer to this kind of question, to be shown until the next one is there."""
     held = part(Conversation).looked_up.get(question)
     return held[1] if held else None
 
@@ -194,14 +194,16 @@ def take_messages() -> list[str]:
 
 
 def was_painted() -> bool:
-    """Return whether the browser has asked before, which means that it has shown the first page; this call counts as asking."""
+    """Return whether the browser has asked before, which means that it has shown the first page; this call counts as
+    asking.
+    """
     conversation = part(Conversation)
     before, conversation.is_painted = conversation.is_painted, True
     return before
 
 
 def head_for(page: str, message: str) -> None:
-    """Have the script go to a page as soon as it may, with a message: a callback can't."""
+    """Ask the script to go to a page as soon as it may, with a message: a callback can't."""
     part(Conversation).destination = page, message
 
 

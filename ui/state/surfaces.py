@@ -1,4 +1,4 @@
-"""What one draws on: the canvases and the live pad, what is on each, and which is in use."""
+"""The drawing surfaces: the canvases and the live pad, their content, and which is in use."""
 
 from __future__ import annotations
 
@@ -23,9 +23,16 @@ BARE = {
 
 @dataclass
 class Canvas:
-    """A standard canvas. `sheet` is what is on it, `number` that drawing's; `told` is what it was last told to show, by the
-    `orders`-th order; `heard` is the number of the last stroke that was taken from it. What can be undone and redone are sheets with
-    their drawings' numbers."""
+    """A standard canvas.
+
+    Attributes:
+        sheet: its content.
+        told: the content that it was last told to show.
+        number: of the drawing on it.
+        orders: number of the last order to show something.
+        heard: number of the last stroke that was taken from it.
+        undo, redo: sheets with their drawings' numbers.
+    """
 
     sheet: Sheet
     told: Sheet
@@ -38,7 +45,9 @@ class Canvas:
 
 @dataclass
 class Pad:
-    """The live pad. `number` is that of the drawing on its sheet; `told` are strokes it was told to show, the `orders`-th time."""
+    """The live pad. `number` is that of the drawing on its sheet; `told` are the strokes of the last order, number
+    `orders`.
+    """
 
     sheet: Sheet = BARE["pad"]
     told: Sheet = BARE["pad"]
@@ -48,11 +57,11 @@ class Pad:
 
 @dataclass
 class Surfaces:
-    """What is on each surface, and where one draws.
+    """The content of each surface, and the surface in use.
 
     Attributes:
         canvases: by their names, as in `BARE`.
-        number_ink: what is read as a whole number in place of what is on that canvas.
+        number_ink: the ink that is classified as a whole number instead of that canvas' content.
         pen: the canvas' pen, by its name.
         page: the path of the page that is drawn.
         canvas_round: how often the surfaces were made anew.
@@ -81,30 +90,32 @@ def choose_draw_part(name: str) -> None:
 
 
 def draw_source() -> str:
-    """Return what one draws on, one of `DRAW_SOURCES`."""
+    """Return the surface or source in use, one of `DRAW_SOURCES`."""
     return part(Surfaces).draw_source
 
 
 def choose_draw_source(source: str) -> None:
-    """Draw on something else; what is on it already is the drawing."""
+    """Choose another surface or source; what is on it already becomes the drawing."""
     part(Surfaces).draw_source = source
     part(Photos).faults = []
     renew_surfaces()
 
 
 def read_as_number(ink: Ink) -> None:
-    """Have what was drawn as one digit be read as a whole number, until another is written."""
+    """Classify what was drawn as one digit as a whole number, until another is written."""
     choose_draw_part(DRAW_PARTS[1])
     part(Surfaces).number_ink = ink
 
 
 def number_ink() -> Ink | None:
-    """Return what is read as a whole number in place of what is on that canvas; None where that is."""
+    """Return the ink that is classified as a whole number instead of the wide canvas' content; None if it is the
+    canvas'.
+    """
     return part(Surfaces).number_ink
 
 
 def write_number() -> None:
-    """Have what is on the wide canvas be the whole number again."""
+    """Make the content of the wide canvas the whole number again."""
     part(Surfaces).number_ink = None
     renew_surfaces()
 
@@ -127,33 +138,36 @@ def take_pen(name: str) -> None:
 
 
 def canvas_key(sheet: str) -> str:
-    """Return the key of a canvas' component; new where the canvas is opened anew, else it stays, or two would be seen for a moment."""
+    """Return the key of a canvas' component; it is new only when the canvas is opened anew, or two would be visible for
+    a moment."""
     return f"canvas-{sheet}-{part(Surfaces).canvas_round}"
 
 
 def sheet(name: str) -> Sheet:
-    """Return what is on a canvas."""
+    """Return the content of a canvas."""
     return part(Surfaces).canvases[name].sheet
 
 
 def told_canvas(name: str) -> dict:
-    """Return the record that a canvas is to show first, and at once whenever this changes."""
+    """Return the record that a canvas has to show, at once whenever this changes."""
     held = part(Surfaces).canvases[name]
     return canvas_record.shown(held.told.strokes, held.orders)
 
 
 def canvas_order(name: str) -> tuple[int, float]:
-    """Return the number of the order that a canvas was given last, and of the last stroke that was taken from it."""
+    """Return the number of the last order to a canvas, and of the last stroke that was taken from it."""
     held = part(Surfaces).canvases[name]
     return held.orders, held.heard
 
 
 def hear_canvas(name: str, drawn: list[canvas_record.Drawn]) -> None:
-    """Take what was drawn on a canvas; what was taken already is left out. Strokes only ever come from the page and only ever go by
-    an order, so one that was begun before an order was there is no less drawn, and the canvas is told to show it again.
+    """Take new strokes from a canvas; those that were taken already are left out.
+
+    Strokes come only from the page and are removed only by an order. So a stroke that was begun before an order came is
+    drawn all the same, and the canvas is told to show it again.
 
     Raises:
-        DrawingError: if there is more on it then than can be a drawing; what is too much is not taken.
+        DrawingError: if there is then more on it than a drawing can hold; the strokes beyond that are not taken.
     """
     held = part(Surfaces).canvases[name]
     for one in drawn:
@@ -206,12 +220,12 @@ def can_redo_stroke(sheet: str) -> bool:
 
 
 def pad_sheet() -> Sheet:
-    """Return what is on the live pad."""
+    """Return the content of the live pad."""
     return part(Surfaces).pad.sheet
 
 
 def hear_pad(sheet: Sheet) -> None:
-    """Take what the live pad says is on it."""
+    """Take the content that the live pad has sent."""
     pad = part(Surfaces).pad
     if sheet.any() and not pad.sheet.any():
         pad.number = _number_on_pad(sheet) or drawings.begin_drawing()
@@ -223,13 +237,13 @@ def pad_key() -> str:
 
 
 def told_pad() -> tuple[int, Sheet]:
-    """Return what the live pad is to show, and the number of that order, which it obeys once."""
+    """Return the strokes that the live pad has to show, and the number of that order, which it obeys once."""
     pad = part(Surfaces).pad
     return pad.orders, pad.told
 
 
 def renew_surfaces() -> None:
-    """Have what one draws on be made anew, and show what was on it."""
+    """Make the surfaces' components anew, with the same content."""
     surfaces = part(Surfaces)
     surfaces.canvas_round += 1
     for held in surfaces.canvases.values():
@@ -238,21 +252,22 @@ def renew_surfaces() -> None:
 
 
 def tell_canvas(name: str, sheet: Sheet) -> None:
-    """Have a canvas show a sheet."""
+    """Tell a canvas to show a sheet."""
     held = part(Surfaces).canvases[name]
     held.orders += 1
     held.sheet = held.told = sheet
 
 
 def note_for_undo(sheet: str) -> None:
-    """Note what is on a canvas, which is about to become something else, by hand or by order."""
+    """Keep the content of a canvas for undo, before it is changed by hand or by order."""
     held = part(Surfaces).canvases[sheet]
     held.undo = [*held.undo[-MAX_UNDO:], (held.sheet, held.number)]
     held.redo.clear()
 
 
 def _number_on_pad(sheet: Sheet) -> int | None:
-    """Return the number of the drawing that begins with exactly these strokes: taken off the pad, and put back by its undo or redo."""
+    """Return the number of the drawing that begins with exactly these strokes, if undo or redo put them back; or a new
+    one."""
     earlier = (one for one in drawings.drawn() if one.source == "Live pad")
     count = len(sheet.strokes)
     return next((one.number for one in earlier if one.ink.strokes[:count] == sheet.strokes), None)

@@ -1,4 +1,4 @@
-"""What outlasts the session: each begins with what its visitor left behind, and leaves behind what was changed in it."""
+"""The part of a session that outlasts it: it begins with what its visitor left, and what is changed in it is kept."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ MOST_UNDO_KEPT = 20  # drafts of either way
 
 @dataclass
 class LeftBehind:
-    """Whether this session has begun with what was left behind, and what was kept of it last, as the fields of `visits.Visit`."""
+    """The state of keeping: whether this session has begun with what was left, and what was kept last, as the fields of
+    `visits.Visit`."""
 
     has_begun: bool = False
     kept: dict[str, Any] = field(default_factory=dict)
 
 
 def begin() -> None:
-    """Begin the session with what its visitor left behind, once. To be called before anything asks for what is kept."""
+    """Begin the session with what its visitor left behind, once. Call it before anything asks for what is kept."""
     left = part(LeftBehind)
     if left.has_begun:
         return
@@ -42,8 +43,10 @@ def begin() -> None:
 
 
 def keep_visit() -> None:
-    """Have what was changed since the last call kept beyond the session, where it can be. To be called after callbacks: by the frame,
-    and by fragments in which something that lasts is changed, since the frame is not drawn for those.
+    """Keep what was changed since the last call beyond the session, if possible.
+
+    Call it after callbacks: in the frame, and in fragments that change something lasting, since the frame is not drawn
+    for those.
     """
     if session.is_lasting() and visits.fault(registry.root(), session.visitor()):
         stop_lasting()
@@ -73,14 +76,14 @@ def _lasting() -> dict[str, Any]:
 
 
 def _on_surfaces() -> dict[str, visits.Surface]:
-    """Return what is drawn on each surface."""
+    """Return the content of each surface."""
     surfaces = part(Surfaces)
     canvases = {name: visits.Surface(held.sheet, held.heard) for name, held in surfaces.canvases.items()}
     return {**canvases, "pad": visits.Surface(surfaces.pad.sheet)}
 
 
 def _take_up(visit: visits.Visit) -> None:
-    """Put what a visitor left behind into their new session. A picture they gave is not kept, which is said."""
+    """Put what a visitor left behind into their new session. A picture they uploaded is not kept, which is shown."""
     if visit.edits is not None:
         editing = part(Editing)
         editing.draft, editing.undo, editing.redo = visit.edits.draft, [*visit.edits.undo], [*visit.edits.redo]
@@ -93,7 +96,7 @@ def _take_up(visit: visits.Visit) -> None:
 
 
 def _put_on_surfaces(visit: visits.Visit) -> None:
-    """Have what was drawn in an earlier session be the drawing, on what it was drawn on."""
+    """Put the drawings of an earlier session on the surfaces that they were drawn on."""
     surfaces = part(Surfaces)
     for name, kept in visit.surfaces.items():
         if name not in BARE or (kept.sheet.width, kept.sheet.height) != (BARE[name].width, BARE[name].height):

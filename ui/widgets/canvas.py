@@ -70,8 +70,7 @@ def _fit(width: int) -> None:
     tooltips.
 
     The tangent of an arc tangent is CSS' way to divide a length by a length. Drawing is possible only after the canvas'
-    pen has loaded,
-    which records the strokes.
+    pen has loaded, which records the strokes.
     """
     st.html(
         f"<style>@media (max-width: {width + MARGIN}px) {{ .st-key-pad "

@@ -26,12 +26,12 @@ def editor(
     columns: int = 2,
     original: Spec | None = None,
 ) -> None:
-    """Draw a widget for every field; `on_edit` receives the whole spec with the one change made. Rare fields are
-    behind "More".
+    """Draw a widget for every field; `on_edit` receives the whole spec with the one change made. Rare fields are behind
+    "More".
 
     Args:
-        current: returns the spec as it is now, so that of two widgets changed at once the second keeps what the
-            first did.
+        current: returns the spec as it is now, so that of two widgets changed at once the second keeps what the first
+            did.
         key: tells this spec's widgets from all others; a new key makes them anew.
         on_edit: takes the changed spec.
         columns: how many fields stand side by side, if there is room.
@@ -96,9 +96,7 @@ def _field(
 def _widget(
     field: FieldInfo, label: str, value: Any, key: str, changed: Callable[[Any], None], said: str, mark: str
 ) -> None:
-    """Draw the widget for a value that is no spec, with a mark below it: a label would be read aloud with its
-    Markdown.
-    """
+    """Draw the widget for a value that is no spec, with a mark below it: a label would be read aloud with its Markdown."""
     low, high = bounds(field)
     step = (field.json_schema_extra or {}).get("step")
     is_slider = isinstance(value, float) and step is not None and (high - low) / step <= MOST_SLIDER_STEPS

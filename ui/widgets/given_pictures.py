@@ -60,9 +60,7 @@ def camera() -> np.ndarray | None:
 
 
 def _take(given: list[UploadedFile], called: str = "") -> None:
-    """Make each new picture the drawing, the last one in the end; show which can't be used, until others are
-    uploaded.
-    """
+    """Make each new picture the drawing, the last one in the end; show which can't be used, until others are uploaded."""
     new = [file for file in given if not photos.has_picture_file(file.file_id)]
     if new:
         faults = []

@@ -15,8 +15,8 @@ from ui.state import own_handwriting, session
 
 
 def keep_form(image: np.ndarray, guess: int | None) -> None:
-    """Draw a row that keeps a drawing with its label, in one click; one that is kept already shows its label and
-    takes another.
+    """Draw a row that keeps a drawing with its label, in one click; one that is kept already shows its label and takes
+    another.
 
     Args:
         image: the drawing as the network saw it, (28, 28) uint8.

@@ -1,9 +1,9 @@
 """The script trains what the lab trains: it is run, and its weights and numbers are compared with the lab's own.
 
-The same bits can be asked for where TensorFlow computes the compiled loop and Keras' `fit` alike, as it does for
-every preset. Where it fuses operations in the one and not in the other (batch normalization in a residual
-block, silu, elastic changes), weights differ by rounding, some 1e-7 after ten steps. Means differ in the seventh digit
-always, since Keras keeps them in float32.
+The same bits can be asked for where TensorFlow computes the compiled loop and Keras' `fit` alike, as it does for every
+preset. Where it fuses operations in the one and not in the other (batch normalization in a residual block, silu,
+elastic changes), weights differ by rounding, some 1e-7 after ten steps. Means differ in the seventh digit always, since
+Keras keeps them in float32.
 """
 
 import ast
