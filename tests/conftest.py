@@ -19,31 +19,66 @@ from core import shipped as reference
 from core.data import datasets
 from core.model.specs import Conv2D, Experiment, Flatten, MaxPooling2D, Training
 from core.runs.run import Run
-from tests.needs import is_slow_to_collect, needs
 
+TESTS = Path(__file__).parent
 SLOW_TO_LOAD = {"tensorflow", "distributed", "playwright"}
+# What needs Keras, workers, a browser or many page runs, by its path in tests. All else is fast.
+SLOW = {
+    "core/data/test_questions.py",
+    "core/engine/test_cluster.py",
+    "core/engine/test_engine.py",
+    "core/engine/test_orders.py",
+    "core/engine/test_questions.py",
+    "core/engine/test_trainings.py",
+    "core/engine/test_worker.py",
+    "core/evaluation/test_questions.py",
+    "core/evaluation/test_rejection.py",
+    "core/explain",
+    "core/model/test_keras_model.py",
+    "core/model/test_ledger.py",
+    "core/model/test_presets.py",
+    "core/model/test_script.py",
+    "core/runs/test_before_rooms.py",
+    "core/runs/test_loaded.py",
+    "core/runs/test_run.py",
+    "core/test_shipped.py",
+    "core/training/test_augmentation.py",
+    "core/training/test_fine_tuning.py",
+    "core/training/test_loop.py",
+    "core/training/test_questions.py",
+    "e2e",
+    "pages",
+    "test_benchmarks.py",
+    "test_makefile.py",
+    "ui",
+}
+
+
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(TESTS / slow) for slow in SLOW)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out, where the fast tests alone are run, files that load what those do without."""
-    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    return (config.option.markexpr == "fast" and is_test and is_slow_to_collect(collection_path)) or None
+    """Leave out slow files where the fast tests alone are run: to collect them takes longer than to run the fast ones."""
+    return (config.option.markexpr == "fast" and _is_slow(collection_path)) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with what it needs, and as fast where that is nothing but Python."""
+    """Mark the fast tests."""
     for item in items:
-        for name in needs(item) or {"fast"}:
-            item.add_marker(name)
+        if not _is_slow(item.path):
+            item.add_marker("fast")
 
 
 @pytest.fixture(autouse=True)
 def _loads_nothing_slow(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Where the fast tests alone are run, none loads what they do without; one that does is marked by hand: `@pytest.mark.keras`."""
+    """Fail where a fast test loads what fast tests do without: its file belongs to `SLOW`."""
     before = SLOW_TO_LOAD & sys.modules.keys()
     yield
     loaded = (SLOW_TO_LOAD & sys.modules.keys()) - before
-    assert not loaded or request.config.option.markexpr != "fast", f"a fast test has loaded {', '.join(loaded)}"
+    assert not loaded or request.config.option.markexpr != "fast", (
+        f"a fast test has loaded {', '.join(loaded)}: name its file in SLOW"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -626,10 +626,10 @@ def test_a_worker_that_has_grown_is_restarted_between_two_runs_of_the_queue(engi
 
 def test_this_process_never_loads_tensorflow():
     code = (
-        "import sys; from core.engine.cluster import Phase; from core.engine.engine import Engine\n"
+        "import sys, time; from core.engine.cluster import Phase; from core.engine.engine import Engine\n"
         "def main():\n"
         "    e = Engine(); e.start()\n"
-        "    while e.status().phase is not Phase.READY: pass\n"
+        "    while e.status().phase is not Phase.READY: time.sleep(0.05)\n"
         "    e.close(); print([m for m in ('tensorflow', 'keras') if m in sys.modules])\n"
         "if __name__ == '__main__': main()\n"
     )

@@ -97,9 +97,7 @@ class TestByHand:
 
 class TestAgainstKeras:
     @given(stacks())
-    @settings(
-        max_examples=80
-    )  # each builds a network, a fifth of a second; a wrong shape of a kind shows in the first dozen
+    @settings(max_examples=80)  # each builds a network, a fifth of a second
     def test_shapes_and_parameters_are_those_of_the_network_that_is_built(self, stack):
         """Plain steps, for which Keras makes the fewest variables."""
         from core.model import keras_model
