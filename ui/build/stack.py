@@ -29,7 +29,7 @@ def toolbar(presets: Mapping[str, Preset]) -> None:
     draft = editing.draft()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = draft.differences.count
-        names, shown = list(presets), session.showing("preset", draft.preset, editing.use_preset)
+        names, shown = list(presets), session.showing("preset", draft.preset, editing.use_preset, stays=True)
         st.selectbox("Start from", names, names.index(draft.preset), **shown, width=240)
         st.button(
             "Reset",

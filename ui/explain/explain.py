@@ -66,7 +66,7 @@ def choose_source(dataset: Dataset, run: Run) -> Split:
         SOURCES,
         default=source,
         required=True,
-        **session.showing("explain-source", source, exploring.explain_digit),
+        **session.showing("explain-source", source, exploring.explain_digit, stays=True),
     )
     return source
 
@@ -301,7 +301,7 @@ def _choose_unit(run: Run, tour: Tour, name: str, place: tuple[int, ...]) -> Non
             names,
             names.index(name),
             format_func=network_html.layer_name,
-            **session.showing(layer_key, name, another_layer),
+            **session.showing(layer_key, name, another_layer, stays=True),
             width=200,
         )
         number_field(label, place[-1] + first, first, first + count - 1, number_key, another_number, width=130)
@@ -331,7 +331,7 @@ def _slider(label: str, axis: int, name: str, place: tuple[int, ...], side: int)
     def moved(to: int) -> None:
         exploring.explain_unit(name, (*place[:axis], to, *place[axis + 1 :]))
 
-    shown = session.showing(f"explain-{label}-{side}", place[axis], moved)
+    shown = session.showing(f"explain-{label}-{side}", place[axis], moved, stays=True)
     st.slider(label, 0, side - 1, place[axis], **shown)
 
 

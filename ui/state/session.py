@@ -7,8 +7,10 @@ is no storage: what must last belongs in a part, in the address or in the run.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ from core.runs import visits
 from ui.headers import visit_token
 
 _KEY = "digitlab"
+LATE_SECONDS = 2.0  # after the lab changed a widget, until every request has heard of it
 MAX_UNDO = 100  # steps back, of the draft and of each canvas
 Part = TypeVar("Part")
 
@@ -43,6 +46,7 @@ class Conversation:
         destination: the page to go to next, with a message.
         is_painted: whether the browser has asked before.
         shown: keys of widgets by their names, and the values that they were drawn with.
+        replaced: what widgets held before the lab changed them, by their names, and when that was (monotonic).
         wanted: questions that the visitor wants answered, or not.
         looked_up: the last answer to each kind of question, with the key of what it is about.
     """
@@ -51,6 +55,7 @@ class Conversation:
     destination: tuple[str, str] | None = None
     is_painted: bool = False
     shown: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    replaced: dict[str, tuple[Any, float]] = field(default_factory=dict)
     wanted: dict[object, bool] = field(default_factory=dict)
     looked_up: dict[str, tuple[tuple, Any]] = field(default_factory=dict)
 
@@ -105,7 +110,12 @@ def show_in_widget(key: str, value: Any) -> None:
 
 
 def showing(
-    name: str, value: Any, act: Callable[[Any], None], meaning: Callable[[Any], Any] = lambda held: held
+    name: str,
+    value: Any,
+    act: Callable[[Any], None],
+    meaning: Callable[[Any], Any] = lambda held: held,
+    *,
+    stays: bool = False,
 ) -> dict[str, Any]:
     """Return `key` and `on_change` for a widget that is about to be drawn and is to hold `value`, as `show_in_widget` has it. A click
     on it gives `act` what it holds then.
@@ -115,21 +125,30 @@ def showing(
     holds what it was drawn with, is not heard.
 
     Args:
-        meaning: what a value stands for, where two of them are written differently and mean the same. Such a widget keeps its key,
-            and with it the focus.
+        meaning: what a value stands for, where two of them are written differently and mean the same.
+        stays: whether it is to stay the element that it is, with the focus on it, when the lab changes it. Then it keeps its key, and
+            what it held before is not heard for LATE_SECONDS.
     """
-    shown = part(Conversation).shown
-    key, _ = shown.get(name, (name, value))
-    if meaning(st.session_state.get(key, value)) != meaning(value):
-        key = f"{name}-{secrets.token_hex(4)}"
+    here = part(Conversation)
+    key, _ = here.shown.get(name, (name, value))
+    held = st.session_state.get(key, value)
+    if meaning(held) != meaning(value):
+        if stays:
+            here.replaced[name] = meaning(held), time.monotonic()
+        else:
+            key = f"{name}-{secrets.token_hex(4)}"
     show_in_widget(key, value)
-    shown[name] = key, value
+    here.shown[name] = key, value
+
+    def is_late(chosen: Any) -> bool:
+        before, since = here.replaced.get(name, (None, -math.inf))
+        return meaning(chosen) == before and time.monotonic() - since < LATE_SECONDS
 
     def clicked() -> None:
-        shown_key, before = shown[name]
+        shown_key, before = here.shown[name]
         chosen = st.session_state.get(key, before)
-        if key == shown_key and meaning(chosen) != meaning(before):
-            shown[name] = key, chosen
+        if key == shown_key and meaning(chosen) != meaning(before) and not is_late(chosen):
+            here.shown[name] = key, chosen
             act(chosen)
 
     return {"key": key, "on_change": clicked}

@@ -121,7 +121,7 @@ def _tools(name: str, pen_key: str) -> None:
             default=surfaces.pen(),
             required=True,
             label_visibility="collapsed",
-            **session.showing("pen", surfaces.pen(), surfaces.take_pen),
+            **session.showing("pen", surfaces.pen(), surfaces.take_pen, stays=True),
         )
 
 

@@ -76,7 +76,7 @@ def _field(
 
     kinds = _kinds(field)
     if kinds:
-        shown = session.showing(key, value.kind, lambda kind: changed(kinds[kind]()))
+        shown = session.showing(key, value.kind, lambda kind: changed(kinds[kind]()), stays=True)
         with st.container():
             st.selectbox(label, list(kinds), list(kinds).index(value.kind), help=said, **shown)
             mark = "" if inner else f"{_mark(was, value)} "
@@ -116,7 +116,7 @@ def _widget(
             placeholder="as usual" if may_be_empty else "",
         )
         return
-    arguments = {"help": said, **session.showing(key, value, changed)}
+    arguments = {"help": said, **session.showing(key, value, changed, stays=True)}
     with st.container(gap="xxsmall"):
         if _choices(field):
             choices = list(_choices(field))

@@ -67,7 +67,7 @@ def number_field(
         st.text_input(
             label,
             text,
-            **session.showing(key, text, typed, partial(_meant, kind)),
+            **session.showing(key, text, typed, partial(_meant, kind), stays=True),
             help=said,
             placeholder=placeholder,
             autocomplete="off",
