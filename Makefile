@@ -9,10 +9,10 @@ PIP    := $(PYTHON) -m pip --disable-pip-version-check
 APP := $(VENV)/.requirements
 DEV := $(VENV)/.requirements-dev
 
-# A file's tests stay together, since they share servers and clusters, and in their order. As many processes as there are cores
-# on a small machine: with what the tests of the engine start, and the browser's beside them, they fill 8 GB. Pages are tested in
+# A file's tests stay together, since they share servers and clusters, and in their order. One process more than cores
+# on a small machine, since those that test the engine mostly wait. Pages are tested in
 # processes of their own: where a test has loaded Keras, Streamlit clears Keras' session after every script, which takes a second.
-IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # Dozens of processes are started, which would all compile the lab and its tests anew.
 unexport PYTHONDONTWRITEBYTECODE

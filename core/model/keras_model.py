@@ -3,6 +3,8 @@
 Imports TensorFlow: only worker processes may import this module.
 """
 
+# `seed_layers` is copied into scripts as it stands, so what a checker is told of it stands here.
+# pyright: reportOptionalMemberAccess=false, reportOptionalCall=false
 from __future__ import annotations
 
 import keras
@@ -55,7 +57,7 @@ def seed_layers(model: keras.Model, seed: int) -> None:
     for layer in model.layers:
         for variable in layer.weights:
             initializer = getattr(layer, variable.name.removesuffix("_kernel") + "_initializer", None)
-            if initializer is not None and hasattr(initializer, "seed"):
+            if hasattr(initializer, "seed"):
                 initializer.seed = int(seeds.integers(2**31))
                 variable.assign(initializer(variable.shape))
         if hasattr(layer, "seed_generator"):

@@ -77,7 +77,7 @@ class Schedule(keras.callbacks.Callback):
 
 _BATCHES = '''\
 def batches(order, first_step):
-    """The images in this order, batch by batch, each changed at random; other steps, other changes."""
+    """Return the images in this order, batch by batch, each changed at random; other steps, other changes."""
 
     def changed(step, batch):
         images, labels = batch
@@ -261,7 +261,11 @@ def _compile(experiment: Experiment) -> str:
 def _factors(schedule: Schedule) -> str:
     """Return the schedule's formula as a function, with its fields as constants."""
     source = textwrap.dedent(inspect.getsource(type(schedule).factors))
-    return re.sub(r"\bself\.(\w+)", lambda field: field[1].upper(), _plain(source, inspect.getdoc(type(schedule))))
+    return re.sub(
+        r"\bself\.(\w+)",
+        lambda field: field[1].upper(),
+        _plain(source, f"Return what the learning rate is multiplied by. {inspect.getdoc(type(schedule))}"),
+    )
 
 
 def _seed_layers() -> str:
@@ -286,7 +290,7 @@ def _transform(augmentation: Augmentation) -> list[str]:
     values = [f"{name}={value!r}" for name, value in augmentation.model_dump().items() if name in read]
     return [
         _call("augmentation = SimpleNamespace", values),
-        _plain(ast.unparse(transform), "Each image changed at random."),
+        _plain(ast.unparse(transform), "Change each image at random."),
         *(_plain(_source(text, function)) for function in called),
     ]
 

@@ -7,7 +7,7 @@ import pytest
 
 from core.data import datasets
 from core.data.handwriting import Handwriting
-from core.errors import DataError, RunDamaged, RunNotFound, SpecError, StorageFull
+from core.errors import DataError, NotNumbers, RunDamaged, RunNotFound, SpecError, StorageFull
 from core.evaluation.questions import held_out_images
 from core.explain import attribution, questions
 from core.model import script, specs
@@ -222,7 +222,7 @@ class TestWhatCannotBe:
         broken = {name: np.full_like(values, np.nan) for name, values in weights.items()}
         source.write_weights(Checkpoint(STEP, broken, None))
 
-        with pytest.raises(RunDamaged, match="no numbers any more"):
+        with pytest.raises(NotNumbers, match="not numbers any more"):
             created(source, hand)
 
     def test_another_network_s_weights(self, source, hand, weights, dataset):
@@ -329,7 +329,7 @@ class TestForgetting:
 
         untrained = {name: np.zeros_like(values) for name, values in weights.items()}
         source.write_weights(Checkpoint(0, untrained, None))
-        lent = questions._lendable(source.id, source.root)
+        lent = questions._lendable(source)
 
         assert equal(lent.initial, untrained)
-        assert not equal(lent.initial, keras_model.variables(lent.network)[0])
+        assert not equal(lent.initial, keras_model.variables(lent.model)[0])

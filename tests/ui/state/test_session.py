@@ -98,7 +98,7 @@ def _field() -> None:
 
 
 def test_a_field_that_the_lab_changes_gets_another_key_and_is_not_heard():
-    at = AppTest.from_function(_field).run()
+    at = AppTest.from_function(_field, default_timeout=60).run()
     key = at.text_input[0].key
     at.session_state["held"] = "0.75"
 
@@ -110,7 +110,7 @@ def test_a_field_that_the_lab_changes_gets_another_key_and_is_not_heard():
 
 
 def test_a_field_that_is_filled_in_acts_and_keeps_its_key():
-    at = AppTest.from_function(_field).run()
+    at = AppTest.from_function(_field, default_timeout=60).run()
     key = at.text_input[0].key
 
     at.text_input[0].set_value("0.25").run()
@@ -120,7 +120,7 @@ def test_a_field_that_is_filled_in_acts_and_keeps_its_key():
 
 
 def test_a_value_that_is_written_otherwise_and_means_the_same_is_no_change():
-    at = AppTest.from_function(_field).run()
+    at = AppTest.from_function(_field, default_timeout=60).run()
     key = at.text_input[0].key
 
     at.text_input[0].set_value("0.50").run()
@@ -140,7 +140,7 @@ def _address() -> None:
 
 
 def test_the_address_is_read_and_written():
-    at = AppTest.from_function(_address)
+    at = AppTest.from_function(_address, default_timeout=60)
     at.query_params["run"], at.query_params["net"] = "one", "a network"
 
     at.run()
