@@ -45,14 +45,12 @@ check: $(DEV) ## lint, format, types, and whether every requirement is a wheel o
 		echo "  all of them"; \
 	done
 
-# Those in the browser mostly wait: they run beside the others, and what they said stands below.
+# One kind after the other: tests in the browser wait for what a page shows, and a machine that is busy makes them wait too long.
 test: $(DEV) browser ## install what is missing and run all tests
-	@said=$$(mktemp); status=0; \
-	$(PYTHON) -m pytest tests/e2e > "$$said" 2>&1 & browser=$$!; \
-	trap 'kill $$browser; rm -f "$$said"; exit 1' INT TERM; \
-	echo "Tests of the lab:"; $(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/e2e $(IN_PARALLEL) || status=1; \
+	@status=0; \
 	echo "Tests of the pages:"; $(PYTHON) -m pytest tests/pages $(IN_PARALLEL) || status=1; \
-	echo "Tests in the browser, which ran beside them:"; wait $$browser || status=1; cat "$$said"; rm -f "$$said"; \
+	echo "Tests of the lab:"; $(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/e2e $(IN_PARALLEL) || status=1; \
+	echo "Tests in the browser:"; $(PYTHON) -m pytest tests/e2e || status=1; \
 	exit $$status
 
 # bin/pip is the last thing that venv makes: where it is missing, the environment is not whole.
