@@ -22,7 +22,7 @@ from core.runs.run import Run
 
 TESTS = Path(__file__).parent
 SLOW_TO_LOAD = {"tensorflow", "distributed", "playwright"}
-# What needs Keras, workers, a browser or many page runs, by its path in tests. All else is fast.
+# What needs Keras, workers, a browser or many page runs, or tries thousands of damages, by its path in tests. All else is fast.
 SLOW = {
     "core/data/test_questions.py",
     "core/engine/test_cluster.py",
@@ -34,11 +34,14 @@ SLOW = {
     "core/evaluation/test_questions.py",
     "core/evaluation/test_rejection.py",
     "core/explain",
+    "core/ink/test_photo.py",
     "core/model/test_keras_model.py",
     "core/model/test_ledger.py",
     "core/model/test_presets.py",
     "core/model/test_script.py",
+    "core/model/test_specs.py",
     "core/runs/test_before_rooms.py",
+    "core/runs/test_contents.py",
     "core/runs/test_loaded.py",
     "core/runs/test_run.py",
     "core/test_shipped.py",
