@@ -135,6 +135,7 @@ def test_ctrl_z_undoes_and_ctrl_shift_z_redoes(server, page, lab, parameters):
     page.locator(".st-key-add-Flatten").get_by_role("button").click()
     problem = page.get_by_text("This stack can't be built yet")
     expect(problem).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
     lab.settle(page)
 
     page.keyboard.press("Control+z")
