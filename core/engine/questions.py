@@ -1,5 +1,4 @@
-"""Questions to the workers: asked once, waited for, shared, cancelled. Questions are defined in the rooms they belong
-to, see
+"""Questions to the workers: asked once, waited for, shared, cancelled. Each is defined in the room it belongs to, see
 `core.runs.question`."""
 
 from __future__ import annotations

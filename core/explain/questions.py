@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -153,117 +153,116 @@ class WorkOut(AboutDigit):
         )
 
 
-@dataclass(frozen=True)
-class Explain(AboutDigit):
-    """Ask for the attribution of a network's score for `digit`. Kept beside its run.
+class KeptBesideRun(Question):
+    """A question about a network, whose answer is kept beside its run.
+
+    Subclasses are dataclasses with the `network`; they give the `kind` of the answer, the `wording` under which it is
+    kept, which no other question shares, and how to `find` it.
 
     Raises, when it works:
-        NotNumbers: if its weights aren't numbers any more.
+        NotNumbers: if the network's weights aren't numbers any more.
     """
 
-    digit: int
-
-    def kept(self) -> attribution.Explanation | None:
-        """Return the explanation, if it was found before."""
-        return self.network.answer(self._question, attribution.Explanation)
-
-    def work(self, tell: Tell) -> attribution.Explanation:
-        """Return the explanation."""
-
-        def find() -> attribution.Explanation:
-            with _borrowed(self.network) as reader:
-                return attribution.explain(reader, _ink(self.image), self.digit)
-
-        return loaded.found(self.network).answered(self._question, attribution.Explanation, find)
+    network: Network
+    kind: ClassVar[Any]
 
     @property
-    def _question(self) -> str:
-        return f"explanation of {self.digit} in {self._name}"
+    def wording(self) -> str:
+        """Question in words, by which its answer is found again."""
+        raise NotImplementedError
+
+    def find(self) -> Any:
+        """Return the answer, found anew."""
+        raise NotImplementedError
+
+    def kept(self) -> Any | None:
+        """Return the answer, if it was found before."""
+        return self.network.answer(self.wording, self.kind)
+
+    def work(self, tell: Tell) -> Any:
+        """Return the answer."""
+        return loaded.found(self.network).answered(self.wording, self.kind, self.find)
 
 
 @dataclass(frozen=True)
-class ExplainRandomised(AboutDigit):
-    """Ask for the maps of `Explain` once some layers have forgotten what they learned. Kept beside the run.
+class Explain(KeptBesideRun, AboutDigit):
+    """Ask for the attribution of a network's score for `digit`."""
+
+    kind: ClassVar[Any] = attribution.Explanation
+    digit: int
+
+    @property
+    def wording(self) -> str:
+        """Question in words."""
+        return f"explanation of {self.digit} in {self._name}"
+
+    def find(self) -> attribution.Explanation:
+        """Return the explanation."""
+        with _borrowed(self.network) as reader:
+            return attribution.explain(reader, _ink(self.image), self.digit)
+
+
+@dataclass(frozen=True)
+class ExplainRandomised(KeptBesideRun, AboutDigit):
+    """Ask for the maps of `Explain` once some layers have forgotten what they learned.
 
     Attributes:
         level: 0 for the last layer alone; one more, more layers.
     """
 
+    kind: ClassVar[Any] = Forgotten
     digit: int
     level: int
 
-    def kept(self) -> Forgotten | None:
-        """Return the maps, if they were found before."""
-        return self.network.answer(self._question, Forgotten)
-
-    def work(self, tell: Tell) -> Forgotten:
-        """Return the maps."""
-
-        def find() -> Forgotten:
-            forgotten = attribution.levels(self.network.weights())
-            with _borrowed(self.network, forgotten[self.level]) as reader:
-                maps, _ = attribution.maps(reader, _ink(self.image), self.digit)
-            return Forgotten(tuple(forgotten[self.level]), len(forgotten), maps)
-
-        return loaded.found(self.network).answered(self._question, Forgotten, find)
-
     @property
-    def _question(self) -> str:
+    def wording(self) -> str:
+        """Question in words."""
         how = "" if self.network.run.experiment().fine_tuning is None else " what two trainings taught them"
         return f"{self.digit} in {self._name} when layers up to level {self.level} have forgotten{how}"
 
+    def find(self) -> Forgotten:
+        """Return the maps."""
+        forgotten = attribution.levels(self.network.weights())
+        with _borrowed(self.network, forgotten[self.level]) as reader:
+            maps, _ = attribution.maps(reader, _ink(self.image), self.digit)
+        return Forgotten(tuple(forgotten[self.level]), len(forgotten), maps)
+
 
 @dataclass(frozen=True)
-class FindSmallestChange(AboutDigit):
-    """Ask for the smallest change of a digit that makes a network predict `target`. Kept beside its run.
+class FindSmallestChange(KeptBesideRun, AboutDigit):
+    """Ask for the smallest change of a digit that makes a network predict `target`."""
 
-    Raises, when it works:
-        NotNumbers: if its weights aren't numbers any more.
-    """
-
+    kind: ClassVar[Any] = adversarial.Change
     target: int
     norm: adversarial.Norm
 
-    def kept(self) -> adversarial.Change | None:
-        """Return the change, if it was found before."""
-        return self.network.answer(self._question, adversarial.Change)
-
-    def work(self, tell: Tell) -> adversarial.Change:
-        """Return the change."""
-
-        def find() -> adversarial.Change:
-            with _borrowed(self.network) as reader:
-                return adversarial.smallest_change(reader, self.image, self.target, self.norm)
-
-        return loaded.found(self.network).answered(self._question, adversarial.Change, find)
-
     @property
-    def _question(self) -> str:
+    def wording(self) -> str:
+        """Question in words."""
         return f"{self.norm} change of {self._name} towards {self.target}"
+
+    def find(self) -> adversarial.Change:
+        """Return the change."""
+        with _borrowed(self.network) as reader:
+            return adversarial.smallest_change(reader, self.image, self.target, self.norm)
 
 
 @dataclass(frozen=True)
-class MaximiseDigits(Question):
-    """Ask what a network takes for the best picture of each digit; see `adversarial.perfect_digits`. Kept beside its run.
+class MaximiseDigits(KeptBesideRun):
+    """Ask what a network takes for the best picture of each digit; see `adversarial.perfect_digits`."""
 
-    Raises, when it works:
-        NotNumbers: if its weights aren't numbers any more.
-    """
-
+    kind: ClassVar[Any] = PerfectDigits
     network: Network
 
-    def kept(self) -> PerfectDigits | None:
-        """Return the pictures, if they were found before."""
-        return self.network.answer("perfect digits", PerfectDigits)
+    @property
+    def wording(self) -> str:
+        """Question in words."""
+        return "perfect digits"
 
-    def work(self, tell: Tell) -> PerfectDigits:
+    def find(self) -> PerfectDigits:
         """Return the pictures, (10, 28, 28) float32 ink, and the network's probabilities for them, (10, 10) float32."""
-
-        def find() -> PerfectDigits:
-            with _borrowed(self.network) as reader:
-                return adversarial.perfect_digits(reader)
-
-        return loaded.found(self.network).answered("perfect digits", PerfectDigits, find)
+        with _borrowed(self.network) as reader:
+            return adversarial.perfect_digits(reader)
 
 
 @dataclass(frozen=True)
