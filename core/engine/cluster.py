@@ -279,6 +279,7 @@ class Cluster:
             memory_limit=_memory_limit(),
             resources={"train": 1},
             env={"TMPDIR": str(self.scratch.path)},
+            preload=["core.engine.worker_log"],
             silence_logs=logging.ERROR,
         )
         return Client(local), local
