@@ -60,6 +60,7 @@ WITH_TENSORFLOW = {
 }  # for worker processes only
 TENSORFLOW_MODULES = {file.removesuffix(".py").replace("/", ".") for file in WITH_TENSORFLOW}
 HEAVY = {"tensorflow", "keras"}
+DEFINITIONS = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 LATEST_KINDS = {"SeparableConv2D", "SpatialDropout2D", "Residual"}
 WHERE_KINDS_ARE_MADE = {"core/model/specs.py", "core/model/keras_model.py"}
 
@@ -121,6 +122,9 @@ def module(path: Path) -> str:
 
 
 MODULES = {module(path): path for path in APP}
+CLASSES: dict[str, list[ast.ClassDef]] = {}  # of ours by name
+for node in (one for path in APP for one in ast.walk(tree(path)) if isinstance(one, ast.ClassDef)):
+    CLASSES.setdefault(node.name, []).append(node)
 
 
 def room(module: str) -> str:
@@ -187,6 +191,50 @@ def test_a_rooms_doorplate_is_a_few_lines_and_no_code(path):
 
     assert [type(node) for node in statements] == [ast.Expr]
     assert len(ast.get_docstring(tree(path)).splitlines()) <= DOORPLATE_LINES
+
+
+def _unsaid(node: ast.Module | ast.ClassDef, owner: str = "") -> Iterator[str]:
+    """Names of public classes, functions and methods that say nothing, nor does a base class of ours for them."""
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    for one in node.body:
+        if not isinstance(one, DEFINITIONS) or one.name.startswith("_"):
+            continue
+        is_setter = any(ast.unparse(decorator) == f"{one.name}.setter" for decorator in one.decorator_list)
+        if not (ast.get_docstring(one) or is_setter or _is_said(bases, one.name)):
+            yield f"{owner}{one.name}"
+        if isinstance(one, ast.ClassDef):
+            yield from _unsaid(one, f"{owner}{one.name}.")
+
+
+def _is_said(bases: list[ast.expr], method: str) -> bool:
+    classes = [one for base in bases for one in CLASSES.get(ast.unparse(base).partition("[")[0].split(".")[-1], [])]
+    return any(
+        any(isinstance(one, DEFINITIONS) and one.name == method and ast.get_docstring(one) for one in base.body)
+        or _is_said(base.bases, method)
+        for base in classes
+    )
+
+
+@pytest.mark.parametrize("path", APP, ids=name)
+def test_whatever_is_public_says_what_it_is_for(path):
+    """A method that does what a base class says of it needs no words of its own."""
+    assert list(_unsaid(tree(path))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "unsaid"),
+    [
+        ("def f():\n    pass", ["f"]),
+        ("class C:\n    'Say.'\n    def m(self):\n        pass", ["C.m"]),
+        ("class C(Question):\n    'Say.'\n    def work(self, tell):\n        pass", []),
+        ("class C(question.Question):\n    'Say.'\n    def other(self):\n        pass", ["C.other"]),
+        ("class C(specs._Pooling):\n    'Say.'\n    def macs(self, shape):\n        pass", []),
+        ("class C:\n    'Say.'\n    @p.setter\n    def p(self, value):\n        pass", []),
+        ("class _C:\n    def m(self):\n        pass\ndef _f():\n    pass", []),
+    ],
+)
+def test_what_says_nothing_is_found(code, unsaid):
+    assert list(_unsaid(ast.parse(code))) == unsaid
 
 
 @pytest.mark.parametrize("path", CORE, ids=name)

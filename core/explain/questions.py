@@ -176,11 +176,9 @@ class KeptBesideRun(Question):
         raise NotImplementedError
 
     def kept(self) -> Any | None:
-        """Return the answer, if it was found before."""
         return self.network.answer(self.wording, self.kind)
 
     def work(self, tell: Tell) -> Any:
-        """Return the answer."""
         return loaded.found(self.network).answered(self.wording, self.kind, self.find)
 
 
@@ -193,11 +191,9 @@ class Explain(KeptBesideRun, AboutDigit):
 
     @property
     def wording(self) -> str:
-        """Question in words."""
         return f"explanation of {self.digit} in {self._name}"
 
     def find(self) -> attribution.Explanation:
-        """Return the explanation."""
         with _borrowed(self.network) as reader:
             return attribution.explain(reader, _ink(self.image), self.digit)
 
@@ -216,12 +212,10 @@ class ExplainRandomised(KeptBesideRun, AboutDigit):
 
     @property
     def wording(self) -> str:
-        """Question in words."""
         how = "" if self.network.run.experiment().fine_tuning is None else " what two trainings taught them"
         return f"{self.digit} in {self._name} when layers up to level {self.level} have forgotten{how}"
 
     def find(self) -> Forgotten:
-        """Return the maps."""
         forgotten = attribution.levels(self.network.weights())
         with _borrowed(self.network, forgotten[self.level]) as reader:
             maps, _ = attribution.maps(reader, _ink(self.image), self.digit)
@@ -238,11 +232,9 @@ class FindSmallestChange(KeptBesideRun, AboutDigit):
 
     @property
     def wording(self) -> str:
-        """Question in words."""
         return f"{self.norm} change of {self._name} towards {self.target}"
 
     def find(self) -> adversarial.Change:
-        """Return the change."""
         with _borrowed(self.network) as reader:
             return adversarial.smallest_change(reader, self.image, self.target, self.norm)
 
@@ -256,7 +248,6 @@ class MaximiseDigits(KeptBesideRun):
 
     @property
     def wording(self) -> str:
-        """Question in words."""
         return "perfect digits"
 
     def find(self) -> PerfectDigits:

@@ -607,7 +607,17 @@ class RMSprop(Spec):
 Optimizer = Annotated[Adam | AdamW | SGD | RMSprop, Field(discriminator="kind")]
 
 
-class Constant(Spec):
+class _Schedule(Spec):
+    def factors(self, progress: np.ndarray) -> np.ndarray:
+        """Return the share of the learning rate that is used, (n,) float64 in 0..1.
+
+        Args:
+            progress: share of the training that is done, (n,) float64, 0 for the first batch to 1 for the last.
+        """
+        raise NotImplementedError
+
+
+class Constant(_Schedule):
     """The learning rate as it is."""
 
     kind: Literal["constant"] = "constant"
@@ -617,7 +627,7 @@ class Constant(Spec):
         return np.ones_like(progress)
 
 
-class Cosine(Spec):
+class Cosine(_Schedule):
     """Half a cosine from the learning rate to zero. Source: Loshchilov & Hutter 2017, arXiv:1608.03983."""
 
     kind: Literal["cosine"] = "cosine"
@@ -627,7 +637,7 @@ class Cosine(Spec):
         return (1 + np.cos(np.pi * progress)) / 2
 
 
-class OneCycle(Spec):
+class OneCycle(_Schedule):
     """Up to the learning rate and down again. Source: Smith & Topin 2018, arXiv:1708.07120, with cosine halves."""
 
     kind: Literal["one-cycle"] = "one-cycle"
@@ -642,7 +652,7 @@ class OneCycle(Spec):
         return np.where(progress < self.warmup, rising, falling)
 
 
-class Exponential(Spec):
+class Exponential(_Schedule):
     """A constant share of the learning rate lost per unit of progress."""
 
     kind: Literal["exponential"] = "exponential"

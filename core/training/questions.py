@@ -36,7 +36,6 @@ class FindRange(Question):
     experiment: Experiment
 
     def work(self, tell: Tell) -> RangeTest:
-        """Return what it found."""
         from core.training import loop  # TensorFlow, which workers alone load
 
         return loop.find_range(self.experiment, datasets.load())

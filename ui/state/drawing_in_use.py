@@ -97,6 +97,7 @@ def is_preparation_shown() -> bool:
 
 
 def show_preparation(is_shown: bool) -> None:
+    """Show the preparation step by step, or the prepared drawing alone."""
     part(DrawingInUse).is_preparation_shown = is_shown
 
 

@@ -39,14 +39,17 @@ class Editing:
 
 
 def draft() -> Draft:
+    """Return the draft being edited."""
     return part(Editing).draft
 
 
 def training() -> Training:
+    """Return the draft's training."""
     return draft().training
 
 
 def layer(layer_id: int) -> LayerSpec:
+    """Return a layer of the draft by its id, on or off."""
     return draft().layer(layer_id)
 
 
@@ -60,6 +63,7 @@ def edit(new: Draft) -> None:
 
 
 def use_preset(name: str) -> None:
+    """Begin the draft anew from a preset, by its name in `presets`; `undo` brings the old one back."""
     edit(drafts.of_preset(name))
 
 
@@ -77,10 +81,12 @@ def use_experiment(experiment: Experiment) -> None:
 
 
 def edit_training(new: Training) -> None:
+    """Put another training in place of the draft's."""
     edit(draft().with_training(new))
 
 
 def edit_layer(layer_id: int, new: LayerSpec) -> None:
+    """Put another layer in the place of one, under its id."""
     edit(draft().with_layer(layer_id, new))
 
 
@@ -91,10 +97,12 @@ def add_layer(new: LayerSpec) -> None:
 
 
 def copy_layer(layer_id: int) -> None:
+    """Put a copy of a layer, with an id of its own, right after it."""
     edit(draft().with_copy(layer_id))
 
 
 def remove_layer(layer_id: int) -> None:
+    """Take a layer out of the stack, by its id."""
     edit(draft().without(layer_id))
 
 
@@ -113,6 +121,7 @@ def switch_layer(layer_id: int) -> None:
 
 
 def remove_all_layers() -> None:
+    """Empty the stack; the training stays."""
     edit(draft().cleared())
 
 
@@ -122,6 +131,7 @@ def has_room() -> bool:
 
 
 def undo() -> None:
+    """Go back to the draft before the last edit; without one nothing happens."""
     editing = part(Editing)
     if editing.undo:
         editing.redo.append(editing.draft)
@@ -129,6 +139,7 @@ def undo() -> None:
 
 
 def redo() -> None:
+    """Take back the last `undo`; after another edit there is none to take back."""
     editing = part(Editing)
     if editing.redo:
         editing.undo.append(editing.draft)
@@ -136,10 +147,12 @@ def redo() -> None:
 
 
 def can_undo() -> bool:
+    """Return whether there is an edit to undo."""
     return bool(part(Editing).undo)
 
 
 def can_redo() -> bool:
+    """Return whether there is an undo to take back."""
     return bool(part(Editing).redo)
 
 
@@ -154,6 +167,7 @@ def is_open(layer_id: int) -> bool:
 
 
 def open_or_close(layer_id: int) -> None:
+    """Show the arguments of a layer, or hide them if they are shown."""
     part(Editing).open_layers ^= {layer_id}
 
 

@@ -72,6 +72,7 @@ def pointed_unit() -> tuple[int, ...] | None:
 
 
 def point_at_unit(place: tuple[int, ...] | None) -> None:
+    """Note the place under the pointer on the map, (row, column, channel) or (unit,); None if it left the map."""
     part(Exploring).pointed_unit = place
 
 
@@ -81,6 +82,7 @@ def upload() -> np.ndarray | None:
 
 
 def keep_upload(image: np.ndarray) -> None:
+    """Keep an uploaded picture, prepared as MNIST's were, (28, 28) uint8, in place of the last one."""
     part(Exploring).upload = image
 
 
@@ -90,6 +92,7 @@ def place(order: str) -> int:
 
 
 def go_to_place(order: str, place: int) -> None:
+    """Look at another digit of an ordered selection, counted from 0."""
     part(Exploring).places[order] = place
 
 
@@ -113,6 +116,7 @@ def watched_digit() -> int:
 
 
 def watch_digit(digit: int) -> None:
+    """Choose the digit, 0..9, whose feature maps are shown during a training."""
     part(Exploring).watched_digit = digit
 
 
@@ -122,4 +126,5 @@ def preview_seed() -> int:
 
 
 def other_preview() -> None:
+    """Show other random changes in the augmentation's preview."""
     part(Exploring).preview_seed += 1

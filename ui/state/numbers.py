@@ -23,6 +23,7 @@ def number(name: str, usual: float | None) -> float | None:
 
 
 def set_number(name: str, value: float | None) -> None:
+    """Set a number of the page, by its name; None for an empty field."""
     part(Numbers).numbers[name] = value
 
 
@@ -40,4 +41,5 @@ def refuse_number(key: str, value: float | None, text: str, why_not: str) -> Non
 
 
 def accept_number(key: str) -> None:
+    """Forget the refused text of a number's field, by the field's key."""
     part(Numbers).refused.pop(key, None)

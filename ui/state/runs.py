@@ -121,6 +121,7 @@ def chosen_step(run_id: str) -> int | None:
 
 
 def choose_step(run_id: str, step: int | None) -> None:
+    """Choose the number of batches after which a run's network is used; None for its best epoch's end."""
     runs = part(Runs)
     runs.chosen_steps = {**runs.chosen_steps, run_id: step}
 
@@ -134,6 +135,7 @@ def moment(run_id: str, steps: list[int]) -> int:
 
 
 def go_to_moment(run_id: str, step: int) -> None:
+    """Move the time machine of a run to the network after so many batches."""
     part(Runs).moments[run_id] = step
 
 

@@ -180,6 +180,7 @@ def is_wanted(question: object, by_itself: bool) -> bool:
 
 
 def want(question: object, is_wanted: bool) -> None:
+    """Note whether this visitor wants a question answered, for `is_wanted`."""
     part(Conversation).wanted[question] = is_wanted
 
 
@@ -196,6 +197,7 @@ def looked_up_last(question: str) -> Any:
 
 
 def keep_looked_up(question: str, key: tuple, found: Any) -> None:
+    """Keep the answer to this kind of question, with the key it is for; None is no answer and is not kept."""
     if found is not None:
         part(Conversation).looked_up[question] = key, found
 

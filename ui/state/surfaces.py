@@ -85,6 +85,7 @@ def draw_part() -> str:
 
 
 def choose_draw_part(name: str) -> None:
+    """Show another part of the Draw page, one of `DRAW_PARTS`."""
     part(Surfaces).draw_part = name
     renew_surfaces()
 
@@ -134,6 +135,7 @@ def pen() -> str:
 
 
 def take_pen(name: str) -> None:
+    """Choose the pen for the canvas, by its name."""
     part(Surfaces).pen = name
 
 
@@ -191,11 +193,13 @@ def hear_canvas(name: str, drawn: list[canvas_record.Drawn]) -> None:
 
 
 def clear_canvas(name: str = "digit") -> None:
+    """Wipe a canvas; `undo_stroke` brings back what was on it."""
     note_for_undo(name)
     tell_canvas(name, BARE[name])
 
 
 def undo_stroke(name: str) -> None:
+    """Bring back the content of a canvas before its last change; without one nothing happens."""
     held = part(Surfaces).canvases[name]
     if held.undo:
         held.redo.append((held.sheet, held.number))
@@ -204,6 +208,7 @@ def undo_stroke(name: str) -> None:
 
 
 def redo_stroke(name: str) -> None:
+    """Take back the last `undo_stroke`; after another change there is none to take back."""
     held = part(Surfaces).canvases[name]
     if held.redo:
         held.undo.append((held.sheet, held.number))
@@ -212,10 +217,12 @@ def redo_stroke(name: str) -> None:
 
 
 def can_undo_stroke(sheet: str) -> bool:
+    """Return whether a canvas has a change to undo."""
     return bool(part(Surfaces).canvases[sheet].undo)
 
 
 def can_redo_stroke(sheet: str) -> bool:
+    """Return whether a canvas has an undo to take back."""
     return bool(part(Surfaces).canvases[sheet].redo)
 
 
@@ -233,6 +240,7 @@ def hear_pad(sheet: Sheet) -> None:
 
 
 def pad_key() -> str:
+    """Return the key of the live pad's component; like a canvas', it is new only when the pad is opened anew."""
     return f"pad-{part(Surfaces).canvas_round}"
 
 

@@ -55,6 +55,7 @@ def _keep_chosen(image: np.ndarray, label: int | None) -> None:
 
 
 def removed(handwriting: Handwriting, image: np.ndarray) -> Handwriting:
+    """Return the handwriting without a drawing, (28, 28) uint8; the same if it is not in it."""
     place = handwriting.index(image)
     return handwriting if place is None else handwriting.without(place)
 
