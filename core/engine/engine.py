@@ -31,7 +31,6 @@ from core.runs.question import Question
 from core.runs.run import Run
 
 ROOM_SECONDS = 600.0  # between two looks at the room that all runs take
-MOST_TRACES = 20
 
 
 @dataclass(frozen=True)
@@ -176,9 +175,7 @@ class Engine:
         """
         traces = self.trainings.traces
         with self._lock:
-            known = traces.setdefault((run.id, image.tobytes()), {})
-            while len(traces) > MOST_TRACES:
-                del traces[next(iter(traces))]
+            known = traces[run.id, image.tobytes()] = traces.get((run.id, image.tobytes()), {})
         missing = tuple(step for step in run.steps() if step not in known)
         if missing:
             question = TraceDigit(run, missing, image.tobytes())

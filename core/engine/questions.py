@@ -12,6 +12,7 @@ from typing import Any
 from core.data import datasets
 from core.engine import worker
 from core.engine.cluster import Cluster
+from core.engine.newest import Newest
 from core.errors import EngineError, EngineNotReady, NotExplainable, RunDamaged, WorkerLost
 from core.runs.question import KEPT, Question
 
@@ -26,7 +27,7 @@ class Questions:
     ) -> None:
         self._cluster, self._lock, self._tell, self._is_busy = cluster, lock, tell, is_busy
         self._futures: dict[Question, Any] = {}
-        self._answers: dict[Question, Any] = {}
+        self._answers: Newest[Question, Any] = Newest(MOST_ANSWERS)
         self._tickets: dict[Question, str] = {}  # of those under way
         self._shares: dict[str, float] = {}  # by ticket
         # Where workers tell the shares. One for all of them: the scheduler never forgets a topic.
@@ -155,8 +156,6 @@ class Questions:
             if answer is None or answer is KEPT:
                 return
             self._answers[question] = answer
-            while len(self._answers) > MOST_ANSWERS:
-                del self._answers[next(iter(self._answers))]
 
     def _forget(self, question: Question) -> None:
         self._shares.pop(self._tickets.pop(question, ""), None)

@@ -14,6 +14,7 @@ import numpy as np
 from core.data import datasets
 from core.engine import worker
 from core.engine.cluster import Cluster
+from core.engine.newest import Newest
 from core.engine.orders import Orders
 from core.engine.worker import FULL_SPEED
 from core.errors import DataError, EngineError, EngineNotReady, RunDamaged, RunError
@@ -32,7 +33,7 @@ from core.runs.progress import (
 from core.runs.run import Run
 
 COMMAND_SECONDS = 10
-MOST_LOOKS = 50
+MOST_LOOKS, MOST_TRACES = 50, 20
 ABANDONED_SECONDS = 600.0  # for which a paused or slowed run that nobody looks at may keep others waiting
 
 
@@ -49,8 +50,9 @@ class Trainings:
         self._datasets: dict[str, datasets.DatasetId] = {}  # run id -> what it is trained on
         self._seen_at: dict[str, float] = {}  # run id -> when anybody last asked how far it is
         self._watchers, self._watching = ThreadPoolExecutor(1, thread_name_prefix="engine-watcher"), None
-        self._looks: dict[tuple[str, int, bytes], Snapshot] = {}  # by run, digit and drawing
-        self.traces: dict[tuple[str, bytes], dict[int, np.ndarray]] = {}  # by run and drawing: see `Engine.trace`
+        self._looks: Newest[tuple[str, int, bytes], Snapshot] = Newest(MOST_LOOKS)  # by run, digit and drawing
+        # By run and drawing: see `Engine.trace`.
+        self.traces: Newest[tuple[str, bytes], dict[int, np.ndarray]] = Newest(MOST_TRACES)
         self.ended_at = time.monotonic()  # when a run last ended or was deleted
 
     def close(self) -> None:
@@ -206,12 +208,10 @@ class Trainings:
             look = next((answer for answer in answers.values() if answer is not None), None)
             if look is None:
                 return
-            self._looks.pop((run_id, digit, drawing), None)  # or the oldest would be one that is still asked for
             live.snapshot = self._looks[run_id, digit, drawing] = look
-            while len(self._looks) > MOST_LOOKS:
-                del self._looks[next(iter(self._looks))]
-            if look.reading is not None and (run_id, look.drawing) in self.traces:
-                self.traces[run_id, look.drawing][look.step] = look.reading
+            trace = self.traces.get((run_id, look.drawing))
+            if look.reading is not None and trace is not None:
+                trace[look.step] = look.reading
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 

@@ -259,23 +259,23 @@ def _insides(network: Network) -> tuple[Any, list[np.ndarray]]:
     return keras.Model(model.input, [maps, last.input]), last.get_weights()
 
 
-_fitted: dict[Network, Rejection] = {}
-
-
 def _kept(network: Network) -> Rejection | None:
     """Return what `FitRejection` left in the run's folder; None as long as it hasn't, or what is there can't be used."""
-    if network not in _fitted:
-        with suppress(RunDamaged, KeyError, TypeError):
-            arrays = loaded.found(network).rejection()
-            if arrays is not None and all(np.isfinite(values).all() for values in arrays.values()):
-                numbers = {name: float(arrays[name]) for name in ("temperature", "threshold")}
-                if numbers["temperature"] <= 0:
-                    return None
-                fitted = {**{one.name: arrays[one.name] for one in fields(Rejection)}, **numbers}
-                _fitted[network] = Rejection(**fitted)
-                while len(_fitted) > loaded.MOST_NETWORKS:
-                    del _fitted[next(iter(_fitted))]
-    return _fitted.get(network)
+    with suppress(RunDamaged, LookupError, TypeError):
+        return _fitted(network)
+    return None
+
+
+@lru_cache(maxsize=loaded.MOST_NETWORKS)
+def _fitted(network: Network) -> Rejection:
+    """Return as `_kept`, or raise an error, which unlike None isn't cached: it may be fitted any time."""
+    arrays = loaded.found(network).rejection()
+    if arrays is None or not all(np.isfinite(values).all() for values in arrays.values()):
+        raise LookupError("nothing was fitted, or no numbers")
+    numbers = {name: float(arrays[name]) for name in ("temperature", "threshold")}
+    if numbers["temperature"] <= 0:
+        raise LookupError("a temperature that isn't above 0")
+    return Rejection(**{**{one.name: arrays[one.name] for one in fields(Rejection)}, **numbers})
 
 
 def _look(network: Network, images: np.ndarray) -> Inside:

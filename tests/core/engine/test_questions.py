@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from core.data import datasets
-from core.engine import questions as questions_module
 from core.engine import worker
 from core.engine.cluster import Phase
 from core.errors import EngineError, EngineNotReady, NotExplainable, RunDamaged, SpecError, WorkerLost
@@ -75,7 +74,7 @@ class TestAnswers:
         assert offline.ask(FindRange(SMALL)) == "a range"
 
     def test_only_the_last_ones_are_kept(self, offline, submitted, monkeypatch):
-        monkeypatch.setattr(questions_module, "MOST_ANSWERS", 2)
+        monkeypatch.setattr(offline.questions._answers, "most", 2)
         for seed in range(3):
             offline.ask(Augment(Augmentation(), (0,), (seed,)))
             self.end(submitted[seed], "finished", f"images {seed}")
