@@ -17,6 +17,7 @@ export default function ({ data, parentElement, setStateValue }) {
 function begin(place) {
   const pad = place.closest(".st-key-pad");
   let data = null, send = null, unheard = []; // strokes that the server has not said it took
+  let chosen = null; // the pen that was clicked, until the server has it, too: a stroke that follows at once is drawn with it
   let stroke = null; // that is being drawn
   let isFeeding = false; // the canvas hears of us now
 
@@ -68,8 +69,9 @@ function begin(place) {
   const lower = (event) => {
     const surface = surfaceOf(event);
     if (!surface || event.button > 0 || stroke?.isMoving) return;
-    const { width, erases, order } = data;
-    stroke = { pointer: event.pointerId, surface, width, erases, order, points: [], events: [], painted: 0, isMoving: false };
+    const { widths, eraser, order } = data, pen = chosen ?? data.pen;
+    const tool = { width: widths[pen], erases: pen === eraser };
+    stroke = { pointer: event.pointerId, surface, ...tool, order, points: [], events: [], painted: 0, isMoving: false };
     add(event);
     try {
       surface.setPointerCapture(event.pointerId);
@@ -104,8 +106,13 @@ function begin(place) {
     if (event.type === "touchstart") event.preventDefault(); // neither scrolls nor becomes a mouse
   };
 
+  const choose = (event) => {
+    const name = event.target.closest?.(".st-key-tools button")?.textContent.trim();
+    if (name in data.widths) chosen = name;
+  };
+
   const heard = {
-    pointerdown: lower, pointermove: move, pointerup: liftIfSame, pointercancel: liftIfSame, lostpointercapture: liftIfSame,
+    click: choose, pointerdown: lower, pointermove: move, pointerup: liftIfSame, pointercancel: liftIfSame, lostpointercapture: liftIfSame,
     blur: (event) => event.target === window && lift(), ...Object.fromEntries(SILENCED.map((type) => [type, silence])),
   };
   for (const [type, act] of Object.entries(heard)) addEventListener(type, act, { capture: true, passive: false });
@@ -125,6 +132,7 @@ function begin(place) {
   return {
     take(given, sender) {
       [data, send] = [given, sender];
+      if (data.pen === chosen) chosen = null;
       unheard = unheard.filter((one) => one.number > data.heard);
       cancelAnimationFrame(frame);
       prepare();

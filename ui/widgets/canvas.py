@@ -35,12 +35,12 @@ def sheet(name: str) -> Sheet:
     """
     width, height = SIZES[name]
     key, pen = surfaces.canvas_key(name), surfaces.pen()
-    stroke_width = round(PENS.get(pen, ERASER) * ROOM[name])
+    widths = {tool: round(share * ROOM[name]) for tool, share in {**PENS, ERASE: ERASER}.items()}
     _fit(width + 4)
     with st.container(width=width + 4, key="pad"), messages.shown():
         try:
             st_canvas(
-                stroke_width=stroke_width,
+                stroke_width=widths[pen],
                 stroke_color=canvas_record.INK,
                 width=width,
                 height=height,
@@ -57,7 +57,7 @@ def sheet(name: str) -> Sheet:
         order, heard = surfaces.canvas_order(name)
         component(__file__, "", "")(
             key=f"{key}-pen",
-            data={"width": stroke_width, "erases": pen == ERASE, "order": order, "heard": heard},
+            data={"widths": widths, "eraser": ERASE, "pen": pen, "order": order, "heard": heard},
             on_drawn_change=lambda: _hear(name, f"{key}-pen"),
             height="content",
         )
