@@ -103,7 +103,7 @@ def test_it_goes_on_to_its_end_when_the_tab_is_closed(server, new_context, lab):
     context = new_context()
     page = context.new_page()
     lab.open(page, server, "train")
-    run_id = lab.start_training(page, images=5000, epochs=8)
+    run_id = lab.start_training(page, images=3000, epochs=6)
     lab.wait_for_curve(page, beyond=0)
     context.close()
     assert not server.run(run_id).record().state.is_over
@@ -111,7 +111,7 @@ def test_it_goes_on_to_its_end_when_the_tab_is_closed(server, new_context, lab):
     wait_until(lambda: server.run(run_id).record().state.is_over, 60)
 
     assert server.run(run_id).record().state is State.FINISHED
-    assert len(server.run(run_id).progress().history) == 8
+    assert len(server.run(run_id).progress().history) == 6
 
 
 @pytest.mark.parametrize("rubbish", ["../../etc/passwd", "a" * 16, "<b>run</b>"])
