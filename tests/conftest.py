@@ -11,6 +11,8 @@ os.environ.setdefault("DIGITLAB_OFFLINE", "1")
 os.environ["DIGITLAB_REFERENCE"] = "off"  # most tests begin where nothing has been trained; `shipped` brings it back
 
 from collections.abc import Iterator
+from functools import cache
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,7 @@ SLOW = {
 }
 
 
+@cache
 def _is_slow(path: Path) -> bool:
     return any(path.is_relative_to(TESTS / slow) for slow in SLOW)
 
@@ -84,10 +87,17 @@ def _loads_nothing_slow(request: pytest.FixtureRequest) -> Iterator[None]:
     )
 
 
+@pytest.fixture(scope="session")
+def _roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Places for runs, one after the other: a folder for each of thousands of tests would take a third of their time."""
+    folder = tmp_path_factory.mktemp("roots")
+    return (folder / str(number) / "runs" for number in count())
+
+
 @pytest.fixture(autouse=True)
-def runs_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def runs_root(monkeypatch: pytest.MonkeyPatch, _roots: Iterator[Path]) -> Path:
     """Where this test's runs are kept; not made before the first of them."""
-    root = tmp_path / "runs"
+    root = next(_roots)
     monkeypatch.setenv("DIGITLAB_RUNS", str(root))
     return root
 
