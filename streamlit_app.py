@@ -14,25 +14,28 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from core.engine import engine
-from ui import digits
 from ui.headers import Headers
 from ui.late_requests import LateRequests
 
+# The first page's: its frame, what one draws on, and pandas, which Streamlit loads for any component's data.
+FIRST = ("ui.app", "ui.widgets.single_digit", "pandas")
 
-def load_code() -> None:
-    """Load what the first page takes: the frame, what one draws on, and pandas, which Streamlit loads for any component's data."""
-    for name in ("ui.app", "ui.widgets.single_digit", "pandas"):
+
+def load() -> None:
+    """Load the code of the first page, and then the digits."""
+    for name in FIRST:
         importlib.import_module(name)
+    importlib.import_module("ui.digits").prefetch()
 
 
 @asynccontextmanager
 async def lifespan(app):
-    """Load digits and code while the first browser is still loading; let the workers go when the server is told to end."""
-    digits.prefetch()
-    threading.Thread(target=load_code, name="code-load", daemon=True).start()
+    """Listen at once, and load while the first browser is loading Streamlit's frontend; let the workers go when the server is told to
+    end.
+    """
+    threading.Thread(target=load, name="first-load", daemon=True).start()
     yield
-    engine.close_shared()
+    importlib.import_module("core.engine.engine").close_shared()
 
 
 SCRIPT = Path(__file__).absolute().parent / "ui" / "app.py"
