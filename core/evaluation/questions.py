@@ -3,10 +3,7 @@ on one digit during the training."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +19,7 @@ from core.runs.question import KEPT, Kept, Question, Tell, image_of
 from core.runs.run import Run
 
 AT_ONCE = 200  # drawings between two reports of progress
+_TRACED = loaded.TravellingNetwork()
 
 
 @dataclass(frozen=True)
@@ -164,22 +162,6 @@ class TraceDigit(Question):
 
     def work(self, tell: Tell) -> np.ndarray:
         """Return probabilities (len(steps), 10) float32."""
-        from core.model import keras_model  # TensorFlow, which workers alone load
-
-        image, answers = image_of(self.pixels), []
-        with _TRACING:
-            model = _traced(self.run)
-            for step in self.steps:
-                keras_model.set_variables(model, self.run.weights(step))
-                answers.append(model.predict_on_batch(image[None, ..., None])[0])
-        return np.stack(answers)
-
-
-_TRACING = threading.Lock()  # one network takes the weights of each checkpoint in turn
-
-
-@lru_cache(maxsize=1)
-def _traced(run: Run) -> Any:
-    from core.model import keras_model  # TensorFlow, which workers alone load
-
-    return keras_model.build(run.experiment())
+        batch = image_of(self.pixels)[None, ..., None]
+        with _TRACED.lent(self.run) as after:
+            return np.stack([after(step).predict_on_batch(batch)[0] for step in self.steps])

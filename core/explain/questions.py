@@ -34,6 +34,7 @@ MOST_HELD_OUT = 2000  # that the time machine's confusion matrix counts
 
 PerfectDigits = tuple[Array, Array]
 _READING = threading.Lock()
+_VISITED = loaded.TravellingNetwork()
 
 
 @dataclass(frozen=True)
@@ -267,13 +268,11 @@ class VisitMoment(AboutDigit):
             RunDamaged: if the checkpoint isn't there or isn't whole.
         """
         from core.explain import inspection  # TensorFlow, which workers alone load
-        from core.model import keras_model  # TensorFlow, which workers alone load
 
         dataset, run = datasets.load(), loaded.found(self.network).run
         held_out, confusion = splits.held_out_images(run, dataset.y_train)[:MOST_HELD_OUT], None
-        with _TRAVELLING:
-            model = _travelling(run)
-            keras_model.set_variables(model, self.network.weights())
+        with _VISITED.lent(run) as after:
+            model = after(self.network.step)
             inspector = inspection.Inspector(model)
             if len(held_out):
                 answers = loaded.answers(model, loaded.batch_size(self.network), dataset.x_train[held_out])
@@ -284,16 +283,6 @@ class VisitMoment(AboutDigit):
                 kernels=inspector.kernels(),
                 maps=inspector.feature_maps(self.image),
             )
-
-
-_TRAVELLING = threading.Lock()  # one network takes one checkpoint's weights after another's
-
-
-@lru_cache(maxsize=1)
-def _travelling(run: Run) -> Any:
-    from core.model import keras_model  # TensorFlow, which workers alone load
-
-    return keras_model.build(run.experiment())
 
 
 def _ink(image: np.ndarray) -> np.ndarray:

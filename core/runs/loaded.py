@@ -6,6 +6,8 @@ Imports TensorFlow when first used: only worker processes may call what is here.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +19,7 @@ from core.model.specs import CLASSES
 from core.runs import registry
 from core.runs.network import Network
 from core.runs.question import Tell, untold
+from core.runs.run import Run
 
 MOST_NETWORKS = 4
 _LOADING = threading.Lock()
@@ -43,6 +46,38 @@ def _load(network: Network) -> Any:
     built = keras_model.build(run.experiment())
     keras_model.set_variables(built, network.weights())
     return built
+
+
+class TravellingNetwork:
+    """One network that takes the weights of a run's checkpoints one after the other, instead of being built for each.
+
+    It is lent to one caller at a time; callers who must not wait for each other have an instance each.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._built = threading.Lock(), lru_cache(maxsize=1)(_built)
+
+    @contextmanager
+    def lent(self, run: Run) -> Iterator[Callable[[int], Any]]:
+        """Lend a run's network, as a function that returns the Keras model with the weights after so many batches; each call
+        changes the model that the last one returned. It raises RunDamaged if the checkpoint isn't there or isn't whole.
+        """
+        from core.model import keras_model  # TensorFlow, which workers alone load
+
+        with self._lock:
+            model = self._built(run)
+
+            def after(step: int) -> Any:
+                keras_model.set_variables(model, run.weights(step))
+                return model
+
+            yield after
+
+
+def _built(run: Run) -> Any:
+    from core.model import keras_model  # TensorFlow, which workers alone load
+
+    return keras_model.build(run.experiment())
 
 
 def found(network: Network) -> Network:

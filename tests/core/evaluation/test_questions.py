@@ -9,7 +9,7 @@ from core.data import datasets
 from core.data.splits import held_out_count, held_out_images
 from core.errors import RunDamaged, RunNotFound
 from core.evaluation import rejection, robustness
-from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, Predict, ReadDrawings
+from core.evaluation.questions import AnswerHeldOut, AnswerTest, BreakIt, Predict, ReadDrawings, TraceDigit
 from core.model import ledger
 from core.model.specs import Experiment, Flatten, Training, replaced
 from core.runs import loaded, registry
@@ -177,6 +177,20 @@ class TestProbabilities:
 
         with pytest.raises(RunDamaged, match=rf"^Run {run.id} has no checkpoint after 3 batches; it has \[1, 4\]\.$"):
             Predict(Network(run, 3), dataset.x_test[:1]).work(untold)
+
+
+class TestTraceDigit:
+    def test_is_answered_by_the_network_at_each_step(self, tiny, dataset):
+        run, image = made(tiny, 1, 2), dataset.x_test[3]
+
+        found = TraceDigit(run, (2, 1), image.tobytes()).work(untold)
+
+        expected = np.concatenate([probabilities(tiny, step, image[None]) for step in (2, 1)])
+        np.testing.assert_allclose(found, expected, rtol=1e-5, strict=True)
+
+    def test_through_a_step_that_was_not_kept_is_refused(self, tiny, dataset):
+        with pytest.raises(RunDamaged, match=r"has no checkpoints/00000003\.npz"):
+            TraceDigit(made(tiny, 1), (1, 3), dataset.x_test[0].tobytes()).work(untold)
 
 
 class TestEvaluate:

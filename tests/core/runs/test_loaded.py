@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from core.errors import RunDamaged, RunNotFound
-from core.model import ledger
+from core.model import ledger, specs
 from core.runs import loaded
 from core.runs.network import Network
 from tests.networks import made, probabilities
@@ -89,3 +91,48 @@ class TestKerasNetwork:
         run = made(tiny)
 
         assert loaded.batch_size(Network(run, 0)) == ledger.read(tiny.layers).evaluation_batch
+
+
+class TestTravellingNetwork:
+    def test_is_the_run_s_at_each_step(self, tiny):
+        other = specs.replaced(tiny, layers=(*tiny.layers, specs.Dense(units=8)))
+        travelling, first, second = loaded.TravellingNetwork(), made(tiny, 1, 2), made(other, 1)
+
+        for run, experiment, steps in ((first, tiny, (2, 1, 2)), (second, other, (1,)), (first, tiny, (1,))):
+            with travelling.lent(run) as after:
+                for step in steps:
+                    found = after(step).predict_on_batch(IMAGES[..., None])
+                    np.testing.assert_allclose(found, probabilities(experiment, step, IMAGES), rtol=1e-5)
+
+    def test_is_built_once_for_all_steps_of_a_run(self, tiny):
+        travelling, run = loaded.TravellingNetwork(), made(tiny, 1, 2)
+
+        with travelling.lent(run) as after:
+            models = [after(step) for step in (1, 2)]
+        with travelling.lent(run) as after:
+            assert after(1) is models[0] is models[1]
+
+    def test_is_lent_again_after_a_step_that_was_not_kept(self, tiny):
+        travelling, run = loaded.TravellingNetwork(), made(tiny, 1)
+
+        with pytest.raises(RunDamaged, match=r"has no checkpoints/00000003\.npz"), travelling.lent(run) as after:
+            after(3)
+        with travelling.lent(run) as after:
+            found = after(1).predict_on_batch(IMAGES[..., None])
+        np.testing.assert_allclose(found, probabilities(tiny, 1, IMAGES), rtol=1e-5)
+
+    def test_is_lent_to_one_caller_at_a_time_and_another_one_is_free_meanwhile(self, tiny):
+        travelling, other, run, is_lent = loaded.TravellingNetwork(), loaded.TravellingNetwork(), made(tiny), []
+
+        def borrow() -> None:
+            with travelling.lent(run):
+                is_lent.append(True)
+
+        second = threading.Thread(target=borrow)
+        with travelling.lent(run):
+            second.start()
+            with other.lent(run):
+                assert not is_lent
+        second.join()
+
+        assert is_lent == [True]
