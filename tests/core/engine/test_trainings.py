@@ -212,6 +212,25 @@ class TestCommands:
 
         assert offline.commanded(run.id) == Command(is_paused=True, learning_rate=0.25, dropout=0.0)
 
+    def test_of_a_run_that_is_begun_replace_earlier_ones_in_the_workers_and_go_with_its_task(
+        self, offline, root, monkeypatch
+    ):
+        """Else an order to stop an earlier part would stop it again; and a worker that joins later would know of none."""
+        run, tasks = registry.create(SMALL, "test", root), []
+        monkeypatch.setattr(worker, "_commands", {run.id: Command(is_stopping=True, learning_rate=0.5)})
+        offline.cluster.client = SimpleNamespace(
+            run=lambda function, *order, on_error: {"tls://here": function(*order)},
+            subscribe_topic=lambda *subscription: None,
+            submit=lambda *task, **options: tasks.append(task) or Future(),
+            close=lambda timeout: None,
+        )
+        offline.train(run, Command(is_paused=True))
+
+        offline.trainings.give_next()
+
+        assert worker._commands == {run.id: Command(is_paused=True)}
+        assert [task[-3:] for task in tasks] == [(worker.train, run, Command(is_paused=True))]
+
 
 class TestWatching:
     def test_does_not_wait_and_asks_once_at_a_time(self, offline, root):

@@ -297,6 +297,15 @@ class TestTrainingInAWorker:
         assert len(self.losses(sent)) == (10 if look_seconds == 0 else 13)
         assert not Path(root, run.id).exists()
 
+    @pytest.mark.parametrize("told", [None, Command(is_stopping=True)], ids=["told nothing", "told to stop"])
+    def test_obeys_what_it_was_told_and_else_the_order_that_came_with_it(self, monkeypatch, sent, tiny, root, told):
+        run = registry.create(tiny, "test", root)
+        monkeypatch.setattr(worker, "_commands", {} if told is None else {run.id: told})
+
+        worker.train(run, Command(is_stopping=told is None))
+
+        assert (run.progress().state, run.progress().step) == (State.STOPPED, 0)
+
     def test_one_deleted_while_it_waited_is_over(self, sent, tiny, root):
         run = registry.create(tiny, "deleted", root)
         run.delete()
