@@ -108,7 +108,7 @@ def main() -> None:
         training = _while_training(page, running, finished, _draw, samples)
         pad_training = _while_training(page, running, finished, _pad, samples)
         reruns["Start"] = _start(page, samples)
-        openings = {name: _openings(browser, running, finished, name, samples // 2) for name in OPENED}
+        openings = {name: _openings(browser, running, finished, name, (samples + 1) // 2) for name in OPENED}
     _print_edits(edits)
     _print_openings(openings)
     _print_strokes({"stroke": idle, "pad": pad_idle}, {"stroke": training, "pad": pad_training})
@@ -310,13 +310,15 @@ def _pad(page: Page, samples: int) -> tuple[list[float], list[float]]:
     pad.wait_for()
     moves: list[float] = []
     while len(moves) < 2 * samples + 2:
-        pad.press("Escape")
+        pad.press("Delete")
         page.wait_for_function(ARE_EMPTY)
         box = pad.bounding_box()
         page.mouse.move(box["x"] + 100, box["y"] + 80)
         page.mouse.down()
-        for k in range(1, 9):  # down the right leg of a seven
-            place = box["x"] + 100 + (160 if k > 2 else 80 * k), box["y"] + 80 + max(0, k - 2) * 36
+        for k in range(
+            1, 9
+        ):  # along a seven's roof and down its leg; a straight line twice as long would be the same 28 x 28 pixels
+            place = box["x"] + 100 + (160 if k > 2 else 80 * k), box["y"] + 80 + max(0, k - 1) * 30
             moves.append(_seconds(page, BARS, page.mouse.move, *place, is_whole=False, is_on_moves=True))
         page.mouse.up()
     return moves[2 : 2 * samples + 2], []
@@ -406,7 +408,7 @@ def _begin_long_training(page: Page) -> None:
     field.press("Enter")
     page.wait_for_function(IS_AT_REST)
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text(f"Epoch 1 of {MAX_EPOCHS}").wait_for()
+    page.get_by_text(re.compile(rf"Epoch \d+ of {MAX_EPOCHS}")).first.wait_for()
 
 
 def _assert_is_training(page: Page) -> None:

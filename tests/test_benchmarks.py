@@ -1,9 +1,10 @@
-"""The benchmarks say what is wrong with a file, and where, before they measure anything."""
+"""The benchmarks: each runs to its end on its smallest setting, and says what is wrong with a file before it measures anything."""
 
 from __future__ import annotations
 
 import codecs
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from benchmarks import drawing
+from core.data import datasets
 from core.views.pictures import png
 
 ROOT = Path(__file__).parents[1]
@@ -112,8 +114,77 @@ def test_one_that_waits_for_ever_is_ended_with_all_that_it_started():
     assert not psutil.pid_exists(int(ended.stdout))
 
 
+# By module: the arguments of its smallest setting, and the figures of its last line.
+SMALLEST = {
+    "drawing": (["--strokes", "STROKES"], {"accuracy", "confident_wrong", "ece", "refused"}),
+    "evaluation": (["--turns", "1"], {"ratio", "ratio_same_batch", "seconds"}),
+    "first_paint": (["--pairs", "1"], {"ratio", "seconds", "hello_seconds"}),
+    "interaction": (
+        ["--samples", "1"],
+        {
+            "rerun_p95_ms",
+            "stroke_p95_idle_ms",
+            "stroke_p95_training_ms",
+            *(f"rerun_p95_{page}_ms" for page in ("start", "data", "build", "train", "evaluate", "explain", "draw")),
+        },
+    ),
+    "refusal": (["--strokes", "STROKES", "--count", "1"], {"accepted", "ece", "refused", "refused_unseen"}),
+    "time_to_accuracy": (
+        ["--article-epochs", "1", "--seeds", "1"],
+        {"ratio", "accuracy", "seconds", "article_seconds"},
+    ),
+    "training": (
+        ["--pairs", "1", "--memory-epochs", "1", "--growth-runs", "4"],
+        {"ratio_b32", "ratio_b128", "peak_rss_mb", "growth_mb_per_run"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory) -> dict[str, str]:
+    """Two files that benchmarks measure with: some of the data set's images, and a few strokes."""
+    folder, digits = tmp_path_factory.mktemp("little"), datasets.load()
+    np.savez(
+        folder / "digits.npz",
+        x_train=digits.x_train[:1400],
+        y_train=digits.y_train[:1400],
+        x_test=digits.x_test[:300],
+        y_test=digits.y_test[:300],
+    )
+    strokes = [
+        {"label": 1, "writer": f"writer {x}", "box": [100, 100], "strokes": [[[x, 10], [50, 90]]]} for x in (40, 50, 60)
+    ]
+    (folder / "strokes.json").write_text(json.dumps(strokes))
+    return {"DIGITLAB_MNIST": str(folder / "digits.npz"), "STROKES": str(folder / "strokes.json")}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_each_runs_to_its_end(name, little):
+    arguments, figures = SMALLEST[name]
+    given = [little.get(argument, argument) for argument in arguments]
+
+    ended = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *given],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "DIGITLAB_REFERENCE"}
+        | {"DIGITLAB_MNIST": little["DIGITLAB_MNIST"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+    assert figures <= json.loads(ended.stdout.splitlines()[-1]).keys()
+
+
+def test_none_is_left_out():
+    programs = {path.stem for path in ROOT.glob("benchmarks/*.py") if "__main__" in path.read_text(encoding="utf-8")}
+
+    assert programs == SMALLEST.keys()
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("benchmarks/*.py")), ids=lambda path: path.stem)
-def test_each_has_a_limit(path):
+def test_each_has_has_a_limit(path):
     source = path.read_text(encoding="utf-8")
 
     assert "__main__" not in source or "    limit.run(main, minutes=" in source
