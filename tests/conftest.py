@@ -91,7 +91,7 @@ def _loads_nothing_slow(request: pytest.FixtureRequest) -> Iterator[None]:
 def _roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Places for runs, one after the other: a folder for each of thousands of tests would take a third of their time."""
     folder = tmp_path_factory.mktemp("roots")
-    return (folder / str(number) / "runs" for number in count())
+    return (folder / f"runs-{number}" for number in count())
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from core.ink.strokes import Sheet, Stroke
 from core.runs.progress import State
 from core.views.pictures import png
 from tests.page_fields import held_by_widgets, in_session, part
-from ui.state import drawing_in_use, surfaces
+from ui.state import drawing_in_use, own_handwriting, surfaces
 from ui.state.drawing_in_use import DrawingInUse
 from ui.state.drawings import DRAW_SOURCES, Drawings
 from ui.state.photos import Photos
@@ -248,6 +248,35 @@ def test_a_clock_that_has_not_heard_of_it_yet_takes_no_drawing_off_the_page_agai
     do(at, lambda: surfaces.read_as_number(sheet(stroke)))
     at._run(before)
     assert on_surfaces.draw_part == "A whole number"
+
+
+def test_a_click_on_the_row_of_an_earlier_drawing_is_about_the_one_that_is_there(visit, finished_run, stroke, across):
+    at = visit("draw", finished_run)
+    draw(at, stroke)
+    (row,) = [pills for pills in at.button_group if pills.key.startswith("keep-")]
+    with in_session(at):  # on its way while the page still shows the row
+        surfaces.clear_canvas()
+        surfaces.hear_canvas("digit", [Drawn(canvas_of(at).heard + 1, canvas_of(at).orders, across, False)])
+
+    row.set_value(4).run()
+
+    with in_session(at):
+        kept = own_handwriting.handwriting()
+    assert kept.labels.tolist() == [4]
+    np.testing.assert_array_equal(kept.images[0], to_mnist(sheet(across)))
+
+
+def test_a_click_on_the_row_of_a_drawing_that_is_gone_keeps_nothing(visit, finished_run, stroke):
+    at = visit("draw", finished_run)
+    draw(at, stroke)
+    (row,) = [pills for pills in at.button_group if pills.key.startswith("keep-")]
+    with in_session(at):
+        surfaces.clear_canvas()
+
+    row.set_value(4).run()
+
+    with in_session(at):
+        assert len(own_handwriting.handwriting()) == 0
 
 
 def test_a_drawing_is_kept_once_whatever_was_drawn_on_between(visit, finished_run, stroke):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from core.ink.preparation import Ink, Preparation, to_mnist
+from core.ink.strokes import Sheet
 from ui.state.drawings import MOST_DRAWN, Drawings, begin_drawing, drawn, keep_drawn
 from ui.state.photos import Photos
 from ui.state.session import part
@@ -36,6 +37,18 @@ def ink() -> Ink | None:
     surfaces = part(Surfaces)
     on_surfaces = {"Canvas": surfaces.canvases["digit"].sheet, "Live pad": surfaces.pad.sheet}
     return on_surfaces.get(surfaces.draw_source, part(Photos).ink)
+
+
+def is_ink(shown: Ink | None) -> bool:
+    """Return whether the drawing in use is still this one, as `ink` returned it."""
+    here = ink()
+    return here is shown or (isinstance(here, Sheet) and isinstance(shown, Sheet) and here == shown)
+
+
+def image() -> np.ndarray | None:
+    """Return the drawing in use as a network sees it, (28, 28) uint8; None where there is none."""
+    here = ink()
+    return None if here is None or not here.any() else to_mnist(here, preparation())
 
 
 def drawing_number() -> int:
@@ -74,11 +87,11 @@ def drawings() -> dict[int, np.ndarray]:
     The drawing in use is among them even if no network has classified it.
     """
     earlier = {one.number: one.image for one in reversed(drawn())}
-    here = ink()
-    if here is None or not here.any():
+    here = image()
+    if here is None:
         return earlier
     number = drawing_number()
-    return {number: to_mnist(here, preparation())} | {k: v for k, v in earlier.items() if k != number}
+    return {number: here} | {k: v for k, v in earlier.items() if k != number}
 
 
 def preparation() -> Preparation:
