@@ -289,7 +289,13 @@ class Cluster:
         if (client := self.client) is None:
             return
         future = client.submit(
-            worker.in_worker, worker.warm_up, workers=[address], allow_other_workers=False, pure=False, priority=-10
+            worker.in_worker,
+            None,
+            worker.warm_up,
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+            priority=-10,
         )
 
         def is_warm(done: Any) -> None:

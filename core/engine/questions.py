@@ -137,7 +137,7 @@ class Questions:
             client.subscribe_topic(self._topic, self._hear)
             self._is_listening = True
         self._tickets[question], self._shares[ticket] = ticket, 0.0
-        task = (worker.about, datasets.chosen(), worker.work, question, self._topic, ticket)
+        task = (datasets.chosen(), worker.work, question, self._topic, ticket)
         self._futures[question] = client.submit(worker.in_worker, *task, pure=False)
 
     def _hear(self, event: tuple[float, tuple[str, float]]) -> None:

@@ -221,7 +221,7 @@ class Trainings:
         client, command = self._cluster.connection, self.commanded(run_id)
         self.orders.tell(run_id, command)  # earlier orders, even to stop, no longer hold
         client.subscribe_topic(worker.topic(run_id), lambda message: self._heard(run_id, message[1]))
-        task = (worker.about, self._datasets[run_id], worker.train, self._runs[run_id], command)
+        task = (self._datasets[run_id], worker.train, self._runs[run_id], command)
         future = client.submit(worker.in_worker, *task, key=f"train-{run_id}", resources={"train": 1}, pure=False)
         fire_and_forget(future)
         self._futures[run_id] = future

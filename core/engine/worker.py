@@ -60,21 +60,20 @@ class Failure:
     error: DigitLabError
 
 
-def in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function and turn what it raises into a `Failure`: TensorFlow's own exceptions would import it over there."""
+def in_worker(dataset: datasets.DatasetId | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function and turn what it raises into a `Failure`: TensorFlow's own exceptions would import it over there.
+
+    Args:
+        dataset: which the function finds as the one in use; None for a server that doesn't know its own yet.
+    """
     try:
-        return function(*arguments)
+        with datasets.using(dataset):
+            return function(*arguments)
     except DigitLabError as error:
         return Failure(error)
     except Exception as error:  # of any library; its text crosses, it itself can't
         logger.exception("%s failed", getattr(function, "__name__", function))
         return Failure(EngineError(f"{type(error).__name__}: {str(error)[:500]}"))
-
-
-def about(dataset: datasets.DatasetId | None, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function that finds this data set as the one in use; None for a server that doesn't know its own yet."""
-    with datasets.using(dataset):
-        return function(*arguments)
 
 
 def unwrapped(answer: Any) -> Any:
@@ -127,7 +126,7 @@ class Actor:
 
     def answer(self, dataset: datasets.DatasetId | None, question: Question) -> Any:
         """Return the answer, or a `Failure`."""
-        return in_worker(about, dataset, question.work, untold)
+        return in_worker(dataset, question.work, untold)
 
 
 def work(question: Question, topic: str, ticket: str) -> Any:

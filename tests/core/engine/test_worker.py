@@ -32,7 +32,7 @@ def test_no_exception_of_another_library_leaves_the_worker():
     def explode():
         raise ZeroDivisionError("of a kind that must stay there")
 
-    answer = worker.in_worker(explode)
+    answer = worker.in_worker(None, explode)
 
     with pytest.raises(EngineError, match="ZeroDivisionError: of a kind that must stay there"):
         worker.unwrapped(answer)
