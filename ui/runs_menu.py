@@ -33,7 +33,7 @@ def choose_run() -> None:
 
     def chosen() -> None:
         if runs.run_in_use() == in_use:  # a late request may still come from the menu that was here for another run
-            runs.use_run(session.widget_value(key))
+            runs.use_run(next(run for run in listed if run.id == session.widget_value(key)))
 
     st.selectbox(
         "Network in use",

@@ -40,7 +40,7 @@ from core.runs import registry
 from core.runs.network import Network
 from ui.state import runs
 from ui.draw import handwriting
-runs.use_run({run_id!r})
+runs.use_run(registry.find({run_id!r}))
 handwriting.section(Network(registry.find({run_id!r}), {step}))
 """
 

@@ -182,7 +182,7 @@ def learn_form(network: Network, handwriting: Handwriting) -> None:
                 session.visitor(),
             )
             driving.train(tuned)
-            runs.use_run(tuned.id)
+            runs.use_run(tuned)
             late_requests.switch_page(navigation.TRAIN)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from core import shipped
@@ -77,14 +76,14 @@ def find_run(run_id: str) -> Run:
     return reference if reference is not None and reference.id == run_id else registry.find(run_id)
 
 
-def use_run(run_id: str) -> None:
+def use_run(run: Run) -> None:
     """Use a run, and put it on this session's list."""
     runs = part(Runs)
-    runs.run_id = run_id
-    with suppress(RunNotFound):
-        find_run(run_id).note_opened()
-    if run_id not in runs.own_runs:
-        runs.own_runs.insert(0, run_id)
+    runs.run_id = run.id
+    if run.exists():  # to note it would bring back the folder of one that was deleted meanwhile
+        run.note_opened()
+    if run.id not in runs.own_runs:
+        runs.own_runs.insert(0, run.id)
 
 
 def forget_run(run_id: str) -> None:
@@ -107,7 +106,7 @@ def follow_url() -> None:
     runs, asked = part(Runs), session.parameter(_RUN_PARAMETER)
     if asked and asked != runs.url_run_id:
         try:
-            use_run(find_run(links.run_id_of(asked)).id)
+            use_run(find_run(links.run_id_of(asked)))
         except RunNotFound as error:
             session.say(str(error))
     if runs.run_id != asked:

@@ -28,7 +28,7 @@ def start_training(draft: Draft, command: Command = engine.FULL_SPEED) -> None:
     ledger.check(draft.experiment)
     run = registry.create(draft.experiment, draft.preset, owner=session.visitor())
     driving.train(run, command)
-    runs.use_run(run.id)
+    runs.use_run(run)
 
 
 def start_again(run: Run) -> None:
@@ -44,7 +44,7 @@ def start_again(run: Run) -> None:
         fine_tuning.again(run, owner) if is_fine_tuning else registry.create(experiment, run.record().name, owner=owner)
     )
     driving.train(again)
-    runs.use_run(again.id)
+    runs.use_run(again)
 
 
 def steps(progress: Progress | None) -> None:

@@ -16,7 +16,7 @@ def three(tiny) -> list:
     """Three runs that were taken into use, one after the other."""
     made = [registry.create(tiny, name) for name in ("One", "Two", "Three")]
     for run in made:
-        runs.use_run(run.id)
+        runs.use_run(run)
     return made
 
 
@@ -81,7 +81,7 @@ def test_the_address_opens_a_run_and_names_the_one_in_use(tiny, three, address):
 
     runs.follow_url()
     assert runs.chosen_run() == opened
-    runs.use_run(three[0].id)
+    runs.use_run(three[0])
     runs.follow_url()
 
     assert runs.chosen_run() == three[0]

@@ -32,7 +32,7 @@ def test_what_was_kept_is_there_when_the_visitor_comes_again(known_again, come_a
     run = registry.create(tiny, "A run")
     visit.begin()
     epochs(3)
-    runs.use_run(run.id)
+    runs.use_run(run)
     surfaces.choose_draw_source("Live pad")
     surfaces.hear_pad(SHEET)
     visit.keep_visit()
