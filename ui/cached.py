@@ -1,6 +1,10 @@
-"""Values that are read from a run's folder, or computed of the digits, once for all sessions."""
+"""Values that are read from a run's folder, or computed of the digits, and code that is loaded, once for all sessions."""
 
 from __future__ import annotations
+
+import threading
+from functools import cache
+from importlib import import_module
 
 import numpy as np
 import streamlit as st
@@ -15,6 +19,12 @@ from core.model.specs import Training
 from core.runs.contents import Evaluation, Readings, Robustness
 from core.runs.network import Network
 from ui import digits
+
+
+@cache
+def load_beside(module: str) -> None:
+    """Begin to load a module that takes long, on a thread, before a script needs it."""
+    threading.Thread(target=import_module, args=(module,), name=f"load-{module}", daemon=True).start()
 
 
 def question(network: Network, split: Split) -> AnswerTest | AnswerHeldOut:

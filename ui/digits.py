@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
-from importlib import import_module
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -50,12 +48,6 @@ def prefetch() -> _Loading:
         if _current is None:
             _current = _Loading()
         return _current
-
-
-@cache
-def warm_up() -> None:
-    """Load, once and beside the script, what labels ink: it takes a fifth of a second, for which no stroke should wait."""
-    threading.Thread(target=import_module, args=("scipy.ndimage",), name="ink-load", daemon=True).start()
 
 
 def _forget() -> None:

@@ -9,7 +9,7 @@ from core.engine.cluster import Phase
 from core.engine.engine import Status
 from core.errors import RunDamaged
 from core.runs.run import Run
-from ui import digits, messages, runs_menu
+from ui import cached, messages, runs_menu
 from ui.state import runs, session
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0
@@ -40,7 +40,7 @@ def strip() -> None:
 def _strip(phase_at_run: Phase, run: Run | None) -> None:
     if session.was_painted():
         engine.shared().start()
-        digits.warm_up()
+        cached.load_beside("scipy.ndimage")  # labels ink: a fifth of a second, for which no stroke should wait
     status = engine.shared().status()
     if run is not None and not run.exists():
         st.rerun()  # it was deleted: the page goes on without it

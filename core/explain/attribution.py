@@ -314,7 +314,7 @@ def is_learned(before: np.ndarray, after: np.ndarray) -> bool:
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Return Spearman's rank correlation of two maps, -1..1, equals sharing their mean rank; NaN where one is flat."""
-    from scipy.stats import spearmanr  # takes a second, and only a worker asks
+    from scipy.stats import spearmanr  # takes a second to load, for which the first map need not wait
 
     if is_flat(a) or is_flat(b):
         return float("nan")

@@ -387,6 +387,7 @@ def why(network: Network, image: np.ndarray, digit: int) -> None:
         "network forgets what it learned, layer by layer from its end; the number is how alike the map still is (rank "
         "correlation, 1 is the same). A map that stays alike shows the digit, not the network."
     )
+    cached.load_beside("scipy.stats")  # compares maps: a second, in which the worker makes the first of them
     forgotten = _forgotten(network, pixels, digit)
     st.html(explanation_html.beliefs(image, explanation, forgotten))
     level, levels = len(forgotten), forgotten[0].levels if forgotten else 1
@@ -494,7 +495,3 @@ def _windows(run_id: str, name: str, _layers: Mapping[str, Layer]) -> tuple[list
     rows = [arithmetic.receptive_field(_layers, name, (row, middle[1], 0))[::2] for row in range(height)]
     columns = [arithmetic.receptive_field(_layers, name, (middle[0], column, 0))[1::2] for column in range(width)]
     return rows, columns
-
-
-def _image(content: bytes) -> np.ndarray:
-    return np.frombuffer(content, np.uint8).reshape(28, 28)

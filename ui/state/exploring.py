@@ -38,9 +38,8 @@ def explain_digit(source: Split, index: int | None = None) -> None:
 
     Args:
         source: one of `EXPLAINED_FROM`.
-        index: into the images of the training file for "train" and "validation", into those of the test file for
-            "test"; for "drawing" its number; ignored for "upload", of which there is one. None for the first, and the
-            newest drawing.
+        index: into the images of the training file or of the test file; for a drawing its number. None for the first, and for
+            the newest drawing.
 
     Raises:
         ValueError: if the source is none of these.
