@@ -49,8 +49,9 @@ check: $(DEV) ## lint, format, types, and whether every requirement is a wheel o
 test: $(DEV) browser ## install what is missing and run all tests
 	@status=0; \
 	echo "Tests of the pages:"; $(PYTHON) -m pytest tests/pages $(IN_PARALLEL) || status=1; \
-	echo "Tests of the lab:"; $(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/e2e $(IN_PARALLEL) || status=1; \
-	echo "Tests in the browser:"; $(PYTHON) -m pytest tests/e2e || status=1; \
+	echo "Tests of the lab:"; \
+	$(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/e2e --ignore=tests/test_benchmarks.py $(IN_PARALLEL) || status=1; \
+	echo "Tests in the browser, and benchmarks:"; $(PYTHON) -m pytest tests/e2e tests/test_benchmarks.py || status=1; \
 	exit $$status
 
 # bin/pip is the last thing that venv makes: where it is missing, the environment is not whole.

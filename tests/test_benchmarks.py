@@ -158,6 +158,7 @@ def little(tmp_path_factory) -> dict[str, str]:
     return {"DIGITLAB_MNIST": str(folder / "digits.npz"), "STROKES": str(folder / "strokes.json")}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SMALLEST)
 def test_each_runs_to_its_end(name, little):
     arguments, figures = SMALLEST[name]
