@@ -14,6 +14,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
+from ui import last_messages
 from ui.headers import Headers
 from ui.late_requests import LateRequests
 
@@ -43,6 +44,7 @@ SCRIPT = Path(__file__).absolute().parent / "ui" / "app.py"
 # a module just then passes over a folder of the path, the installed packages' say, and finds "No module named 'yaml'".
 sys.path.append(str(SCRIPT.parent))
 
+last_messages.deliver()
 app = st.App(
     SCRIPT,
     lifespan=lifespan,

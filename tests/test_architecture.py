@@ -28,6 +28,7 @@ ROOMS = [
     "core.views",
     "core.shipped",
     "ui.headers",
+    "ui.last_messages",
     "ui.state",
     "ui.navigation",
     "ui.late_requests",

@@ -1,0 +1,47 @@
+"""The last messages of a script run: delivered, though the next run has begun.
+
+Streamlit 1.67 gives each run, and those that are asked for while it lasts, a script runner of their own. What a runner sends waits for the
+server's event loop. A request that is taken up between a runner's end and its last messages begins a new runner, and from then on
+all that the old one sent is thrown away. The rest of a fragment then stays as it was, for good: a sheet that was cleared, beside the
+bars of the drawing that was on it. A fragment's clock is such a request, and so it happened about once in eighty clicks on Draw.
+A runner that was told to stop is another matter: the run that follows draws all of it anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
+
+_create, _handle = AppSession._create_scriptrunner, AppSession._handle_scriptrunner_event_on_event_loop
+_ended: WeakSet[ScriptRunner] = (
+    WeakSet()
+)  # by themselves, with messages that may be on their way; used on the event loop alone
+
+
+def deliver() -> None:
+    """Have Streamlit deliver what a runner that has ended by itself still had to say."""
+    AppSession._create_scriptrunner, AppSession._handle_scriptrunner_event_on_event_loop = _create_next, _handle_all
+
+
+def _create_next(session: AppSession, *arguments: Any) -> None:
+    if session._scriptrunner is not None:  # else it was told to stop, or has said all
+        _ended.add(session._scriptrunner)
+    _create(session, *arguments)
+
+
+def _handle_all(session: AppSession, sender: ScriptRunner | None, event: ScriptRunnerEvent, *arguments: Any) -> None:
+    """Handle an event of the current runner, or of one that ended before it: they come in the order of their sending."""
+    current = session._scriptrunner
+    if sender is current or sender not in _ended:
+        return _handle(session, sender, event, *arguments)
+    if event is ScriptRunnerEvent.SHUTDOWN:  # would end the current runner
+        _ended.discard(sender)
+        return None
+    session._scriptrunner = sender
+    try:
+        return _handle(session, sender, event, *arguments)
+    finally:
+        session._scriptrunner = current
