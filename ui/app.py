@@ -14,12 +14,16 @@ from ui.widgets import keys
 # from its file; without the file's name it does not.
 ROOT = Path(globals().pop("__file__")).parent.parent
 LOGO = ROOT / "ui" / "static" / "logo.svg"
+# Streamlit stacks columns where the window is narrow. Beside an open sidebar, as on a tablet, the page is narrower than the window.
+STACKED = """<style>.stMainBlockContainer { container-type: inline-size; }
+@container (max-width: 640px) { .stColumn { min-width: calc(100% - 1.5rem); } }</style>"""
 
 
 def main() -> None:
     """Draw the frame of the page, check the login, and run the page."""
     st.set_page_config(page_title="Digit Lab", page_icon=str(ROOT / "ui" / "static" / "icon.svg"), layout="wide")
     st.logo(str(LOGO), size="large")
+    st.html(STACKED)
     if _needs_login():
         _login()
         return

@@ -134,6 +134,7 @@ def worth_a_thought(hints: tuple[Hint, ...]) -> None:
                 hint.repair.label,
                 icon=":material/auto_fix_high:",
                 key=f"hint-repair-{number}",
+                wrap=True,
                 on_click=editing.use_network,
                 args=(hint.repair.layers,),
             )

@@ -37,6 +37,7 @@ def learning_rate_finder(experiment: Experiment) -> None:
         st.button(
             "Find a learning rate",
             icon=":material/troubleshoot:",
+            wrap=True,
             on_click=session.want,
             args=(question, True),
             disabled=why_not is not None,
