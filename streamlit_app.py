@@ -14,12 +14,11 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ui import last_messages
+from ui import last_messages, plain_data
 from ui.headers import Headers
 from ui.late_requests import LateRequests
 
-# The first page's: its frame, what one draws on, and pandas, which Streamlit loads for any component's data.
-FIRST = ("ui.app", "ui.widgets.single_digit", "pandas")
+FIRST = ("ui.app", "ui.widgets.single_digit")  # the first page's: its frame, and what one draws on
 
 
 def load() -> None:
@@ -45,6 +44,7 @@ SCRIPT = Path(__file__).absolute().parent / "ui" / "app.py"
 sys.path.append(str(SCRIPT.parent))
 
 last_messages.deliver()
+plain_data.expect()
 app = st.App(
     SCRIPT,
     lifespan=lifespan,

@@ -29,6 +29,7 @@ ROOMS = [
     "core.shipped",
     "ui.headers",
     "ui.last_messages",
+    "ui.plain_data",
     "ui.state",
     "ui.navigation",
     "ui.late_requests",
