@@ -14,7 +14,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ui import last_messages, plain_data
+from ui import last_messages, lean_start
 from ui.headers import Headers
 from ui.late_requests import LateRequests
 
@@ -44,7 +44,7 @@ SCRIPT = Path(__file__).absolute().parent / "ui" / "app.py"
 sys.path.append(str(SCRIPT.parent))
 
 last_messages.deliver()
-plain_data.expect()
+lean_start.prepare()
 app = st.App(
     SCRIPT,
     lifespan=lifespan,

@@ -29,7 +29,7 @@ ROOMS = [
     "core.shipped",
     "ui.headers",
     "ui.last_messages",
-    "ui.plain_data",
+    "ui.lean_start",
     "ui.state",
     "ui.navigation",
     "ui.late_requests",
