@@ -129,28 +129,16 @@ class FitRejection(Question):
 
     def work(self, tell: Tell) -> bool:
         """Return True, when it is kept."""
-        network = loaded.found(self.network)
-        dataset, training, rng = datasets.load(), network.run.experiment().training, np.random.default_rng(0)
-        trained, held_out = datasets.split(
-            dataset.y_train, training.train_size, training.validation_split, training.seed
-        )
-        known, unseen = (
-            rng.choice(some, min(self.images, len(some)), replace=False)
-            for some in (trained, held_out if len(held_out) else trained)
-        )
+        network, dataset = loaded.found(self.network), datasets.load()
+        training = network.run.experiment().training
+        split = training.train_size, training.validation_split, training.seed
+        known, y_known, unseen, y_unseen, strange = _pictures(dataset.digest, split, self.images)
 
         def inside(images: np.ndarray, share: float) -> Inside:
             tell(share)
             return _look(network, images)
 
-        strange = non_digits.draw(dataset.x_train[known], dataset.y_train[known], rng, self.images // 2)
-        fitted = fit(
-            inside(_half_redrawn(dataset.x_train[known], dataset.y_train[known], rng), 0.4),
-            dataset.y_train[known],
-            inside(_half_redrawn(dataset.x_train[unseen], dataset.y_train[unseen], rng), 0.6),
-            dataset.y_train[unseen],
-            inside(strange, 0.8),
-        )
+        fitted = fit(inside(known, 0.4), y_known, inside(unseen, 0.6), y_unseen, inside(strange, 0.8))
         loaded.found(network).keep_rejection({name: np.asarray(value) for name, value in asdict(fitted).items()})
         return True
 
@@ -276,6 +264,30 @@ def _fitted(network: Network) -> Rejection:
     if numbers["temperature"] <= 0:
         raise LookupError("a temperature that isn't above 0")
     return Rejection(**{**{one.name: arrays[one.name] for one in fields(Rejection)}, **numbers})
+
+
+@lru_cache(maxsize=1)  # 4 MB; most networks are trained on the same images as the one before
+def _pictures(digest: str, split: tuple[int | None, float, int], images: int) -> tuple[np.ndarray, ...]:
+    """Return what a rejection is fitted on: digits trained on and their labels, digits held out and theirs, and pictures that are no
+    digits.
+
+    Args:
+        digest: of the data set in use, which tells it apart.
+        split: `train_size`, `validation_split` and `seed` of a training.
+        images: the largest number of each kind.
+
+    Returns:
+        Pictures as (n, 28, 28) uint8, half of the digits redrawn; labels as (n,) uint8.
+    """
+    dataset, rng = datasets.load(), np.random.default_rng(0)
+    trained, held_out = datasets.split(dataset.y_train, *split)
+    known, unseen = (
+        rng.choice(some, min(images, len(some)), replace=False)
+        for some in (trained, held_out if len(held_out) else trained)
+    )
+    strange = non_digits.draw(dataset.x_train[known], dataset.y_train[known], rng, images // 2)
+    redrawn = [_half_redrawn(dataset.x_train[some], dataset.y_train[some], rng) for some in (known, unseen)]
+    return redrawn[0], dataset.y_train[known], redrawn[1], dataset.y_train[unseen], strange
 
 
 def _look(network: Network, images: np.ndarray) -> Inside:

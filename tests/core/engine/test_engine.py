@@ -189,7 +189,7 @@ def test_a_reading_is_the_network_s_answer_and_once_it_is_judged_a_judged_one(en
     assert np.isnan(first.ood_score)
     np.testing.assert_allclose(first.probabilities, probabilities[0], atol=1e-5)
 
-    until(lambda: engine.ask(FitRejection(network)), 2 * PATIENCE)  # it is half a minute's work for one core
+    until(lambda: engine.ask(FitRejection(network, images=300)))
     (reading,) = until(lambda: unless_not_ready(lambda: engine.wait(Read(network, image))))
 
     assert reading.is_digit is (reading.ood_score <= 0)
@@ -405,19 +405,19 @@ class TestWhichDigits:
 
 
 def test_a_stopped_run_keeps_its_last_epoch_and_can_go_on(engine, root):
-    short = Experiment(layers=SMALL.layers, training=Training(epochs=30, batch_size=8, train_size=1200))
+    short = Experiment(layers=SMALL.layers, training=Training(epochs=10, batch_size=8, train_size=1200))
     run = started(engine, root, short)
     until(lambda: engine.progress(run).history)
     stop(engine, run)
     kept = len(run.progress().history)
 
     assert engine.progress(run).state is State.STOPPED
-    assert 1 <= kept < 30
+    assert 1 <= kept < 10
 
     engine.train(run)
     until(lambda: engine.progress(run).state is State.FINISHED)
 
-    assert len(run.progress().history) == 30
+    assert len(run.progress().history) == 10
 
 
 def test_the_second_run_waits_for_a_free_worker_and_can_leave_the_queue(engine, root):

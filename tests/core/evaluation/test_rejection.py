@@ -173,3 +173,17 @@ class TestOfTheShippedNetwork:
         assert Network(shipped, shipped.steps()[0]).rejection()["temperature"] > 0
         (reading,) = rejection.read(self.network, dataset.x_test[:1])
         assert np.isfinite(reading.ood_score)
+
+    def test_pictures_are_drawn_once_for_all_networks_trained_on_the_same_images(self, shipped, monkeypatch, dataset):
+        monkeypatch.setattr(datasets, "_loaded", dataset)
+        asked = rejection.FitRejection(self.network, images=300)
+        asked.work(lambda share: None)
+        first = self.network.rejection()
+        monkeypatch.setattr(rejection.redraw, "redrawn", None)
+
+        asked.work(lambda share: None)
+
+        for name, value in self.network.rejection().items():
+            np.testing.assert_array_equal(value, first[name])
+        with pytest.raises(TypeError):  # other pictures would have to be drawn
+            rejection.FitRejection(self.network, images=299).work(lambda share: None)
