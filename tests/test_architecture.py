@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
@@ -75,6 +75,25 @@ ALL = [*APP, *sorted(ROOT.glob("tests/**/*.py")), *sorted(ROOT.glob("benchmarks/
 def name(path: Path) -> str:
     """`core/model/specs.py`, on every system."""
     return path.relative_to(ROOT).as_posix()
+
+
+def of_each(paths: list[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Make a test of one file a test of all these, which says which of them fail: with one test each there would be thousands."""
+
+    def of_all(test: Callable[[Path], None]) -> Callable[[], None]:
+        def run() -> None:
+            failures = []
+            for path in paths:
+                try:
+                    test(path)
+                except AssertionError as failure:
+                    failures.append(f"{name(path)}: {failure}")
+            assert not failures, "\n".join(failures)
+
+        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        return run
+
+    return of_all
 
 
 @cache
@@ -148,7 +167,7 @@ def imports_in_functions(path: Path) -> list[ast.Import | ast.ImportFrom]:
     return [node for node in _walk(functions) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-@pytest.mark.parametrize("path", [path for path in APP if room(module(path)) not in {"core", "ui"}], ids=name)
+@of_each([path for path in APP if room(module(path)) not in {"core", "ui"}])
 def test_a_room_imports_those_before_it_only(path):
     before = ROOMS[: ROOMS.index(room(module(path))) + 1]
 
@@ -168,7 +187,7 @@ def test_no_modules_import_each_other_in_a_circle():
     assert circle == []
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_a_pages_folder_is_imported_by_that_page_alone(path):
     parts = Path(name(path)).with_suffix("").parts
     own = parts[1] if parts[0] in {"ui", "pages"} else ""
@@ -179,7 +198,7 @@ def test_a_pages_folder_is_imported_by_that_page_alone(path):
     assert of_pages <= {own}
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_a_function_imports_only_what_is_slow_to_load_and_says_so(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     for node in imports_in_functions(path):
@@ -189,7 +208,7 @@ def test_a_function_imports_only_what_is_slow_to_load_and_says_so(path):
         assert re.search(r"# .*\w{3}", lines[node.lineno - 1]), f"say why: {ast.unparse(node)}"
 
 
-@pytest.mark.parametrize("path", [path for path in APP if path.name == "__init__.py"], ids=name)
+@of_each([path for path in APP if path.name == "__init__.py"])
 def test_a_rooms_doorplate_is_a_few_lines_and_no_code(path):
     statements = tree(path).body
 
@@ -219,7 +238,7 @@ def _is_said(bases: list[ast.expr], method: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_whatever_is_public_says_what_it_is_for(path):
     """A method that does what a base class says of it needs no words of its own."""
     assert list(_unsaid(tree(path))) == []
@@ -241,7 +260,7 @@ def test_what_says_nothing_is_found(code, unsaid):
     assert list(_unsaid(ast.parse(code))) == unsaid
 
 
-@pytest.mark.parametrize("path", CORE, ids=name)
+@of_each(CORE)
 def test_nothing_in_core_is_too_large_to_be_read(path):
     functions = ast.FunctionDef | ast.AsyncFunctionDef
     methods = {
@@ -277,17 +296,17 @@ def test_the_readme_lists_the_settings_that_are_read():
     assert set(re.findall(r"^\| `(DIGITLAB_\w+)", settings, re.MULTILINE)) == read
 
 
-@pytest.mark.parametrize("path", CORE, ids=name)
+@of_each(CORE)
 def test_core_knows_no_screen(path):
     assert "streamlit" not in packages(imported(tree(path)))
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_tensorflow_is_loaded_with_the_modules_for_workers_only(path):
     assert not packages(imported_at_the_top(path)) & HEAVY or name(path) in WITH_TENSORFLOW
 
 
-@pytest.mark.parametrize("path", [path for path in APP if not name(path).startswith("core/")], ids=name)
+@of_each([path for path in APP if not name(path).startswith("core/")])
 def test_the_screen_uses_no_tensorflow_at_all(path):
     assert not packages(imported(tree(path))) & HEAVY
     assert not imported(tree(path)) & TENSORFLOW_MODULES
@@ -304,7 +323,7 @@ def test_what_the_screen_imports_of_core_loads_no_tensorflow():
     assert (loaded.stdout, loaded.stderr, loaded.returncode) == ("[]\n", "", 0)
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_the_session_is_reached_through_one_door(path):
     uses = any(isinstance(node, ast.Attribute) and node.attr == "session_state" for node in ast.walk(tree(path)))
 
@@ -312,7 +331,7 @@ def test_the_session_is_reached_through_one_door(path):
     assert "streamlit.session_state" not in imported(tree(path))
 
 
-@pytest.mark.parametrize("path", [path for path in APP if not name(path).startswith("core/")], ids=name)
+@of_each([path for path in APP if not name(path).startswith("core/")])
 def test_runs_are_driven_in_one_place(path):
     """There it is asked whose they are."""
     calls = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
@@ -321,7 +340,7 @@ def test_runs_are_driven_in_one_place(path):
     assert not orders & {"train", "command", "delete"} or name(path) == "ui/driving.py"
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_pages_are_switched_in_one_place(path):
     uses = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "switch_page"]
     of_streamlit = [node for node in uses if ast.unparse(node) == "st.switch_page"]
@@ -329,14 +348,14 @@ def test_pages_are_switched_in_one_place(path):
     assert not of_streamlit or name(path) == "ui/late_requests.py"
 
 
-@pytest.mark.parametrize("path", ALL, ids=name)
+@of_each(ALL)
 def test_pyplot_is_used_nowhere(path):
     names = imported(tree(path))
 
     assert not {module for module in names if module.startswith(("matplotlib.pyplot", "pylab"))}
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_layers_are_made_in_one_place(path):
     uses = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "layers"]
     of_keras = [node for node in uses if ast.unparse(node) in ("keras.layers", "tf.keras.layers")]
@@ -345,7 +364,7 @@ def test_layers_are_made_in_one_place(path):
     assert not {module for module in imported(tree(path)) if "keras.layers" in module}
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_a_kind_of_layer_is_known_in_the_files_that_make_it_only(path):
     """As for any kind that is yet to come: the others ask what a layer has and does."""
     words = set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
@@ -353,7 +372,7 @@ def test_a_kind_of_layer_is_known_in_the_files_that_make_it_only(path):
     assert not words & LATEST_KINDS or name(path) in WHERE_KINDS_ARE_MADE
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_nothing_is_unpickled(path):
     assert not packages(imported(tree(path))) & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
     assert "allow_pickle=True" not in path.read_text(encoding="utf-8")
@@ -397,7 +416,7 @@ def _unescaped(node: ast.AST) -> Iterator[str]:
         yield from _unescaped(child)
 
 
-@pytest.mark.parametrize("path", [path for path in APP if name(path).startswith(("ui/", "pages/"))], ids=name)
+@of_each([path for path in APP if name(path).startswith(("ui/", "pages/"))])
 def test_what_is_drawn_of_errors_and_names_goes_through_messages(path):
     drawn = [
         (node.lineno, said)
@@ -410,7 +429,7 @@ def test_what_is_drawn_of_errors_and_names_goes_through_messages(path):
     assert drawn == []
 
 
-@pytest.mark.parametrize("path", APP, ids=name)
+@of_each(APP)
 def test_no_number_is_typed_where_a_browser_drops_its_comma(path):
     assert not [
         node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "number_input"
