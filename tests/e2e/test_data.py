@@ -15,7 +15,7 @@ def test_one_leafs_by_keys_and_clicks_and_the_network_sorts(
 ):
     errors = console_errors(page)
     lab.open(page, server, "data", run=finished_run)
-    y_train = datasets.read_npz(environment["DIGITLAB_MNIST"])[1] if environment else datasets.load().y_train
+    y_train = datasets.read_npz(environment["DIGITLAB_MNIST"])[1]
     training = server.run(finished_run).experiment().training
     trained_on, _ = datasets.split(y_train, training.train_size, training.validation_split, training.seed)
     first, second, third = (f"number {index:,}," for index in trained_on[:3])

@@ -126,7 +126,7 @@ def test_a_link_to_no_run_says_so(server, page, lab, rubbish):
 class TestKilledWorker:
     def test_the_run_is_interrupted_the_next_just_works_and_the_first_goes_on(self, server, page, lab):
         lab.open(page, server, "train")
-        lost = lab.start_training(page, images=5000, epochs=6)
+        lost = lab.start_training(page, images=2000, epochs=6)
         wait_until(lambda: server.run(lost).progress().history, 60)
         server.worker().kill()
 
