@@ -33,6 +33,8 @@ async def lifespan(app):
     """Listen at once, and load while the first browser is loading Streamlit's frontend; let the workers go when the server is told to
     end.
     """
+    last_messages.deliver()
+    lean_start.prepare()
     threading.Thread(target=load, name="first-load", daemon=True).start()
     yield
     importlib.import_module("core.engine.engine").close_shared()
@@ -43,8 +45,6 @@ SCRIPT = Path(__file__).absolute().parent / "ui" / "app.py"
 # a module just then passes over a folder of the path, the installed packages' say, and finds "No module named 'yaml'".
 sys.path.append(str(SCRIPT.parent))
 
-last_messages.deliver()
-lean_start.prepare()
 app = st.App(
     SCRIPT,
     lifespan=lifespan,

@@ -108,7 +108,10 @@ def main() -> None:
         training = _while_training(page, running, finished, _draw, samples)
         pad_training = _while_training(page, running, finished, _pad, samples)
         reruns["Start"] = _start(page, samples)
-        openings = {name: _openings(browser, running, finished, name, (samples + 1) // 2) for name in OPENED}
+        openings = {  # Data alone was not yet shown with a finished run
+            name: _openings(browser, running, finished, name, (samples + 1) // 2, int(name == "Data"))
+            for name in OPENED
+        }
     _print_edits(edits)
     _print_openings(openings)
     _print_strokes({"stroke": idle, "pad": pad_idle}, {"stroke": training, "pad": pad_training})

@@ -82,11 +82,12 @@ def of_each(paths: list[Path]) -> Callable[[Callable[[Path], None]], Callable[[]
 
     def of_all(test: Callable[[Path], None]) -> Callable[[], None]:
         def run() -> None:
+            assert paths
             failures = []
             for path in paths:
                 try:
                     test(path)
-                except AssertionError as failure:
+                except (AssertionError, SyntaxError, ValueError) as failure:
                     failures.append(f"{name(path)}: {failure}")
             assert not failures, "\n".join(failures)
 

@@ -15,8 +15,8 @@ from ui.widgets import keys
 ROOT = Path(globals().pop("__file__")).parent.parent
 LOGO = ROOT / "ui" / "static" / "logo.svg"
 # Streamlit stacks columns where the window is narrow. Beside an open sidebar, as on a tablet, the page is narrower than the window.
-STACKED = """<style>.stMainBlockContainer { container-type: inline-size; }
-@container (max-width: 640px) { .stColumn { min-width: calc(100% - 1.5rem); } }</style>"""
+STACKED = """<style>.stMainBlockContainer { container: page / inline-size; }
+@container page (max-width: 640px) { .stColumn { min-width: calc(100% - 1.5rem); } }</style>"""
 
 
 def main() -> None:

@@ -10,15 +10,14 @@ A runner that was told to stop is another matter: the run that follows draws all
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
-from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.app_session import AppSession, AppSessionState
 from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
 
 _create, _handle = AppSession._create_scriptrunner, AppSession._handle_scriptrunner_event_on_event_loop
-_ended: WeakSet[ScriptRunner] = (
-    WeakSet()
-)  # by themselves, with messages that may be on their way; used on the event loop alone
+# Of each session, the runners that had ended when the next was made, until that one begins: by then all that they sent has come.
+_ended: WeakKeyDictionary[AppSession, list[ScriptRunner]] = WeakKeyDictionary()
 
 
 def deliver() -> None:
@@ -27,21 +26,22 @@ def deliver() -> None:
 
 
 def _create_next(session: AppSession, *arguments: Any) -> None:
-    if session._scriptrunner is not None:  # else it was told to stop, or has said all
-        _ended.add(session._scriptrunner)
+    if session._scriptrunner is not None:  # else the one before was told to stop, or has said all
+        _ended.setdefault(session, []).append(session._scriptrunner)
     _create(session, *arguments)
 
 
 def _handle_all(session: AppSession, sender: ScriptRunner | None, event: ScriptRunnerEvent, *arguments: Any) -> None:
     """Handle an event of the current runner, or of one that ended before it: they come in the order of their sending."""
     current = session._scriptrunner
-    if sender is current or sender not in _ended:
+    if sender is current and event is ScriptRunnerEvent.SCRIPT_STARTED:
+        _ended.pop(session, None)
+    is_last = sender is not current and sender in _ended.get(session, ()) and event is not ScriptRunnerEvent.SHUTDOWN
+    if not is_last or session._state is AppSessionState.SHUTDOWN_REQUESTED:
         return _handle(session, sender, event, *arguments)
-    if event is ScriptRunnerEvent.SHUTDOWN:  # would end the current runner
-        _ended.discard(sender)
-        return None
     session._scriptrunner = sender
     try:
         return _handle(session, sender, event, *arguments)
     finally:
-        session._scriptrunner = current
+        if session._scriptrunner is sender:
+            session._scriptrunner = current

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 
@@ -12,7 +13,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime import Runtime
-from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.app_session import AppSession, AppSessionState
+from streamlit.runtime.scriptrunner import ScriptRunnerEvent
 
 from ui import last_messages
 
@@ -21,7 +23,7 @@ with warnings.catch_warnings():
     from starlette.testclient import TestClient
 
 LINES = 50
-AT_WORK, BUSY = 0.4, 1.5  # seconds
+AT_WORK = 0.4  # seconds, in which the clock asks
 PAGE = f"""
 import time
 import streamlit as st
@@ -42,8 +44,8 @@ clock()
 
 
 class BusyBeforeClocks:
-    """Middleware that keeps the event loop busy before a clock's request is handled, as a busy server is: the run before ends meanwhile,
-    and what it sent waits."""
+    """Middleware that keeps the event loop busy before a clock's request is handled, as a busy server is, until the run before has ended:
+    what it sent waits."""
 
     def __init__(self, app):
         self._app = app
@@ -52,7 +54,8 @@ class BusyBeforeClocks:
         async def receive_late():
             message = await receive()
             if BackMsg.FromString(message.get("bytes") or b"").rerun_script.is_auto_rerun:
-                time.sleep(BUSY)
+                while any(thread.name == "ScriptRunner.scriptThread" for thread in threading.enumerate()):
+                    time.sleep(0.01)
             return message
 
         await self._app(scope, receive_late if scope["type"] == "websocket" else receive, send)
@@ -97,3 +100,65 @@ def test_a_run_that_has_ended_is_delivered_before_the_next(socket):
 
     ask(socket, fragment_id=fragments["tick"])
     assert list(texts(socket)) == ["tick"]
+
+
+class Runner:
+    """A script runner, as far as events have one."""
+
+
+class Session:
+    """What of Streamlit's session is used: the current runner, and the session's state."""
+
+    def __init__(self) -> None:
+        self._scriptrunner, self._state = None, AppSessionState.APP_IS_RUNNING
+
+
+@pytest.fixture
+def heard(monkeypatch) -> list[tuple[Runner, Runner, ScriptRunnerEvent]]:
+    """Every event that Streamlit is given, with its sender and the runner that is the current one to it."""
+    events = []
+    monkeypatch.setattr(last_messages, "_create", lambda session, made: setattr(session, "_scriptrunner", made))
+    monkeypatch.setattr(
+        last_messages, "_handle", lambda session, sender, event: events.append((session._scriptrunner, sender, event))
+    )
+    return events
+
+
+SAID, STARTED = ScriptRunnerEvent.ENQUEUE_FORWARD_MSG, ScriptRunnerEvent.SCRIPT_STARTED
+
+
+def test_what_a_runner_sent_counts_until_the_next_begins_and_its_end_does_not(heard):
+    session, first, second = Session(), Runner(), Runner()
+    last_messages._create_next(session, first)
+    last_messages._create_next(session, second)
+
+    for sender, event in [(first, SAID), (first, ScriptRunnerEvent.SHUTDOWN), (second, STARTED), (first, SAID)]:
+        last_messages._handle_all(session, sender, event)
+
+    ignored = [
+        current is not sender for current, sender, _ in heard
+    ]  # by Streamlit, as another's than the current runner's
+    assert ignored == [False, True, False, True]
+    assert session._scriptrunner is second
+
+
+def test_nothing_more_is_taken_from_it_when_the_session_ends(heard):
+    session, first, second = Session(), Runner(), Runner()
+    last_messages._create_next(session, first)
+    last_messages._create_next(session, second)
+    session._state = AppSessionState.SHUTDOWN_REQUESTED
+
+    last_messages._handle_all(session, first, SAID)
+
+    assert heard == [(second, first, SAID)]
+
+
+def test_a_runner_that_was_told_to_stop_is_not_heard(heard):
+    session, first, second = Session(), Runner(), Runner()
+    last_messages._create_next(session, first)
+    session._scriptrunner = None  # as Streamlit does then
+    last_messages._create_next(session, second)
+
+    last_messages._handle_all(session, first, SAID)
+
+    assert heard == [(second, first, SAID)]

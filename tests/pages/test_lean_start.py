@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from streamlit import delta_generator
 from streamlit.components.v2.bidi_component import serialization
 
+ROOT = Path(__file__).parents[2]
 PLAIN = """
 import sys
 from streamlit.components.v2.bidi_component import serialization
@@ -20,7 +22,8 @@ print("pandas" in sys.modules)
 
 def has_loaded_pandas(*prepared: str) -> bool:
     """Whether a process has loaded pandas once it has looked through a component's data."""
-    done = subprocess.run([sys.executable, "-c", PLAIN, *prepared], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", PLAIN, *prepared]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.strip() == "True"
 
 
