@@ -112,8 +112,9 @@ def _answer(network: Network, ink: Ink | None, was_waiting: bool, below: DeltaGe
         drawings.keep_drawn(*given, _digit(found))
     answer = rejection.of_drawing(preparation.seen(ink), first)
     said = _reading(answer)
-    if answer.count > 1:
-        st.button("Read it as a whole number", icon=":material/pin:", on_click=_read_as_number, args=(ink,))
+    with st.container():  # its place is kept, or what follows would stand there twice while the button comes or goes
+        if answer.count > 1:
+            st.button("Read it as a whole number", icon=":material/pin:", on_click=_read_as_number, args=(ink,))
     drawing_in_use.keep_reading(image, _digit(answer))
     with st.container(horizontal=True, vertical_alignment="top"):
         st.html(pictures.digit(image, 112, "The drawing as 28 by 28 pixels."), width=112)
