@@ -3,7 +3,7 @@
 Streamlit 1.67 gives each run, and those that are asked for while it lasts, a script runner of their own. What a runner sends waits for the
 server's event loop. A request that is taken up between a runner's end and its last messages begins a new runner, and from then on
 all that the old one sent is thrown away. The rest of a fragment then stays as it was, for good: a sheet that was cleared, beside the
-bars of the drawing that was on it. A fragment's clock is such a request, and so it happened about once in eighty clicks on Draw.
+bars of the drawing that was on it. A fragment's clock is such a request, and there are some on most pages.
 A runner that was told to stop is another matter: the run that follows draws all of it anew.
 """
 

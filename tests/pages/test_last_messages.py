@@ -55,7 +55,7 @@ class BusyBeforeClocks:
             message = await receive()
             if BackMsg.FromString(message.get("bytes") or b"").rerun_script.is_auto_rerun:
                 while any(thread.name == "ScriptRunner.scriptThread" for thread in threading.enumerate()):
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # between two looks
             return message
 
         await self._app(scope, receive_late if scope["type"] == "websocket" else receive, send)
@@ -135,9 +135,8 @@ def test_what_a_runner_sent_counts_until_the_next_begins_and_its_end_does_not(he
     for sender, event in [(first, SAID), (first, ScriptRunnerEvent.SHUTDOWN), (second, STARTED), (first, SAID)]:
         last_messages._handle_all(session, sender, event)
 
-    ignored = [
-        current is not sender for current, sender, _ in heard
-    ]  # by Streamlit, as another's than the current runner's
+    # Streamlit ignores an event of another runner than the current one.
+    ignored = [current is not sender for current, sender, _ in heard]
     assert ignored == [False, True, False, True]
     assert session._scriptrunner is second
 
